@@ -1,0 +1,31 @@
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+
+.PHONY: help test demo fmt lint types lock
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.ready: requirements-dev.txt
+	@command -v uv >/dev/null || test -x .tools/bin/uv || (python3 -m venv .tools && .tools/bin/pip install --quiet uv==0.13.9)
+	PATH="$$PATH:$(CURDIR)/.tools/bin" uv venv --quiet --allow-existing --python 3.11 .venv
+	PATH="$$PATH:$(CURDIR)/.tools/bin" uv pip sync --quiet --require-hashes requirements-dev.txt
+	@touch $@
+
+test: .venv/.ready lint types  ## formatting, lint, types and every test
+	$(PYTHON) -m pytest
+
+fmt: .venv/.ready  ## rewrite the formatting
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+lint: .venv/.ready
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+
+types: .venv/.ready
+	$(PYTHON) -m pyrefly check
+
+lock: .venv/.ready  ## rewrite the pins with hashes from pyproject.toml
+	PATH="$$PATH:$(CURDIR)/.tools/bin" uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --output-file requirements.txt
+	PATH="$$PATH:$(CURDIR)/.tools/bin" uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --group dev --output-file requirements-dev.txt

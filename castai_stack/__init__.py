@@ -1,0 +1,1 @@
+"""Components that connect an existing EKS cluster to CAST AI."""

@@ -1,0 +1,1 @@
+"""Component resources, one per part of the connection."""

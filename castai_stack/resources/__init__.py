@@ -1,0 +1,1 @@
+"""Dynamic resources over the CAST AI API and the aws-auth map."""

@@ -1,0 +1,1 @@
+"""The Lambda that reports Spot interruptions; imports nothing of castai_stack."""
