@@ -3,203 +3,22 @@
 Secrets stay outside the model, as Outputs; nothing here prints a value that could be one.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
 import pulumi
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import ValidationError, model_validator
+
+from castai_stack.settings import Access, Agent, Api, Cluster, Credentials, Iam, Section, Spot
 
 KEY = "castai"
 API_KEY = "apiKey"
-
-AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
-Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
-ClusterName = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{0,99}$")]
-Uuid = Annotated[
-    str,
-    StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"),
-]
-VpcId = Annotated[str, StringConstraints(pattern=r"^vpc-[0-9a-f]{8,17}$")]
-Arn = Annotated[str, StringConstraints(pattern=r"^arn:aws(-us-gov|-cn)?:[^\s]+$")]
-PolicyArn = Annotated[
-    str, StringConstraints(pattern=r"^arn:aws(-us-gov|-cn)?:iam::(\d{12}|aws):policy/[\w+=,.@/-]+$")
-]
-IamPath = Annotated[str, StringConstraints(pattern=r"^/([!-~]+/)*$", max_length=512)]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")]
-Quantity = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
-Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-AuthenticationMode = Literal["CONFIG_MAP", "API_AND_CONFIG_MAP", "API"]
 
 
 class ConfigError(pulumi.RunError):
     """Stack configuration is unusable; the message is the whole story."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        hide_input_in_errors=True,
-    )
-
-
-class Cluster(_Model):
-    """The EKS cluster to connect."""
-
-    name: ClusterName
-    region: Region
-    account_id: AccountId
-    kubeconfig: str = "from-eks"
-    """`from-eks` (exec login by the AWS CLI), `ambient` (KUBECONFIG of each run) or a path."""
-    context: str | None = None
-    vpc_id: VpcId | None = None
-    vpc_account_id: AccountId | None = None
-    """Owner of a shared VPC when it is another account."""
-    authentication_mode: AuthenticationMode | None = None
-
-
-class Api(_Model):
-    """CAST AI's API and how this cluster meets it."""
-
-    url: Url = "https://api.cast.ai"
-    console_url: Url = "https://console.cast.ai"
-    register_cluster: bool = Field(default=True, alias="register")
-    cluster_id: Uuid | None = None
-    """Brought along when `register` is off."""
-    principal_arn: Arn | None = None
-    """CAST AI's user, brought along when `register` is off and the mode is `role`."""
-    organization_id: Uuid | None = None
-    revive_archived: bool = False
-    online_timeout_seconds: Annotated[int, Field(ge=10, le=3600)] = 600
-    ready_timeout_seconds: Annotated[int, Field(ge=10, le=3600)] = 600
-    disconnect_timeout_seconds: Annotated[int, Field(ge=10, le=7200)] = 900
-    delete_nodes_on_disconnect: bool = False
-    allow_disconnect: bool = False
-    """Lets a change to `credentials.mode: none` disconnect a connected cluster."""
-
-
-class Credentials(_Model):
-    """How CAST AI gets access."""
-
-    mode: Literal["none", "user", "role"] = "user"
-    rotation: Annotated[int, Field(ge=0)] = 0
-    """Counts key rotations; raise it by one to rotate."""
-    delete_inactive_key: bool = False
-    external_id: Annotated[str, StringConstraints(pattern=r"^[\w+=,.@:/-]{2,1224}$")] | None = None
-    """Default: the cluster id, which is what CAST AI sends."""
-
-
-class Iam(_Model):
-    """What every principal and role carries, and the switches of the scoped policy."""
-
-    path: IamPath = "/"
-    permissions_boundary_arn: PolicyArn | None = None
-    node_boundary: bool = True
-    """Own boundary on the node role, so that it never exceeds what a node needs."""
-    manage_node_role: bool = False
-    manage_security_groups: bool = False
-    manage_key_pairs: bool = False
-    manage_node_groups: bool = True
-    manage_lambda: bool = False
-    manage_original_nodes: bool = False
-    service_linked_roles: bool = False
-    ipv6: bool = False
-    kms_key_arns: list[Arn] = []
-
-
-class Proxy(_Model):
-    """HTTP proxy of the agent."""
-
-    http: Url | None = None
-    https: Url | None = None
-    no_proxy: list[str] = []
-
-
-class Autoscaling(_Model):
-    """Sizing of the agent by cluster-proportional-vertical-autoscaler."""
-
-    enabled: bool = True
-    base: Quantity = "2Gi"
-    max: Quantity = "8Gi"
-    step: Quantity = "256Mi"
-    nodes_per_step: Annotated[int, Field(ge=1)] = 20
-    cores_per_step: Annotated[int, Field(ge=1)] = 480
-    tag: str = "v0.8.4"
-    digest: Digest | None = None
-    poll_period_seconds: Annotated[int, Field(ge=5)] = 300
-
-
-class Agent(_Model):
-    """The read-only agent."""
-
-    tag: str = "v0.123.1"
-    digest: Digest | None = None
-    image_registry: str = "us-docker.pkg.dev/castai-hub/library"
-    autoscaler_registry: str = "registry.k8s.io/cpa"
-    pull_secrets: list[str] = []
-    replicas: Annotated[int, Field(ge=1, le=5)] = 2
-    cpu_request: Quantity = "100m"
-    cpu_limit: Quantity = "1000m"
-    memory: Quantity = "2Gi"
-    """Request and limit when autoscaling is off."""
-    autoscaling: Autoscaling = Autoscaling()
-    proxy: Proxy = Proxy()
-    trusted_ca_certificate: str | None = None
-    node_selector: dict[str, str] = {}
-    tolerations: list[dict[str, Any]] = []
-    affinity: dict[str, Any] | None = None
-    priority_class: str = "system-cluster-critical"
-    topology_spread: bool = True
-    network_policy: bool = False
-    extra_env: dict[str, str] = {}
-    labels: dict[str, str] = {}
-    create_namespace: bool = True
-    existing_secret: str | None = None
-    role_arn: Arn | None = None
-    """IRSA role of the agent's service account."""
-    read_custom_resources: bool = True
-    adopt: bool = False
-
-
-class Spot(_Model):
-    """The Lambda that reports Spot interruptions."""
-
-    enabled: bool = True
-    memory_mb: Annotated[int, Field(ge=128, le=10240)] = 128
-    timeout_seconds: Annotated[int, Field(ge=10, le=120)] = 90
-    architecture: Literal["arm64", "x86_64"] = "arm64"
-    log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365] = 30
-    maximum_event_age_seconds: Annotated[int, Field(ge=60, le=21600)] = 120
-    maximum_retries: Annotated[int, Field(ge=0, le=2)] = 2
-    reserved_concurrency: Annotated[int, Field(ge=1)] | None = None
-    key_in_secrets_manager: bool = False
-    alarm_topic_arn: Arn | None = None
-    drain: bool = False
-    """Also cordon and drain the node through the Kubernetes API."""
-
-
-class Access(_Model):
-    """Mapping of principals into the cluster."""
-
-    mode: Literal["auto", "aws-auth", "access-entries"] = "auto"
-    adopt: bool = False
-    user_groups: list[str] = ["system:masters"]
-    """Groups of the user; anything narrower gets the cluster role of this program."""
-    override_guards: list[Literal["caller", "last-masters", "size"]] = []
-
-
-class StackConfig(_Model):
+class StackConfig(Section):
     """Everything a stack may say."""
 
     cluster: Cluster
