@@ -6,7 +6,7 @@ Secrets stay outside the model, as Outputs; nothing here prints a value that cou
 from typing import Literal, Self
 
 import pulumi
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from castai_stack.settings import Access, Agent, Api, Cluster, Credentials, Iam, Section, Spot
 
@@ -27,7 +27,7 @@ class StackConfig(Section):
     permissions: Literal["scoped", "documented"] = "scoped"
     names: Literal["suffixed", "documented"] = "suffixed"
     iam: Iam = Iam()
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = Field(default_factory=dict)
     agent: Agent = Agent()
     spot: Spot = Spot()
     access: Access = Access()
