@@ -1,0 +1,259 @@
+"""The programs of the sandbox: found on the machine, or built once into the user's cache."""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+MODULE = Path(__file__).parent / "toolchain"
+MARKER = ".castai-eks-sandbox"
+"""A folder on PATH that holds this file is the sandbox's own and no real plugin's."""
+
+_QUIET_REPORT_SECONDS = 15
+_LEAST_FREE_BYTES = 1_500_000_000
+_TAIL_LINES = 15
+_VERSION = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
+_KUBERNETES = "k8s.io/component-base/version"
+
+
+class ToolchainError(Exception):
+    """A program of the sandbox can neither be found nor built; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One program of the Go module."""
+
+    name: str
+    package: str
+    definitions: tuple[str, ...]
+    expected_seconds: int
+    """From nothing, on two cores."""
+
+
+BUILDS = (
+    Build(
+        "pulumi",
+        "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+        (f"{_VERSION}=v3.215.0",),
+        231,
+    ),
+    Build("pulumi-resource-kubernetes", "./kubernetes-plugin", (), 702),
+    Build(
+        "control-plane",
+        "./control-plane",
+        (
+            f"{_KUBERNETES}.gitVersion=v1.33.13",
+            f"{_KUBERNETES}.gitMajor=1",
+            f"{_KUBERNETES}.gitMinor=33",
+        ),
+        224,
+    ),
+    Build("kwok", "sigs.k8s.io/kwok/cmd/kwok", (), 16),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Where each program is; without a real AWS plugin the stand-in takes its place."""
+
+    pulumi: Path
+    kubernetes_plugin: Path
+    control_plane: Path
+    kwok: Path
+    aws_plugin: Path | None
+
+
+def programs(*, own: bool = False, console: Console | None = None) -> Programs:
+    """Find the programs, build what is missing, and say which was taken.
+
+    A `pulumi`, `pulumi-resource-kubernetes` or `pulumi-resource-aws` of the machine is used
+    instead of ours unless `own`.
+    """
+    console = console or Console(stderr=True)
+    found = {
+        name: None if own else find(name)
+        for name in ("pulumi", "pulumi-resource-kubernetes", "pulumi-resource-aws")
+    }
+    wanted = [build for build in BUILDS if found.get(build.name) is None]
+    folder = cache_folder()
+    _build_missing(folder, wanted, console)
+    for name, path in found.items():
+        if path is not None:
+            console.print(f"{name}: taking the one found at {path}", highlight=False)
+        elif name == "pulumi-resource-aws":
+            console.print(f"{name}: taking the stand-in of the sandbox", highlight=False)
+        else:
+            console.print(f"{name}: taking our own build", highlight=False)
+    return Programs(
+        pulumi=found["pulumi"] or folder / "pulumi",
+        kubernetes_plugin=found["pulumi-resource-kubernetes"]
+        or folder / "pulumi-resource-kubernetes",
+        control_plane=folder / "control-plane",
+        kwok=folder / "kwok",
+        aws_plugin=found["pulumi-resource-aws"],
+    )
+
+
+def find(name: str) -> Path | None:
+    """Return the machine's own `name`: on PATH, else the newest in Pulumi's plugin folder."""
+    for entry in os.environ.get("PATH", "").split(os.pathsep):
+        if not entry or (Path(entry) / MARKER).exists():
+            continue
+        if candidate := shutil.which(name, path=entry):
+            return Path(candidate).absolute()
+    return _installed_plugin(name)
+
+
+def _installed_plugin(name: str) -> Path | None:
+    kind = name.removeprefix("pulumi-")
+    if kind == name:
+        return None
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    installed = [
+        (_version(folder.name), folder / name)
+        for folder in (home / "plugins").glob(f"{kind}-v*")
+        if (folder / name).is_file() and not folder.with_name(f"{folder.name}.partial").exists()
+    ]
+    return max(installed)[1] if installed else None
+
+
+def _version(folder: str) -> tuple[int, ...]:
+    match = re.search(r"-v(\d+)\.(\d+)\.(\d+)", folder)
+    return tuple(int(part) for part in match.groups()) if match else ()
+
+
+def cache_folder() -> Path:
+    """Return the folder of the built programs, named by a hash of the module's files."""
+    digest = hashlib.sha256()
+    for path in sorted(MODULE.rglob("*")):
+        if path.is_file() and path.suffix != ".md":
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(MODULE)}\0{len(content)}\0".encode() + content)
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "castai-eks-sandbox" / f"toolchain-{digest.hexdigest()[:16]}"
+
+
+def _build_missing(folder: Path, wanted: list[Build], console: Console) -> None:
+    if all((folder / build.name).exists() for build in wanted):
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARKER).touch()
+    except OSError as error:
+        raise ToolchainError(
+            f"cannot use {folder} for the built programs: {error.strerror}; "
+            "set XDG_CACHE_HOME to a folder that can be written"
+        ) from None
+    with _locked(folder / "lock", console):
+        # A name without the suffix `.part` is a finished program: renames are atomic.
+        for build in wanted:
+            if not (folder / build.name).exists():
+                _build(build, folder, console)
+
+
+@contextmanager
+def _locked(path: Path, console: Console) -> Iterator[None]:
+    # The kernel drops the lock when its holder dies, so none is ever left behind.
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.print("another start is building the programs; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(build: Build, folder: Path, console: Console) -> None:
+    go = shutil.which("go")
+    if go is None:
+        raise ToolchainError(
+            f"{build.name} has to be built, and there is no `go` on PATH; "
+            "install Go 1.24.7 or newer (https://go.dev/dl/) and run the same command again"
+        )
+    free = shutil.disk_usage(folder).free
+    if free < _LEAST_FREE_BYTES:
+        raise ToolchainError(
+            f"{build.name} has to be built and {folder} has {free // 1_000_000} MB left; "
+            f"free {_LEAST_FREE_BYTES // 1_000_000} MB, or set XDG_CACHE_HOME to another disk"
+        )
+    part = folder / f"{build.name}.part"
+    log = folder / f"{build.name}.log"
+    flags = " ".join(["-s", "-w", *(f"-X {definition}" for definition in build.definitions)])
+    command = [go, "build", "-mod=readonly", "-buildvcs=false", "-ldflags", flags]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, "-o", str(part), build.package],
+            cwd=MODULE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            _watch(process, build, console)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+    if process.returncode != 0:
+        raise ToolchainError(_failure(build, log))
+    part.replace(folder / build.name)
+    log.unlink()
+
+
+def _watch(process: subprocess.Popen[bytes], build: Build, console: Console) -> None:
+    expected = _minutes(build.expected_seconds)
+    started = time.monotonic()
+    if console.is_terminal:
+        columns = (
+            TextColumn("building {task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn(f"up to {expected} the first time"),
+        )
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task(build.name, total=build.expected_seconds)
+            while not _ended(process, 0.5):
+                elapsed = time.monotonic() - started
+                # Only the end of the build fills the bar.
+                progress.update(task, completed=min(elapsed, 0.99 * build.expected_seconds))
+            progress.update(task, completed=build.expected_seconds)
+        return
+    console.print(f"building {build.name}: up to {expected} the first time", highlight=False)
+    while not _ended(process, _QUIET_REPORT_SECONDS):
+        elapsed = _minutes(time.monotonic() - started)
+        console.print(f"building {build.name}: {elapsed} of up to {expected}", highlight=False)
+
+
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def _failure(build: Build, log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    if any("no space left on device" in line.lower() for line in lines):
+        return (
+            f"building {build.name}: the disk is full; free some space "
+            "(`go clean -cache` gives back Go's own) and run the same command again"
+        )
+    tail = "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
+    return f"building {build.name} failed; the end of {log}:\n{tail}"
