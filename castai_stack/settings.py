@@ -1,26 +1,52 @@
 """Settings of each part as validated values; knows pydantic and nothing of Pulumi."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
-AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
-Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
-ClusterName = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{0,99}$")]
-Uuid = Annotated[
+
+def _text(pattern: str, allowed: str) -> AfterValidator:
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise PydanticCustomError("text", "{allowed}", {"allowed": allowed})
+        return value
+
+    return AfterValidator(check)
+
+
+AccountId = Annotated[str, _text(r"\d{12}", "12 digits in quotes")]
+Region = Annotated[str, _text(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region such as eu-central-1")]
+ClusterName = Annotated[
     str,
-    StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"),
+    _text(
+        r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}",
+        "1 to 100 letters, digits, hyphens or underscores, the first a letter or digit",
+    ),
 ]
-VpcId = Annotated[str, StringConstraints(pattern=r"^vpc-[0-9a-f]{8,17}$")]
-Arn = Annotated[str, StringConstraints(pattern=r"^arn:aws(-us-gov|-cn)?:[^\s]+$")]
+Uuid = Annotated[
+    str, _text(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID in lower-case hex digits")
+]
+VpcId = Annotated[str, _text(r"vpc-[0-9a-f]{8,17}", "a VPC id such as vpc-0a1b2c3d4e5f60718")]
+Arn = Annotated[str, _text(r"arn:aws(-us-gov|-cn)?:\S+", "an ARN that begins with arn:aws")]
 PolicyArn = Annotated[
-    str, StringConstraints(pattern=r"^arn:aws(-us-gov|-cn)?:iam::(\d{12}|aws):policy/[\w+=,.@/-]+$")
+    str,
+    _text(
+        r"arn:aws(-us-gov|-cn)?:iam::(\d{12}|aws):policy/[\w+=,.@/-]+",
+        "the ARN of an IAM policy, arn:aws:iam::<account>:policy/<name>",
+    ),
 ]
-IamPath = Annotated[str, StringConstraints(pattern=r"^/([!-~]+/)*$", max_length=512)]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")]
-Quantity = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
-Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+IamPath = Annotated[str, _text(r"/([!-~]+/)*", "an IAM path that begins and ends with a slash")]
+Url = Annotated[str, _text(r"https?://[^\s/]+(/\S*)?", "an http or https address")]
+Quantity = Annotated[
+    str,
+    _text(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", "a Kubernetes quantity such as 256Mi or 100m"),
+]
+Digest = Annotated[str, _text(r"sha256:[0-9a-f]{64}", "sha256: and 64 hex digits")]
 AuthenticationMode = Literal["CONFIG_MAP", "API_AND_CONFIG_MAP", "API"]
 
 
@@ -80,7 +106,13 @@ class Credentials(Section):
     rotation: Annotated[int, Field(ge=0)] = 0
     """Counts key rotations; raise it by one to rotate."""
     delete_inactive_key: bool = False
-    external_id: Annotated[str, StringConstraints(pattern=r"^[\w+=,.@:/-]{2,1224}$")] | None = None
+    external_id: (
+        Annotated[
+            str,
+            _text(r"[\w+=,.@:/-]{2,1224}", "2 to 1224 characters of letters, digits and +=,.@:/-"),
+        ]
+        | None
+    ) = None
     """Default: the cluster id, which is what CAST AI sends."""
 
 
@@ -181,3 +213,18 @@ class Access(Section):
     user_groups: list[str] = ["system:masters"]
     """Groups of the user; anything narrower gets the cluster role of this program."""
     override_guards: list[Literal["caller", "last-masters", "size"]] = []
+
+
+class StackConfig(Section):
+    """Everything a stack may say."""
+
+    cluster: Cluster
+    api: Api = Api()
+    credentials: Credentials = Credentials()
+    permissions: Literal["scoped", "documented"] = "scoped"
+    names: Literal["suffixed", "documented"] = "suffixed"
+    iam: Iam = Iam()
+    tags: dict[str, str] = Field(default_factory=dict)
+    agent: Agent = Agent()
+    spot: Spot = Spot()
+    access: Access = Access()
