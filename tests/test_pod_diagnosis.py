@@ -164,14 +164,14 @@ CASES: dict[str, tuple[list[Any], list[Any], str]] = {
         [
             an_event(
                 "FailedCreate",
-                'admission webhook "validate.kyverno.svc" denied the request: no',
+                'admission webhook "kyverno.svc" denied the request: no',
                 REPLICA_SET,
                 "ReplicaSet",
             )
         ],
         (
-            f"the admission webhook validate.kyverno.svc refuses the pods of ReplicaSet {REPLICA_SET}: "
-            'admission webhook "validate.kyverno.svc" denied the request: no'
+            f"the admission webhook kyverno.svc refuses the pods of ReplicaSet {REPLICA_SET}: "
+            'admission webhook "kyverno.svc" denied the request: no'
         ),
     ),
     "webhook that cannot be called": (
@@ -179,14 +179,14 @@ CASES: dict[str, tuple[list[Any], list[Any], str]] = {
         [
             an_event(
                 "FailedCreate",
-                'Internal error occurred: failed calling webhook "mutate.example.com": refused',
+                'Internal error occurred: failed calling webhook "mutate.org": refused',
                 REPLICA_SET,
                 "ReplicaSet",
             )
         ],
         (
-            f"the admission webhook mutate.example.com refuses the pods of ReplicaSet {REPLICA_SET}: "
-            'Internal error occurred: failed calling webhook "mutate.example.com": refused'
+            f"the admission webhook mutate.org refuses the pods of ReplicaSet {REPLICA_SET}: "
+            'Internal error occurred: failed calling webhook "mutate.org": refused'
         ),
     ),
     "pod security": (
