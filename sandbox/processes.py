@@ -1,0 +1,140 @@
+"""Child processes of a sandbox: each with a log and a pid file, and none left behind."""
+
+import ctypes
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PORTS = range(10_000, 32_000)
+_GRACE_SECONDS = 5
+_TAIL_LINES = 10
+
+
+class ProcessError(Exception):
+    """A process of the sandbox did not start or did not stay; the message is the whole story."""
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on, outside the range of outgoing connections."""
+    for port in random.sample(_PORTS, 200):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ProcessError("no free loopback port found; end some other servers and start again")
+
+
+class Processes:
+    """The processes of one directory; another Python process can take over where one died."""
+
+    def __init__(self, directory: Path) -> None:
+        self._logs = directory / "logs"
+        self._pids = directory / "pids"
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self._pids.mkdir(parents=True, exist_ok=True)
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str] | None = None,
+        *,
+        with_parent: bool,
+    ) -> None:
+        """Start `command` in a process group of its own.
+
+        The group's pid is on disk before the program runs, so no interruption loses it. With
+        `with_parent` the kernel ends the process when this one dies (Linux).
+        """
+        pid_file = self._pids / name
+        shell = ["sh", "-c", 'echo "$$" > "$0" && exec "$@"', str(pid_file)]
+        with (self._logs / f"{name}.log").open("ab") as log:
+            self._children[name] = subprocess.Popen(
+                [*shell, *map(str, command)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=None if environment is None else {**os.environ, **environment},
+                start_new_session=True,
+                # Only a system call between fork and exec, no lock is taken.
+                preexec_fn=_die_with_parent if with_parent else None,  # noqa: PLW1509
+            )
+
+    def require_alive(self) -> None:
+        """Raise with the end of its log if a process that was started here has ended."""
+        for name, child in self._children.items():
+            if child.poll() is not None:
+                raise ProcessError(
+                    f"{name} ended with status {child.returncode}; the end of "
+                    f"{self._logs / f'{name}.log'}:\n{self._tail(name)}"
+                )
+
+    def _tail(self, name: str) -> str:
+        text = (self._logs / f"{name}.log").read_text(errors="replace")
+        lines = text.strip().splitlines()[-_TAIL_LINES:]
+        return "\n".join(f"  {line}" for line in lines)
+
+    def alive(self) -> list[str]:
+        """Names of the processes that run, whoever started them."""
+        return [name for name, _ in self._running()]
+
+    def _running(self) -> list[tuple[str, int]]:
+        found = []
+        for path in sorted(self._pids.iterdir()):
+            text = path.read_text().strip()
+            if text.isdigit() and self._is_ours(int(text), path.name):
+                found.append((path.name, int(text)))
+        return found
+
+    def _is_ours(self, pid: int, name: str) -> bool:
+        child = self._children.get(name)
+        if child is not None and child.poll() is not None:
+            return False
+        # Every command line names the directory, so a pid that was given to somebody else shows.
+        return str(self._pids.parent) in _command_line(pid)
+
+    def stop(self) -> None:
+        """End every process group, first by request and then by force."""
+        for number, grace in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _GRACE_SECONDS)):
+            for _, pid in self._running():
+                try:
+                    os.killpg(pid, number)
+                except ProcessLookupError:
+                    continue
+            deadline = time.monotonic() + grace
+            while self._running() and time.monotonic() < deadline:
+                time.sleep(0.05)
+        if left := self.alive():
+            raise ProcessError(f"{', '.join(left)} did not end; see {self._pids}")
+        for child in self._children.values():
+            child.wait(_GRACE_SECONDS)
+        self._children.clear()
+        for path in self._pids.iterdir():
+            path.unlink()
+
+
+def _command_line(pid: int) -> str:
+    if sys.platform == "linux":
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            return ""
+    listed = subprocess.run(
+        ["ps", "-ww", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False
+    )
+    return listed.stdout
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,32 @@
+"""Real programs for the tests that need them, started once per session and always ended."""
+
+from collections.abc import Iterator
+
+import pytest
+from lightkube import Client, KubeConfig
+
+from sandbox import toolchain
+from sandbox.control_plane import ControlPlane
+from sandbox.toolchain import Programs
+
+
+@pytest.fixture(scope="session")
+def programs() -> Programs:
+    return toolchain.programs()
+
+
+@pytest.fixture(scope="session")
+def control_plane(
+    programs: Programs, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ControlPlane]:
+    """A bare API server: `.kubeconfig` (all powers), `.operator_kubeconfig`, `.url`."""
+    plane = ControlPlane.start(tmp_path_factory.mktemp("control-plane"), programs, with_parent=True)
+    yield plane
+    plane.stop()
+
+
+@pytest.fixture
+def kubernetes(control_plane: ControlPlane) -> Iterator[Client]:
+    """A client with all powers on the bare API server."""
+    with Client(config=KubeConfig.from_file(control_plane.kubeconfig)) as client:
+        yield client
