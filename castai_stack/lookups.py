@@ -1,0 +1,86 @@
+"""What the program must know of AWS before it can compose anything, asked once and side by side."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import TypeVar, get_args
+
+import pulumi
+import pulumi_aws as aws
+
+from castai_stack.settings import AuthenticationMode, Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """The existing cluster, as EKS describes it."""
+
+    arn: str
+    status: str
+    vpc_id: str
+    endpoint: str
+    certificate_authority: str
+    authentication_mode: AuthenticationMode
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who runs this program."""
+
+    account_id: str
+    arn: str
+
+
+class LookupFailed(pulumi.RunError):
+    """AWS did not answer a question; the message names the question and the answer."""
+
+
+T = TypeVar("T")
+
+
+async def answered(question: pulumi.Output[T]) -> T:
+    """Wait for the answer of a lookup; its arguments are plain, so there is always one."""
+    answer = await question.future()
+    if answer is None:
+        raise LookupFailed("A lookup has no answer; its provider is not configured yet")
+    return answer
+
+
+async def look_up(cluster: Cluster, provider: aws.Provider) -> tuple[Caller, ClusterFacts]:
+    """Return the caller and the cluster. Raises LookupFailed, with every answer that was wrong."""
+    options = pulumi.InvokeOutputOptions(provider=provider)
+    caller, found = await asyncio.gather(
+        answered(aws.get_caller_identity_output(opts=options)),
+        answered(aws.eks.get_cluster_output(name=cluster.name, opts=options)),
+        return_exceptions=True,
+    )
+    problems = [
+        f"  {question}: {_reason(answer)}"
+        for question, answer in (
+            ("who am I (sts:GetCallerIdentity)", caller),
+            (f"cluster {cluster.name} in {cluster.region} (eks:DescribeCluster)", found),
+        )
+        if isinstance(answer, BaseException)
+    ]
+    if isinstance(caller, BaseException) or isinstance(found, BaseException):
+        raise LookupFailed("AWS does not answer:\n" + "\n".join(problems))
+    return Caller(caller.account_id, caller.arn), _facts(found)
+
+
+def _facts(found: aws.eks.GetClusterResult) -> ClusterFacts:
+    access = found.access_configs
+    # Clusters from before access entries carry no mode; they read aws-auth only.
+    said = access[0].authentication_mode if access else ""
+    mode = next((m for m in get_args(AuthenticationMode) if m == said), "CONFIG_MAP")
+    return ClusterFacts(
+        arn=found.arn,
+        status=found.status,
+        vpc_id=found.vpc_config.vpc_id,
+        endpoint=found.endpoint,
+        certificate_authority=found.certificate_authorities[0].data,
+        authentication_mode=mode,
+    )
+
+
+def _reason(answer: object) -> str:
+    text = str(answer)
+    return text.split(" failed: ", 1)[-1].strip() if text else "no answer"

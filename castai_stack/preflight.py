@@ -1,0 +1,228 @@
+"""Everything that is checked before anything is written: a wrong stack starts nothing."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from castai_stack import arn
+from castai_stack.castai_api import CastaiApi, CastaiError
+from castai_stack.kubernetes_access import connect
+from castai_stack.lookups import Caller, ClusterFacts, answered
+from castai_stack.operator_permissions import KubernetesRequirement, Requirement
+from castai_stack.settings import StackConfig
+
+
+class PreflightFailed(pulumi.RunError):
+    """The stack must not be applied as things are; the message lists every reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the checks found; `missing` are permissions, which a preview can do without."""
+
+    problems: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    inconclusive: tuple[str, ...] = ()
+
+    def __add__(self, other: "Findings") -> "Findings":
+        return Findings(
+            self.problems + other.problems,
+            self.missing + other.missing,
+            self.inconclusive + other.inconclusive,
+        )
+
+
+def cluster_findings(settings: StackConfig, caller: Caller, facts: ClusterFacts) -> Findings:
+    """Compare what the stack file says of account and cluster with what AWS says."""
+    cluster = settings.cluster
+    problems = []
+    if caller.account_id != cluster.account_id:
+        problems.append(
+            f"account: the credentials are {caller.arn} of account {caller.account_id}; "
+            f"cluster.accountId says {cluster.account_id}. Choose other credentials, or correct it"
+        )
+    expected = arn.regional(
+        arn.partition(cluster.region),
+        "eks",
+        cluster.region,
+        cluster.account_id,
+        f"cluster/{cluster.name}",
+    )
+    if facts.arn != expected:
+        problems.append(f"cluster: EKS answers {facts.arn}; the stack file means {expected}")
+    if facts.status not in {"ACTIVE", "UPDATING"}:
+        problems.append(
+            f"cluster: {cluster.name} is {facts.status}; it must be ACTIVE. Wait for it, or mend it"
+        )
+    for key, said, seen in (
+        ("cluster.vpcId", cluster.vpc_id, facts.vpc_id),
+        ("cluster.authenticationMode", cluster.authentication_mode, facts.authentication_mode),
+    ):
+        if said is not None and said != seen:
+            problems.append(f"{key}: found {said}; EKS says {seen}. Remove it, it is looked up")
+    return Findings(problems=tuple(problems))
+
+
+def uses_access_entries(settings: StackConfig, facts: ClusterFacts) -> bool:
+    """Tell whether principals are mapped by access entries, or else in aws-auth."""
+    if settings.access.mode == "auto":
+        return facts.authentication_mode != "CONFIG_MAP"
+    return settings.access.mode == "access-entries"
+
+
+def access_findings(settings: StackConfig, facts: ClusterFacts) -> Findings:
+    """Compare the chosen mapping with what the cluster's authentication mode reads."""
+    unread = {"aws-auth": "API", "access-entries": "CONFIG_MAP"}.get(settings.access.mode)
+    if facts.authentication_mode != unread:
+        return Findings()
+    return Findings(
+        problems=(
+            (
+                f"access.mode: found {settings.access.mode}; EKS says that the cluster's "
+                f"authentication mode is {unread}, which does not read it. Set access.mode to auto"
+            ),
+        )
+    )
+
+
+async def castai_findings(settings: StackConfig, key: pulumi.Output[str]) -> Findings:
+    """Ask CAST AI whether it knows the key; without registration the key is the agent's alone."""
+    if not settings.api.register_cluster:
+        return Findings()
+    api = CastaiApi(settings.api.url, await key.future() or "")
+    try:
+        await asyncio.to_thread(api.check_key)
+    except CastaiError as error:
+        return Findings(problems=(f"CAST AI: {_first_line(error)}",))
+    return Findings()
+
+
+async def kubernetes_findings(
+    kubeconfig: str, context: str | None, needed: Iterable[KubernetesRequirement]
+) -> Findings:
+    """Ask the API server whether it answers and what the caller may do; nothing is stored there.
+
+    Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/
+    """
+    return await asyncio.to_thread(_ask_kubernetes, kubeconfig, context, tuple(needed))
+
+
+def _ask_kubernetes(
+    kubeconfig: str, context: str | None, needed: tuple[KubernetesRequirement, ...]
+) -> Findings:
+    import concurrent.futures  # noqa: PLC0415 - only this thread pays for the client's imports
+
+    from lightkube.models.authorization_v1 import (  # noqa: PLC0415
+        ResourceAttributes,
+        SelfSubjectAccessReviewSpec,
+    )
+    from lightkube.resources.authorization_v1 import SelfSubjectAccessReview  # noqa: PLC0415
+
+    try:
+        client = connect(kubeconfig, context)
+        asked = [(r, verb) for r in needed for verb in r.verbs]
+
+        def may(question: tuple[KubernetesRequirement, str]) -> bool:
+            requirement, verb = question
+            attributes = ResourceAttributes(
+                verb=verb,
+                group=requirement.group,
+                resource=requirement.resource,
+                namespace=requirement.namespace,
+                name=requirement.name,
+            )
+            review = client.create(
+                SelfSubjectAccessReview(
+                    apiVersion="authorization.k8s.io/v1",
+                    kind="SelfSubjectAccessReview",
+                    spec=SelfSubjectAccessReviewSpec(resourceAttributes=attributes),
+                )
+            )
+            return bool(review.status and review.status.allowed)
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(may, asked))
+    except Exception as error:  # noqa: BLE001 - whatever the client raises, the cluster is not usable
+        return Findings(problems=(f"Kubernetes does not answer: {_first_line(error)}",))
+    missing: dict[KubernetesRequirement, list[str]] = {}
+    for (requirement, verb), allowed in zip(asked, answers, strict=True):
+        if not allowed:
+            missing.setdefault(requirement, []).append(verb)
+    return Findings(missing=tuple(_kubernetes_line(r, verbs) for r, verbs in missing.items()))
+
+
+def _kubernetes_line(requirement: KubernetesRequirement, verbs: list[str]) -> str:
+    resource = ".".join(filter(None, (requirement.resource, requirement.group)))
+    name = f" {requirement.name}" if requirement.name else ""
+    where = f"namespace {requirement.namespace}" if requirement.namespace else "the cluster"
+    return f"Kubernetes, {where}: {', '.join(verbs)} {resource}{name}"
+
+
+async def aws_findings(
+    caller: Caller, needed: Iterable[Requirement], provider: aws.Provider
+) -> Findings:
+    """Ask IAM's simulator what the caller may do, without doing it.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
+    """
+    options = pulumi.InvokeOutputOptions(provider=provider)
+    asked = tuple(needed)
+    if caller.arn.endswith(":root"):
+        return Findings(
+            inconclusive=("AWS permissions: the simulator does not know the root user",)
+        )
+    try:
+        session = await answered(aws.iam.get_session_context_output(caller.arn, opts=options))
+        answers = await asyncio.gather(
+            *(
+                answered(
+                    aws.iam.get_principal_policy_simulation_output(
+                        policy_source_arn=session.issuer_arn or caller.arn,
+                        action_names=list(requirement.actions),
+                        # A pattern is no resource to ask about: its star stands for eight digits here.
+                        resource_arns=[r.replace("*", "00000000") for r in requirement.resources],
+                        opts=options,
+                    )
+                )
+                for requirement in asked
+            )
+        )
+    except Exception as error:  # noqa: BLE001 - an invoke raises bare exceptions
+        return Findings(inconclusive=(f"AWS permissions could not be asked: {_first_line(error)}",))
+    lines = []
+    for requirement, answer in zip(asked, answers, strict=True):
+        refused = sorted({r.action_name for r in answer.results if not r.allowed})
+        if refused:
+            lines.append(
+                f"AWS, {requirement.part}: {', '.join(refused)} on "
+                f"{', '.join(requirement.resources)}"
+            )
+    return Findings(missing=tuple(lines))
+
+
+def judge(findings: Findings, *, preview: bool) -> None:
+    """Stop with every reason, or warn of what only an apply would need.
+
+    Raises PreflightFailed when there is a problem, or a missing permission outside a preview.
+    """
+    for line in findings.inconclusive:
+        pulumi.log.warn(f"Preflight: {line}")
+    if preview and findings.missing:
+        lines = "\n".join(f"  {line}" for line in findings.missing)
+        pulumi.log.warn(f"This caller can preview but not apply; it is missing:\n{lines}")
+    refused = findings.problems if preview else findings.problems + findings.missing
+    if refused:
+        lines = "\n".join(f"  {line}" for line in refused)
+        raise PreflightFailed(f"Preflight failed, nothing was written:\n{lines}")
+
+
+_SHOWN = 300
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    text = text.rsplit(" failed: ", 1)[-1]
+    return text.splitlines()[0][:_SHOWN]

@@ -1,0 +1,37 @@
+"""The two explicit providers; nothing in the program uses a default one."""
+
+import pulumi_aws as aws
+import pulumi_kubernetes as kubernetes
+
+from castai_stack.kubernetes_access import AMBIENT
+from castai_stack.lookups import ClusterFacts
+from castai_stack.settings import Cluster
+
+CLUSTER_TAG = "castai-eks:cluster"
+"""On everything in AWS that this program makes; the audit looks for it."""
+
+
+def aws_provider(cluster: Cluster) -> aws.Provider:
+    """Return the provider of one account and region; other credentials are refused by it."""
+    return aws.Provider(
+        "aws",
+        region=cluster.region,
+        allowed_account_ids=[cluster.account_id],
+        default_tags={"tags": {CLUSTER_TAG: cluster.name}},
+    )
+
+
+def kubernetes_provider(
+    facts: ClusterFacts, kubeconfig: str, context: str | None
+) -> kubernetes.Provider:
+    """Return the provider of this cluster.
+
+    An ambient kubeconfig stays out of the state, so that every machine brings its own. The
+    identifier keeps a moved kubeconfig from replacing every object of the cluster.
+    """
+    return kubernetes.Provider(
+        "kubernetes",
+        kubeconfig=None if kubeconfig == AMBIENT else kubeconfig,
+        context=context,
+        cluster_identifier=facts.arn,
+    )

@@ -1,0 +1,126 @@
+import dataclasses
+
+import pytest
+
+from castai_stack import preflight
+from castai_stack.lookups import Caller, ClusterFacts
+from castai_stack.operator_permissions import KubernetesRequirement
+from castai_stack.preflight import Findings, PreflightFailed, judge
+from castai_stack.validation import validate
+
+CLUSTER = {"name": "demo", "region": "eu-central-1", "accountId": "012345678901"}
+CALLER = Caller("012345678901", "arn:aws:sts::012345678901:assumed-role/platform/me")
+FACTS = ClusterFacts(
+    arn="arn:aws:eks:eu-central-1:012345678901:cluster/demo",
+    status="ACTIVE",
+    vpc_id="vpc-0123456789abcdef0",
+    endpoint="https://demo.eks",
+    certificate_authority="Q0E=",
+    authentication_mode="CONFIG_MAP",
+)
+
+
+def settings(**more):
+    return validate({"cluster": CLUSTER, **more}, "castai-eks:castai")
+
+
+def test_a_matching_cluster_has_no_finding():
+    assert preflight.cluster_findings(settings(), CALLER, FACTS) == Findings()
+
+
+@pytest.mark.parametrize(
+    ("caller", "facts", "sentence"),
+    [
+        (
+            Caller("999999999999", "arn:aws:iam::999999999999:user/x"),
+            FACTS,
+            "account: the credentials are arn:aws:iam::999999999999:user/x of account "
+            "999999999999; cluster.accountId says 012345678901. Choose other credentials, "
+            "or correct it",
+        ),
+        (
+            CALLER,
+            dataclasses.replace(FACTS, status="CREATING"),
+            "cluster: demo is CREATING; it must be ACTIVE. Wait for it, or mend it",
+        ),
+        (
+            CALLER,
+            dataclasses.replace(FACTS, arn="arn:aws:eks:eu-central-1:999999999999:cluster/demo"),
+            "cluster: EKS answers arn:aws:eks:eu-central-1:999999999999:cluster/demo; "
+            "the stack file means arn:aws:eks:eu-central-1:012345678901:cluster/demo",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_a_sentence(caller, facts, sentence):
+    assert preflight.cluster_findings(settings(), caller, facts).problems == (sentence,)
+
+
+def test_a_stated_fact_that_aws_denies_is_a_problem():
+    stated = settings(cluster={**CLUSTER, "vpcId": "vpc-00000000"})
+
+    assert preflight.cluster_findings(stated, CALLER, FACTS).problems == (
+        "cluster.vpcId: found vpc-00000000; EKS says vpc-0123456789abcdef0. "
+        "Remove it, it is looked up",
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "cluster_mode", "entries", "problem"),
+    [
+        ("auto", "CONFIG_MAP", False, False),
+        ("auto", "API_AND_CONFIG_MAP", True, False),
+        ("auto", "API", True, False),
+        ("aws-auth", "API_AND_CONFIG_MAP", False, False),
+        ("aws-auth", "API", False, True),
+        ("access-entries", "CONFIG_MAP", True, True),
+        ("access-entries", "API", True, False),
+    ],
+)
+def test_the_mapping_follows_the_authentication_mode(mode, cluster_mode, entries, problem):
+    chosen = settings(access={"mode": mode})
+    facts = dataclasses.replace(FACTS, authentication_mode=cluster_mode)
+
+    assert preflight.uses_access_entries(chosen, facts) is entries
+    assert bool(preflight.access_findings(chosen, facts).problems) is problem
+
+
+def test_a_preview_warns_of_missing_permissions_and_goes_on():
+    judge(Findings(missing=("AWS, roles: iam:CreateRole on x",)), preview=True)
+
+
+def test_an_apply_stops_at_missing_permissions_and_says_that_nothing_was_written():
+    with pytest.raises(PreflightFailed) as error:
+        judge(
+            Findings(problems=("cluster: gone",), missing=("AWS, roles: iam:CreateRole on x",)),
+            preview=False,
+        )
+
+    assert str(error.value) == (
+        "Preflight failed, nothing was written:\n  cluster: gone\n  AWS, roles: iam:CreateRole on x"
+    )
+
+
+def test_a_preview_stops_at_problems():
+    with pytest.raises(PreflightFailed):
+        judge(Findings(problems=("cluster: gone",)), preview=True)
+
+
+@pytest.mark.parametrize(
+    ("requirement", "line"),
+    [
+        (
+            KubernetesRequirement(("get",), "apps", "deployments", "castai-agent"),
+            "Kubernetes, namespace castai-agent: get deployments.apps",
+        ),
+        (
+            KubernetesRequirement(("get",), "", "configmaps", "kube-system", "aws-auth"),
+            "Kubernetes, namespace kube-system: get configmaps aws-auth",
+        ),
+        (
+            KubernetesRequirement(("escalate",), "rbac.authorization.k8s.io", "clusterroles"),
+            "Kubernetes, the cluster: escalate clusterroles.rbac.authorization.k8s.io",
+        ),
+    ],
+)
+def test_a_missing_kubernetes_permission_reads_like_kubectl(requirement, line):
+    assert preflight._kubernetes_line(requirement, list(requirement.verbs)) == line
