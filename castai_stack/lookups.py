@@ -70,7 +70,8 @@ def _facts(found: aws.eks.GetClusterResult) -> ClusterFacts:
     access = found.access_configs
     # Clusters from before access entries carry no mode; they read aws-auth only.
     said = access[0].authentication_mode if access else ""
-    mode = next((m for m in get_args(AuthenticationMode) if m == said), "CONFIG_MAP")
+    known: tuple[AuthenticationMode, ...] = get_args(AuthenticationMode)
+    mode = next((mode for mode in known if mode == said), "CONFIG_MAP")
     return ClusterFacts(
         arn=found.arn,
         status=found.status,

@@ -182,7 +182,7 @@ async def aws_findings(
                     aws.iam.get_principal_policy_simulation_output(
                         policy_source_arn=session.issuer_arn or caller.arn,
                         action_names=list(requirement.actions),
-                        # A pattern is no resource to ask about: its star stands for eight digits here.
+                        # A pattern is no resource to ask about: zeros stand for its star.
                         resource_arns=[r.replace("*", "00000000") for r in requirement.resources],
                         opts=options,
                     )
