@@ -1,0 +1,148 @@
+"""One Pulumi operation with the program inside of this process: `python -m sandbox.operation`.
+
+Started by `sandbox.engine`, which prepares the environment and reads the result. The program is
+the real `__main__.py`; the Automation API serves it to the engine, so no language plugin is needed.
+"""
+
+import json
+import re
+import resource
+import runpy
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pulumi import automation
+from pulumi.automation.events import EngineEvent, StepEventMetadata
+
+_MARKUP = re.compile(r"<\{%.*?%\}>")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class _Command(automation.PulumiCommand):
+    """The CLI with further arguments for one operation."""
+
+    def __init__(self, operation: str, arguments: list[str]) -> None:
+        super().__init__(skip_version_check=True)
+        self._operation = operation
+        self._arguments = arguments
+
+    def run(self, args: list[str], *rest: Any, **named: Any) -> automation.CommandResult:
+        """Run as the base does."""
+        if args and args[0] == self._operation:
+            args = [args[0], *self._arguments, *args[1:]]
+        return super().run(args, *rest, **named)
+
+
+class _Record:
+    """What the engine's events say, as plain data."""
+
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
+        self._steps: dict[tuple[str, str], dict[str, Any]] = {}
+        self.changes: dict[str, int] = {}
+        self.errors: list[str] = []
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        return list(self._steps.values())
+
+    def take(self, event: EngineEvent) -> None:
+        if event.resource_pre_event is not None:
+            self._step(event.resource_pre_event.metadata, as_begun=True)
+        if event.res_outputs_event is not None:
+            self._step(event.res_outputs_event.metadata, as_begun=False)
+        if event.summary_event is not None:
+            self.changes = {str(k): v for k, v in event.summary_event.resource_changes.items()}
+        if event.diagnostic_event is not None and event.diagnostic_event.severity == "error":
+            self.errors.append(_plain(event.diagnostic_event.message))
+
+    def _step(self, metadata: StepEventMetadata, *, as_begun: bool) -> None:
+        operation = str(getattr(metadata.op, "value", metadata.op))
+        key = (metadata.urn, "refresh" if self._operation == "refresh" else operation)
+        if not as_begun and key not in self._steps:
+            return
+        # The end of a refresh says what it found: the state was right, other, or gone.
+        self._steps[key] = {
+            "operation": operation,
+            "type": metadata.type,
+            "name": metadata.urn.rpartition("::")[2],
+            "urn": metadata.urn,
+            "changed": sorted({*(metadata.diffs or ()), *(metadata.detailed_diff or ())}),
+            "replaced_for": sorted(metadata.keys or ()),
+        }
+
+
+def main(request_file: Path) -> int:
+    """Run the operation that the file describes and write down what it did."""
+    request = json.loads(request_file.read_text())
+    record = _Record(request["operation"])
+    try:
+        result = _run(request, record)
+    except automation.CommandError as error:
+        result = {"error": "\n".join(record.errors) or _last_error(str(error))}
+    except (automation.InvalidVersionError, RuntimeError) as error:
+        result = {"error": "\n".join(record.errors) or str(error)}
+    Path(request["result"]).write_text(json.dumps(result))
+    return 1 if "error" in result else 0
+
+
+def _run(request: dict[str, Any], record: _Record) -> dict[str, Any]:
+    program = request["program"]
+    sys.path.insert(0, str(Path(program).parent))
+    operation = request["operation"]
+
+    def run_program() -> None:
+        runpy.run_path(program, run_name="__main__")
+
+    stack = automation.create_or_select_stack(
+        stack_name=request["stack"],
+        project_name="castai-eks",
+        program=run_program,
+        opts=automation.LocalWorkspaceOptions(
+            work_dir=request["work"],
+            pulumi_command=_Command(operation, request["arguments"]),
+        ),
+    )
+    started = time.monotonic()
+    getattr(stack, operation)(
+        on_output=_say, on_error=_say, on_event=record.take, color="never", **_SILENT[operation]
+    )
+    seconds = time.monotonic() - started
+    return {
+        "changes": record.changes,
+        "steps": record.steps,
+        "seconds": seconds,
+        "program_seconds": time.process_time(),
+        "peak_kib": max(
+            resource.getrusage(who).ru_maxrss
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        ),
+    }
+
+
+_SILENT: dict[str, dict[str, Any]] = {
+    "preview": {},
+    # Without it the outputs' secrets would be fetched in clear for a result that nobody reads.
+    "up": {"show_secrets": False},
+    "refresh": {"show_secrets": False},
+    "destroy": {"show_secrets": False},
+}
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _plain(text: str) -> str:
+    return _COLOUR.sub("", _MARKUP.sub("", text)).strip()
+
+
+def _last_error(text: str) -> str:
+    _, marked, sentence = _plain(text).rpartition("error: ")
+    return sentence if marked else _plain(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

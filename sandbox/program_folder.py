@@ -1,0 +1,38 @@
+"""The folder of a sandbox that comes first on PATH: its engine and its provider plugins."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from sandbox.toolchain import MARKER, Programs
+
+_HOST = "pulumi.dynamic"
+_STAND_IN = "sandbox.aws_provider"
+
+
+def write(directory: Path, programs: Programs) -> Path:
+    """Fill `directory` with one entry per program and return it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / MARKER).touch()
+    links = {
+        "pulumi": programs.pulumi,
+        "pulumi-resource-kubernetes": programs.kubernetes_plugin,
+        "pulumi-resource-aws": programs.aws_plugin,
+    }
+    for name, target in links.items():
+        if target is not None:
+            _replace(directory / name).symlink_to(target)
+    _script(directory / "pulumi-resource-pulumi-python", _HOST)
+    if programs.aws_plugin is None:
+        _script(directory / "pulumi-resource-aws", _STAND_IN)
+    return directory
+
+
+def _replace(path: Path) -> Path:
+    path.unlink(missing_ok=True)
+    return path
+
+
+def _script(path: Path, module: str) -> None:
+    _replace(path).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {module} "$@"\n')
+    path.chmod(0o755)
