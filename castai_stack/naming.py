@@ -48,6 +48,7 @@ class Names:
     """The user, or the role that CAST AI assumes: `cast-eks-<cluster>`."""
     castai_policy: str
     restricted_policy: str
+    feature_policy: str
     lambda_role: str
     function: str
     interruption_rule: str
@@ -70,6 +71,7 @@ def names(cluster: str, flavour: NameFlavour) -> Names:
         principal=bounded(f"cast-eks-{cluster}", USER_LIMIT),
         castai_policy=shared("CastEKSPolicy", POLICY_LIMIT),
         restricted_policy=own("CastEKSRestrictedAccess", POLICY_LIMIT),
+        feature_policy=own("CastEKSFeatures", POLICY_LIMIT),
         lambda_role=shared("CastLambdaRoleForSpot", ROLE_LIMIT),
         function=shared("cast-ai-ec2-events-handler", FUNCTION_LIMIT),
         interruption_rule=own("cast-ai-spot-interruption", RULE_LIMIT),

@@ -47,6 +47,28 @@ Quantity = Annotated[
     _text(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", "a Kubernetes quantity such as 256Mi or 100m"),
 ]
 Digest = Annotated[str, _text(r"sha256:[0-9a-f]{64}", "sha256: and 64 hex digits")]
+KeyArn = Annotated[
+    str,
+    _text(
+        r"arn:aws(-us-gov|-cn)?:kms:[a-z0-9-]+:\d{12}:key/[\w-]+",
+        "the ARN of a KMS key (arn:aws:kms:<region>:<account id>:key/<id>), no alias",
+    ),
+]
+SubnetId = Annotated[str, _text(r"subnet-[0-9a-f]{8,17}", "a subnet id such as subnet-0a1b2c3d4e")]
+SecurityGroupId = Annotated[
+    str, _text(r"sg-[0-9a-f]{8,17}", "a security group id such as sg-0a1b2c3d4e5f60718")
+]
+CapacityReservationId = Annotated[
+    str, _text(r"cr-[0-9a-f]{8,17}", "a capacity reservation id such as cr-0a1b2c3d4e5f60718")
+]
+AutoScalingGroupName = Annotated[
+    str,
+    # No `*`, `?` or `$`: the name stands in a policy's resource, where they would mean more.
+    _text(
+        r"[\w+=,.@()/ -]{1,255}",
+        "1 to 255 letters, digits, spaces or any of _+=,.@()/- (no wildcard)",
+    ),
+]
 AuthenticationMode = Literal["CONFIG_MAP", "API_AND_CONFIG_MAP", "API"]
 
 
@@ -117,21 +139,47 @@ class Credentials(Section):
 
 
 class Iam(Section):
-    """What every principal and role carries, and the switches of the scoped policy."""
+    """What every principal and role carries, and the switches of the `scoped` policies.
+
+    What each `manage…` switch grants stands in `docs/permissions.md`; all of them are bullets of
+    CAST AI's page. The others widen or narrow; those that widen are off.
+    """
 
     path: IamPath = "/"
     permissions_boundary_arn: PolicyArn | None = None
+    """Boundary of every principal and role; it takes the place of the program's own ones."""
     node_boundary: bool = True
-    """Own boundary on the node role, so that it never exceeds what a node needs."""
-    manage_node_role: bool = False
-    manage_security_groups: bool = False
-    manage_key_pairs: bool = False
+    """Own boundary on the node role: the three AWS-managed policies, but within this VPC."""
+    node_interface_tags: bool = False
+    """Node boundary: only interfaces tagged `cluster.k8s.amazonaws.com/name=<cluster>`."""
+    manage_node_role: bool = True
+    manage_security_groups: bool = True
+    manage_key_pairs: bool = True
     manage_node_groups: bool = True
-    manage_lambda: bool = False
-    manage_original_nodes: bool = False
+    manage_lambda: bool = True
+    original_nodes: Literal["by-eks-name", "by-cluster-tag", "none"] = "by-eks-name"
+    """Which instances that CAST AI did not launch it may stop, start, terminate and tag.
+
+    `by-eks-name`: tag `aws:eks:cluster-name`, which EKS writes and nobody can forge.
+    `by-cluster-tag`: also tag `kubernetes.io/cluster/<cluster>`, shared by clusters whose names
+    differ in case only.
+    """
+    auto_scaling_group_names: list[AutoScalingGroupName] = []
+    """Groups of self-managed nodes; those of EKS node groups are known by their tag."""
+    subnet_ids: list[SubnetId] = []
+    """Narrows launches from the whole VPC to these subnets."""
+    security_group_ids: list[SecurityGroupId] = []
+    """Narrows launches from the VPC's security groups to these and those that CAST AI made."""
+    create_node_groups: bool = False
+    """Lets CAST AI create EKS node groups and launch templates."""
+    capacity_reservation_ids: list[CapacityReservationId] = []
+    """Capacity reservations that launches may use."""
     service_linked_roles: bool = False
+    """Lets CAST AI create the account's service-linked roles for Spot and node groups."""
     ipv6: bool = False
-    kms_key_arns: list[Arn] = []
+    """Nodes may assign IPv6 addresses to interfaces of the VPC."""
+    kms_key_arns: list[KeyArn] = []
+    """Customer-managed keys that encrypt the nodes' volumes."""
 
 
 class Proxy(Section):

@@ -109,7 +109,7 @@ def _without(node: Any, bad: set[tuple[str, ...]], at: tuple[str, ...]) -> Any:
 def _disagreements(settings: StackConfig | None) -> list[str]:
     if settings is None:
         return []
-    rules = (_registration, _reach, _partitions, _tags)
+    rules = (_registration, _reach, _boundaries, _partitions, _tags)
     return list(chain.from_iterable(rule(settings) for rule in rules))
 
 
@@ -155,6 +155,18 @@ def _reach(settings: StackConfig) -> Iterator[str]:
         yield (
             f"access.mode: found '{settings.access.mode}' while cluster.authenticationMode is "
             f"'{unread}', under which the cluster does not read it; set access.mode to auto"
+        )
+
+
+def _boundaries(settings: StackConfig) -> Iterator[str]:
+    iam = settings.iam
+    if settings.permissions != "scoped" or not iam.manage_node_role:
+        return
+    if not iam.node_boundary and iam.permissions_boundary_arn is None:
+        yield (
+            "iam.manageNodeRole: found true without a boundary for the role that CAST AI may "
+            "create; set iam.nodeBoundary to true, give iam.permissionsBoundaryArn, or set "
+            "iam.manageNodeRole to false"
         )
 
 
