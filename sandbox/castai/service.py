@@ -1,0 +1,526 @@
+"""The service behind the API: clusters, tokens, hand-overs, agents, and work done in its own time.
+
+Behaviour follows castai/terraform-provider-castai (castai/cluster.go, castai/resource_eks_*.go);
+where that is silent, the harder case is played, so that what passes here does not lean on luck.
+"""
+
+import heapq
+import itertools
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sandbox.castai.cloud import Cloud, Credentials, Keys, NoAccessError, principal_arn
+
+ORGANIZATION = "7a5d4f0c-58c8-4c43-9a3f-8b2f6d1e0c9b"
+
+_FORBIDDEN_FIELD = "credentials"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How this service behaves; times in seconds."""
+
+    token_lifetime: float = 4 * 3600.0
+    """A token that no agent has used by then is dead."""
+    online_window: float = 10.0
+    """How long after its last delta an agent counts as online."""
+    lost_after: float = 60.0
+    """How long until a silent agent counts as disconnected, not merely as not responding."""
+    reconcile_delay: float = 0.3
+    """From a hand-over to `ready`."""
+    disconnect_delay: float = 0.3
+    disconnect_retry: float = 0.3
+    """Pause between attempts to delete nodes."""
+    disconnect_attempts: int = 10
+    """Then the service gives up and archives the cluster, nodes or not."""
+    archived: Literal["new", "revive", "stay"] = "new"
+    """What registering an archived cluster again gives."""
+    principal_exists: Literal["error", "answer"] = "error"
+    """What asking for a principal that exists gives."""
+
+
+class RefusalError(Exception):
+    """The API refuses; carries what the answer holds."""
+
+    def __init__(
+        self, status: int, message: str, violations: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.violations = violations
+
+
+@dataclass
+class Token:
+    """A cluster token."""
+
+    value: str = field(repr=False)
+    made: float
+    used: bool = False
+    replaced: bool = False
+
+
+@dataclass
+class Cluster:
+    """What the service keeps of a cluster."""
+
+    id: str
+    name: str
+    region: str
+    account_id: str
+    organization_id: str
+    status: str = "connecting"
+    credentials: Credentials | None = None
+    credentials_id: str = ""
+    principal: Keys | None = None
+    tokens: list[Token] = field(default_factory=list)
+    last_delta: float | None = None
+    last_delta_at: str = ""
+    deltas: int = 0
+    agent_state: str = ""
+    """Set while the service itself decides the agent's status."""
+    reconcile_error: str = ""
+    made_nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """CAST AI's own nodes by instance id."""
+    seen_nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Nodes that the agent reported, by name."""
+    events: list[dict[str, Any]] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    hand_overs: int = 0
+    refused_hand_overs: int = 0
+
+
+class Service:
+    """All of the state, one lock, and a thread for what happens in its own time."""
+
+    def __init__(self, directory: Path, aws_url: str, options: Options) -> None:
+        self.options = options
+        self.cloud = Cloud(aws_url)
+        self.lock = threading.RLock()
+        self.clusters: dict[str, Cluster] = {}
+        self._log_file = directory / "castai.log"
+        self._jobs: list[tuple[float, int, Callable[[], object]]] = []
+        self._count = itertools.count()
+        self._wake = threading.Condition()
+        self._ended = False
+        self._worker = threading.Thread(target=self._work, daemon=True)
+        self._worker.start()
+
+    def close(self) -> None:
+        """End the work; what is under way is finished."""
+        with self._wake:
+            self._ended = True
+            self._wake.notify()
+        self._worker.join(15)
+
+    # -- registration --------------------------------------------------------------------------
+
+    def register(
+        self, name: str, region: str, account_id: str, organization_id: str, wanted_id: str
+    ) -> Cluster:
+        """Return the cluster of that identity, made if there is none."""
+        with self.lock:
+            same = [
+                cluster
+                for cluster in self.clusters.values()
+                if (cluster.name, cluster.region, cluster.account_id) == (name, region, account_id)
+            ]
+            live = next((one for one in same if one.status != "archived"), None)
+            if live is not None:
+                if live.status == "deleted":
+                    self._revive(live)
+                return live
+            if same and self.options.archived != "new":
+                found = next((one for one in same if one.id == wanted_id), same[-1])
+                if self.options.archived == "revive" or found.id == wanted_id:
+                    self._revive(found)
+                return found
+            cluster = Cluster(
+                str(uuid.uuid4()), name, region, account_id, organization_id or ORGANIZATION
+            )
+            self.clusters[cluster.id] = cluster
+            self.note(cluster, "registered")
+            return cluster
+
+    def _revive(self, cluster: Cluster) -> None:
+        cluster.status = "connecting"
+        cluster.agent_state = ""
+        cluster.last_delta = None
+        cluster.last_delta_at = ""
+        cluster.credentials, cluster.credentials_id = None, ""
+        self.note(cluster, "registered again")
+
+    def get(self, cluster_id: str) -> Cluster:
+        """Return the cluster or refuse with 404."""
+        with self.lock:
+            try:
+                return self.clusters[cluster_id]
+            except KeyError:
+                raise RefusalError(404, "cluster not found") from None
+
+    def live(self, cluster_id: str) -> Cluster:
+        """Return the cluster, which must not be archived."""
+        cluster = self.get(cluster_id)
+        if cluster.status == "archived":
+            raise RefusalError(400, "cluster is archived")
+        return cluster
+
+    # -- tokens and agents ---------------------------------------------------------------------
+
+    def create_token(self, cluster_id: str) -> str:
+        """Make a token; those before it stop working."""
+        with self.lock:
+            cluster = self.live(cluster_id)
+            for token in cluster.tokens:
+                token.replaced = True
+            made = Token(f"{uuid.uuid4().hex}{uuid.uuid4().hex}", time.monotonic())
+            cluster.tokens.append(made)
+            self.note(cluster, "token made")
+            return made.value
+
+    def cluster_of_token(self, value: str) -> str | None:
+        """Id of the cluster whose valid token this is."""
+        with self.lock:
+            for cluster in self.clusters.values():
+                for token in cluster.tokens:
+                    if token.value == value:
+                        return cluster.id if self._is_valid(token) else None
+            return None
+
+    def _is_valid(self, token: Token) -> bool:
+        age = time.monotonic() - token.made
+        return not token.replaced and (token.used or age < self.options.token_lifetime)
+
+    def agent_delta(self, cluster_id: str, key: str, delta: Mapping[str, Any]) -> None:
+        """Take what an agent saw."""
+        with self.lock:
+            cluster = self.live(cluster_id)
+            for token in cluster.tokens:
+                if token.value == key:
+                    token.used = True
+            if cluster.last_delta is None:
+                self.note(cluster, "agent came online")
+            cluster.last_delta = time.monotonic()
+            cluster.last_delta_at = _now()
+            cluster.deltas += 1
+            if cluster.status == "connecting" and not cluster.credentials_id:
+                cluster.status = "ready"
+            for item in delta.get("items") or []:
+                self._agent_saw(cluster, item)
+
+    def _agent_saw(self, cluster: Cluster, item: Mapping[str, Any]) -> None:
+        if item.get("kind") != "Node":
+            return
+        data = item.get("data") or {}
+        name = (data.get("metadata") or {}).get("name", "")
+        if item.get("event") == "delete":
+            cluster.seen_nodes.pop(name, None)
+        elif name:
+            cluster.seen_nodes[name] = data
+
+    def agent_status(self, cluster: Cluster) -> str:
+        """`agentStatus` as of now."""
+        if cluster.agent_state:
+            return cluster.agent_state
+        if cluster.last_delta is None:
+            return "waiting-connection"
+        silent = time.monotonic() - cluster.last_delta
+        if silent <= self.options.online_window:
+            return "online"
+        return "disconnected" if silent > self.options.lost_after else "non-responding"
+
+    # -- principals and credentials ------------------------------------------------------------
+
+    def create_principal(self, cluster_id: str) -> str:
+        """Make CAST AI's user for the cluster; one that exists makes the service stumble."""
+        cluster = self.live(cluster_id)
+        if cluster.principal is not None:
+            if self.options.principal_exists == "error":
+                raise RefusalError(500, "Internal Server Error")
+            return principal_arn(cluster_id)
+        cluster.principal = self.cloud.create_principal(cluster_id)
+        self.note(cluster, "principal made")
+        return principal_arn(cluster_id)
+
+    def delete_principal(self, cluster_id: str) -> None:
+        """Remove it."""
+        cluster = self.get(cluster_id)
+        if cluster.principal is None:
+            raise RefusalError(404, "principal not found")
+        self.cloud.delete_principal(cluster_id)
+        cluster.principal = None
+        self.note(cluster, "principal removed")
+
+    def hand_over(self, cluster_id: str, credentials: Credentials) -> Cluster:
+        """Take credentials if they work, by using them."""
+        cluster = self.live(cluster_id)
+        if cluster.status in ("deleting", "disconnecting"):
+            raise RefusalError(400, "cluster is being disconnected")
+        try:
+            self._session(cluster, credentials)
+        except NoAccessError as error:
+            cluster.refused_hand_overs += 1
+            self.note(cluster, f"hand-over of a {credentials.kind} refused: {error}")
+            raise RefusalError(400, "Forbidden", ((_FORBIDDEN_FIELD, str(error)),)) from None
+        with self.lock:
+            cluster.credentials = credentials
+            cluster.credentials_id = str(uuid.uuid4())
+            cluster.hand_overs += 1
+            cluster.status = "connecting"
+            cluster.agent_state = ""
+            cluster.reconcile_error = ""
+            self.note(cluster, f"hand-over of a {credentials.kind} accepted")
+            made = cluster.credentials_id
+        self.later(self.options.reconcile_delay, lambda: self._settle(cluster, made))
+        return cluster
+
+    def _settle(self, cluster: Cluster, credentials_id: str) -> None:
+        with self.lock:
+            if cluster.credentials_id == credentials_id and cluster.status == "connecting":
+                cluster.status = "ready"
+                self.note(cluster, "ready")
+
+    def reconcile(self, cluster_id: str) -> None:
+        """Use the credentials anew, in the service's own time."""
+        cluster = self.live(cluster_id)
+        if cluster.credentials is not None:
+            cluster.status = "connecting"
+            self.later(self.options.reconcile_delay, lambda: self.use(cluster))
+
+    def use(self, cluster: Cluster) -> bool:
+        """Use the credentials now, as every action of the service does; failure shows."""
+        if cluster.credentials is None:
+            return False
+        try:
+            self._session(cluster, cluster.credentials)
+        except NoAccessError as error:
+            with self.lock:
+                cluster.reconcile_error = str(error)
+                if cluster.status in ("connecting", "ready"):
+                    cluster.status = "failed"
+            self.note(cluster, f"no access: {error}")
+            return False
+        with self.lock:
+            cluster.reconcile_error = ""
+            if cluster.status in ("connecting", "failed"):
+                cluster.status = "ready"
+        return True
+
+    def _session(self, cluster: Cluster, credentials: Credentials) -> Keys:
+        return self.cloud.session(credentials, cluster.principal, cluster.id, cluster.region)
+
+    # -- nodes ---------------------------------------------------------------------------------
+
+    def launch_node(self, cluster_id: str, subnet_id: str, profile: str) -> str:
+        """Provision a node, as the autoscaler would."""
+        cluster = self.live(cluster_id)
+        if cluster.credentials is None:
+            raise RefusalError(400, "cluster has no credentials")
+        tags = {
+            "Name": f"{cluster.name}-cast-{uuid.uuid4().hex[:8]}",
+            f"kubernetes.io/cluster/{cluster.name}": "owned",
+            "cast:cluster-id": cluster.id,
+            "cast:managed-by": "cast.ai",
+        }
+        try:
+            keys = self._session(cluster, cluster.credentials)
+            instance = self.cloud.launch(keys, cluster.region, tags, subnet_id, profile)
+        except NoAccessError as error:
+            raise RefusalError(400, f"cannot launch: {error}") from None
+        with self.lock:
+            cluster.made_nodes[instance] = {"id": str(uuid.uuid4()), "name": tags["Name"]}
+            self.note(cluster, f"launched {instance}")
+        return instance
+
+    def nodes(self, cluster_id: str) -> list[dict[str, Any]]:
+        """Every node, as the API lists them."""
+        with self.lock:
+            cluster = self.get(cluster_id)
+            made = [
+                {
+                    "id": node["id"],
+                    "name": node["name"],
+                    "instanceId": instance,
+                    "labels": {"provisioner.cast.ai/managed-by": "cast.ai"},
+                    "state": {"phase": "ready"},
+                }
+                for instance, node in cluster.made_nodes.items()
+            ]
+            seen = [
+                {
+                    "id": str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{cluster.id}/{name}")),
+                    "name": name,
+                    "providerId": (data.get("spec") or {}).get("providerID", ""),
+                    "instanceId": (data.get("spec") or {}).get("providerID", "").rpartition("/")[2],
+                    "labels": (data.get("metadata") or {}).get("labels") or {},
+                    "state": {"phase": "ready"},
+                }
+                for name, data in sorted(cluster.seen_nodes.items())
+            ]
+            known = {node["instanceId"] for node in seen}
+            return seen + [node for node in made if node["instanceId"] not in known]
+
+    # -- leaving -------------------------------------------------------------------------------
+
+    def disconnect(self, cluster_id: str, *, delete_nodes: bool) -> Cluster:
+        """Let go of the cluster, in the service's own time."""
+        cluster = self.live(cluster_id)
+        with self.lock:
+            if cluster.credentials is None or cluster.status in ("deleting", "deleted"):
+                self.note(cluster, "disconnect asked for, nothing to do")
+                return cluster
+            cluster.status = "deleting"
+            cluster.agent_state = "disconnecting"
+            self.note(cluster, f"disconnecting, delete nodes: {delete_nodes}")
+        self.later(
+            self.options.disconnect_delay,
+            lambda: self._let_go(cluster, delete_nodes=delete_nodes, attempt=1),
+        )
+        return cluster
+
+    def _let_go(self, cluster: Cluster, *, delete_nodes: bool, attempt: int) -> None:
+        instances = sorted(cluster.made_nodes)
+        if delete_nodes and instances and cluster.credentials is not None:
+            try:
+                keys = self._session(cluster, cluster.credentials)
+                self.cloud.terminate(keys, cluster.region, instances)
+            except NoAccessError as error:
+                self.note(cluster, f"attempt {attempt} to delete nodes: {error}")
+                if attempt >= self.options.disconnect_attempts:
+                    with self.lock:
+                        cluster.status, cluster.agent_state = "archived", "disconnected"
+                        self.note(cluster, f"gave up, {len(instances)} nodes left")
+                    return
+                self.later(
+                    self.options.disconnect_retry,
+                    lambda: self._let_go(cluster, delete_nodes=True, attempt=attempt + 1),
+                )
+                return
+            with self.lock:
+                for instance in instances:
+                    cluster.made_nodes.pop(instance, None)
+                self.note(cluster, f"deleted {len(instances)} nodes")
+        with self.lock:
+            cluster.status, cluster.agent_state = "deleted", "disconnected"
+            self.note(cluster, "disconnected")
+
+    def delete(self, cluster_id: str) -> None:
+        """Remove the cluster, unless it must be disconnected first."""
+        with self.lock:
+            cluster = self.get(cluster_id)
+            if cluster.status == "archived":
+                raise RefusalError(404, "cluster not found")
+            gone = self.agent_status(cluster) == "disconnected"
+            if cluster.credentials is not None and not (
+                gone or cluster.status in ("deleted", "failed")
+            ):
+                raise RefusalError(400, "cluster must be disconnected first")
+            if cluster.status == "deleting":
+                raise RefusalError(400, "cluster must be disconnected first")
+            cluster.status, cluster.agent_state = "archived", "disconnected"
+            cluster.tokens.clear()
+            self.note(cluster, "removed")
+
+    def archive(self, cluster_id: str) -> None:
+        """Archive the cluster as if somebody had removed it elsewhere."""
+        with self.lock:
+            cluster = self.get(cluster_id)
+            cluster.status, cluster.agent_state = "archived", "disconnected"
+            self.note(cluster, "removed elsewhere")
+
+    # -- reports -------------------------------------------------------------------------------
+
+    def event(self, cluster_id: str, event: dict[str, Any]) -> None:
+        """Take a cloud event."""
+        with self.lock:
+            cluster = self.live(cluster_id)
+            cluster.events.append(event)
+            self.note(cluster, f"event {event['eventType']} of {event.get('providerId', '')}")
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a test or a person may want to see, secrets apart."""
+        with self.lock:
+            return {"clusters": [self._described(one) for one in self.clusters.values()]}
+
+    def _described(self, cluster: Cluster) -> dict[str, Any]:
+        handed = cluster.credentials
+        return {
+            **self.document(cluster),
+            "credentialsKind": handed.kind if handed else "none",
+            "accessKeyId": handed.keys.access_key_id if handed and handed.keys else "",
+            "principal": principal_arn(cluster.id) if cluster.principal else "",
+            "tokens": len(cluster.tokens),
+            "tokenUsed": any(token.used for token in cluster.tokens),
+            "deltas": cluster.deltas,
+            "handOvers": cluster.hand_overs,
+            "refusedHandOvers": cluster.refused_hand_overs,
+            "events": list(cluster.events),
+            "nodes": self.nodes(cluster.id),
+            "castNodes": sorted(cluster.made_nodes),
+            "log": list(cluster.log),
+        }
+
+    def document(self, cluster: Cluster) -> dict[str, Any]:
+        """Return the cluster as the API shows it."""
+        handed = cluster.credentials
+        eks = {
+            "accountId": cluster.account_id,
+            "region": cluster.region,
+            "clusterName": cluster.name,
+        }
+        if handed is not None and handed.role_arn:
+            eks["assumeRoleArn"] = handed.role_arn
+        return {
+            "id": cluster.id,
+            "name": cluster.name,
+            "organizationId": cluster.organization_id,
+            "credentialsId": cluster.credentials_id,
+            "isPhase2": bool(cluster.credentials_id),
+            "status": cluster.status,
+            "agentStatus": self.agent_status(cluster),
+            "agentSnapshotReceivedAt": cluster.last_delta_at or None,
+            "reconcileError": cluster.reconcile_error or None,
+            "providerType": "eks",
+            "region": {"name": cluster.region, "displayName": cluster.region},
+            "eks": eks,
+        }
+
+    def note(self, cluster: Cluster, text: str) -> None:
+        """Remember what happened."""
+        with self.lock:
+            cluster.log.append(text)
+            line = json.dumps({"at": _now(), "cluster": cluster.id, "what": text})
+            with self._log_file.open("a") as file:
+                file.write(line + "\n")
+
+    # -- work in its own time ------------------------------------------------------------------
+
+    def later(self, seconds: float, job: Callable[[], object]) -> None:
+        """Do `job` that much later, on the service's own thread."""
+        with self._wake:
+            heapq.heappush(self._jobs, (time.monotonic() + seconds, next(self._count), job))
+            self._wake.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                now = time.monotonic()
+                while not self._ended and (not self._jobs or self._jobs[0][0] > now):
+                    pause = self._jobs[0][0] - now if self._jobs else None
+                    self._wake.wait(pause)
+                    now = time.monotonic()
+                if self._ended:
+                    return
+                job = heapq.heappop(self._jobs)[2]
+            job()
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
