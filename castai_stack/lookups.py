@@ -66,19 +66,20 @@ async def look_up(cluster: Cluster, provider: aws.Provider) -> tuple[Caller, Clu
     return Caller(caller.account_id, caller.arn), _facts(found)
 
 
+_MODES: dict[str, AuthenticationMode] = {mode: mode for mode in get_args(AuthenticationMode)}
+
+
 def _facts(found: aws.eks.GetClusterResult) -> ClusterFacts:
     access = found.access_configs
     # Clusters from before access entries carry no mode; they read aws-auth only.
     said = access[0].authentication_mode if access else ""
-    known: tuple[AuthenticationMode, ...] = get_args(AuthenticationMode)
-    mode = next((mode for mode in known if mode == said), "CONFIG_MAP")
     return ClusterFacts(
         arn=found.arn,
         status=found.status,
         vpc_id=found.vpc_config.vpc_id,
         endpoint=found.endpoint,
         certificate_authority=found.certificate_authorities[0].data,
-        authentication_mode=mode,
+        authentication_mode=_MODES.get(said, "CONFIG_MAP"),
     )
 
 
