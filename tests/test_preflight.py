@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from castai_stack import preflight
+from castai_stack import iam_policies, naming, preflight
 from castai_stack.lookups import Caller, ClusterFacts
 from castai_stack.operator_permissions import KubernetesRequirement
 from castai_stack.preflight import Findings, PreflightFailed, judge
@@ -124,3 +124,34 @@ def test_a_preview_stops_at_problems():
 )
 def test_a_missing_kubernetes_permission_reads_like_kubectl(requirement, line):
     assert preflight._kubernetes_line(requirement, list(requirement.verbs)) == line
+
+
+def scope_of(chosen):
+    return iam_policies.Scope(
+        partition="aws",
+        region="eu-central-1",
+        account_id="012345678901",
+        cluster="demo",
+        cluster_id=naming.PLACEHOLDER_CLUSTER_ID,
+        vpc_id=FACTS.vpc_id,
+        vpc_account_id="012345678901",
+        names=naming.names("demo", chosen.names),
+        path=chosen.iam.path,
+    )
+
+
+@pytest.mark.parametrize("mode", ["none", "user", "role"])
+def test_the_documents_of_the_defaults_fit_their_quotas(mode):
+    chosen = settings(credentials={"mode": mode})
+
+    assert preflight.document_findings(scope_of(chosen), chosen) == Findings()
+
+
+def test_a_document_that_is_too_long_says_by_how_much_and_the_way_out():
+    chosen = settings(
+        credentials={"mode": "role", "externalId": "x" * 1224}, iam={"path": f"/{'p' * 400}/"}
+    )
+
+    problems = preflight.document_findings(scope_of(chosen), chosen).problems
+
+    assert any("IAM allows 6144; shorten iam.path" in p for p in problems), problems

@@ -94,7 +94,7 @@ class CastIamComponent(pulumi.ComponentResource):
         )
 
     def _document(
-        self, build: Callable[[iam_policies.Scope], iam_policies.PolicyDocument]
+        self, build: Callable[[iam_policies.Scope], iam_policies.PolicyDocument | None]
     ) -> pulumi.Output[str]:
         """Render a document once the cluster's id is known."""
         args = self._args
