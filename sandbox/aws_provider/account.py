@@ -1,0 +1,212 @@
+"""The AWS account behind the sandbox's endpoint: clients, identity, and patience.
+
+boto3's layer below, botocore, is loaded when the first request is made, because a preview
+without change makes hardly any.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
+
+STATE = "CASTAI_SANDBOX_STATE"
+ENDPOINT = "AWS_ENDPOINT_URL"
+PROPAGATION_SECONDS = 120
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_ABSENT = frozenset(
+    {
+        "NoSuchEntity",
+        "NotFoundException",
+        "ResourceNotFound",
+        "ResourceNotFoundException",
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "QueueDoesNotExist",
+    }
+)
+
+
+class RefusedError(Exception):
+    """A sentence for the person at the engine; shown without a traceback."""
+
+
+def state_folder() -> Path:
+    """Folder of the sandbox that this process belongs to; outside of one it refuses to run."""
+    folder = os.environ.get(STATE, "")
+    if not folder or not Path(folder).is_dir():
+        raise RefusedError(
+            f"{STATE} names no folder: this stand-in for the AWS plugin runs inside the sandbox "
+            "only. For a real account take it from PATH and install pulumi-resource-aws"
+        )
+    return Path(folder)
+
+
+def endpoint() -> str:
+    """Address of the sandbox's AWS; anything but loopback is refused."""
+    address = os.environ.get(ENDPOINT, "")
+    if not address:
+        raise RefusedError(f"{ENDPOINT} is not set: the stand-in talks to the sandbox's AWS only")
+    if urlsplit(address).hostname not in _LOOPBACK:
+        raise RefusedError(
+            f"{ENDPOINT} is {address}: the stand-in talks to loopback addresses only"
+        )
+    return address
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Configuration of the provider, as far as the stand-in carries it out."""
+
+    region: str
+    access_key: str | None = None
+    secret_key: str | None = None
+    token: str | None = None
+    profile: str | None = None
+    allowed_account_ids: list[str] = field(default_factory=list)
+    forbidden_account_ids: list[str] = field(default_factory=list)
+    default_tags: dict[str, str] = field(default_factory=dict)
+    max_retries: int = 25
+    skip_requesting_account_id: bool = False
+
+
+class Account:
+    """Clients of one account and region; safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.region = settings.region
+        self.stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._identity: dict[str, str] | None = None
+
+    def client(self, service: str, region: str | None = None) -> Any:
+        """Give the client of a service, made on first use."""
+        key = (service, region or self.region)
+        with self._lock:
+            if key not in self._clients:
+                self._clients[key] = self._connect(*key)
+            return self._clients[key]
+
+    def _connect(self, service: str, region: str) -> Any:
+        from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
+        from botocore.session import Session  # noqa: PLC0415
+
+        if self._session is None:
+            self._session = Session(profile=self.settings.profile)
+        return self._session.create_client(
+            service,
+            region_name=region,
+            endpoint_url=endpoint(),
+            aws_access_key_id=self.settings.access_key,
+            aws_secret_access_key=self.settings.secret_key,
+            aws_session_token=self.settings.token,
+            config=Config(
+                retries={"mode": "standard", "total_max_attempts": self.settings.max_retries},
+                connect_timeout=5,
+                read_timeout=60,
+                max_pool_connections=32,
+            ),
+        )
+
+    def identity(self) -> dict[str, str]:
+        """Who asks: `Account`, `Arn` and `UserId`, looked up once."""
+        if self._identity is None:
+            answer = self.client("sts").get_caller_identity()
+            self._identity = {name: answer[name] for name in ("Account", "Arn", "UserId")}
+        return self._identity
+
+    @property
+    def account_id(self) -> str:
+        """Account of whoever asks."""
+        return self.identity()["Account"]
+
+    def check_allowed(self) -> None:
+        """Refuse accounts that the configuration does not allow, as the provider does."""
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        try:
+            account_id = self.account_id
+        except (BotoCoreError, ClientError) as error:
+            raise RefusedError(f"the AWS credentials were not accepted: {error}") from error
+        allowed, forbidden = self.settings.allowed_account_ids, self.settings.forbidden_account_ids
+        if allowed and account_id not in allowed:
+            raise RefusedError(
+                f"AWS account id not allowed: {account_id}; allowedAccountIds: {', '.join(allowed)}"
+            )
+        if account_id in forbidden:
+            raise RefusedError(f"AWS account id not allowed: {account_id} is forbidden")
+
+    def retry(
+        self,
+        call: Callable[[], Any],
+        passing: Callable[["ClientError"], bool],
+        seconds: float = PROPAGATION_SECONDS,
+    ) -> Any:
+        """Repeat a call while its error is a passing one, at most so long."""
+        from botocore.exceptions import ClientError  # noqa: PLC0415
+
+        end = time.monotonic() + seconds
+        pause = 0.2
+        while True:
+            try:
+                return call()
+            except ClientError as error:
+                if not passing(error) or time.monotonic() + pause > end:
+                    raise
+            if self.stopping.wait(pause):
+                raise RefusedError("cancelled while waiting for AWS")
+            pause = min(pause * 2, 3)
+
+    def wait(self, ready: Callable[[], bool], what: str, seconds: float) -> None:
+        """Wait until something is so, at most so long."""
+        end = time.monotonic() + seconds
+        pause = 0.1
+        while not ready():
+            if time.monotonic() > end:
+                raise RefusedError(f"{what}: not so after {seconds:.0f} s")
+            if self.stopping.wait(pause):
+                raise RefusedError(f"cancelled while waiting: {what}")
+            pause = min(pause * 2, 3)
+
+
+def code(error: "ClientError") -> str:
+    """Error code as AWS spells it."""
+    return error.response.get("Error", {}).get("Code", "")
+
+
+def message(error: "ClientError") -> str:
+    """Error text as AWS gives it."""
+    return error.response.get("Error", {}).get("Message", "")
+
+
+def is_absent(error: "ClientError") -> bool:
+    """Whether AWS says that there is no such thing."""
+    return code(error) in _ABSENT
+
+
+@contextmanager
+def absent_is_fine() -> Iterator[None]:
+    """Take for done what is gone already."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    try:
+        yield
+    except ClientError as error:
+        if not is_absent(error):
+            raise
+
+
+def found(call: Callable[..., Any], **arguments: Any) -> Any:
+    """Ask for a thing; nothing when there is no such thing."""
+    with absent_is_fine():
+        return call(**arguments)
+    return None

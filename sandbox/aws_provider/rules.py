@@ -1,0 +1,96 @@
+"""What the provider checks of a value before anything is asked of AWS.
+
+Each rule answers with a sentence when the value does not fit, otherwise with nothing.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+Rule = Callable[[Any], str | None]
+
+_ARN = re.compile(r"^arn:aws[\w-]*:[\w.-]+:[\w-]*:(\d{12}|aws|aws-managed|)?:.+$")
+_ACCOUNT = re.compile(r"^\d{12}$")
+
+
+def length(most: int, least: int = 1) -> Rule:
+    """Text of so many characters."""
+
+    def rule(value: Any) -> str | None:
+        if least <= len(str(value)) <= most:
+            return None
+        return f"must have {least} to {most} characters, has {len(str(value))}"
+
+    return rule
+
+
+def name(most: int, allowed: str) -> Rule:
+    """Text of 1 to `most` characters, each of the character class `allowed`."""
+    pattern = re.compile(f"^[{allowed}]*$")
+
+    def rule(value: Any) -> str | None:
+        problem = length(most)(value)
+        if problem is None and not pattern.match(str(value)):
+            problem = f"{value!r} must consist of the characters {allowed}"
+        return problem
+
+    return rule
+
+
+def matching(pattern: str, said: str) -> Rule:
+    """Text that matches as a whole."""
+    compiled = re.compile(pattern)
+    return lambda value: None if compiled.fullmatch(str(value)) else f"{value!r} must be {said}"
+
+
+def one_of(*allowed: Any) -> Rule:
+    """One of these values."""
+    said = ", ".join(str(item) for item in allowed)
+    return lambda value: None if value in allowed else f"expected one of {said}, got {value!r}"
+
+
+def between(least: int, most: int) -> Rule:
+    """Hold a number to bounds."""
+
+    def rule(value: Any) -> str | None:
+        if least <= value <= most:
+            return None
+        return f"expected a number from {least} to {most}, got {value}"
+
+    return rule
+
+
+def arn(value: Any) -> str | None:
+    """ARN of any service; the empty text counts as absent."""
+    if value == "" or _ARN.match(str(value)):
+        return None
+    return f"{value!r} is not an ARN (arn:<partition>:<service>:<region>:<account>:<resource>)"
+
+
+def account(value: Any) -> str | None:
+    """Account id of twelve digits."""
+    return None if _ACCOUNT.match(str(value)) else f"{value!r} is not an account id of 12 digits"
+
+
+def document(value: Any) -> str | None:
+    """JSON text; the value itself is not repeated, it may be long."""
+    if isinstance(value, dict):
+        return None
+    try:
+        json.loads(value)
+    except ValueError as error:
+        return f"contains an invalid JSON document: {error}"
+    return None
+
+
+def policy(value: Any) -> str | None:
+    """JSON object without space in front, as IAM takes it."""
+    if isinstance(value, str) and not value.startswith("{"):
+        return "contains an invalid JSON policy: it must be an object and start with {"
+    return document(value)
+
+
+def each(rule: Rule) -> Rule:
+    """Hold every item of a list to a rule; the first problem counts."""
+    return lambda values: next(filter(None, map(rule, values)), None)
