@@ -1,0 +1,75 @@
+import dataclasses
+import string
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from castai_stack import naming
+
+clusters = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=100).filter(
+    lambda name: name[0] not in "-_"
+)
+LIMITS = {
+    "principal": naming.USER_LIMIT,
+    "castai_policy": naming.POLICY_LIMIT,
+    "feature_policy": naming.POLICY_LIMIT,
+    "restricted_policy": naming.POLICY_LIMIT,
+    "lambda_role": naming.ROLE_LIMIT,
+    "function": naming.FUNCTION_LIMIT,
+    "interruption_rule": naming.RULE_LIMIT,
+    "rebalance_rule": naming.RULE_LIMIT,
+    "dead_letter_queue": naming.QUEUE_LIMIT,
+    "lambda_boundary": naming.POLICY_LIMIT,
+    "node_boundary": naming.POLICY_LIMIT,
+}
+
+
+def made(cluster, flavour):
+    names = naming.names(cluster, flavour)
+    return {field.name: getattr(names, field.name) for field in dataclasses.fields(names)}
+
+
+@given(clusters, st.sampled_from(["suffixed", "documented"]))
+def test_every_name_fits_where_it_is_used(cluster, flavour):
+    for field, name in made(cluster, flavour).items():
+        assert len(name) <= LIMITS[field], field
+
+
+@given(clusters, clusters)
+def test_two_clusters_never_share_a_suffixed_name(one, other):
+    if one != other:
+        ours, theirs = made(one, "suffixed"), made(other, "suffixed")
+        assert all(ours[field] != theirs[field] for field in ours)
+
+
+@given(clusters)
+def test_a_name_is_exact_while_it_fits(cluster):
+    if len(cluster) <= 55:
+        assert naming.names(cluster, "suffixed").principal == f"cast-eks-{cluster}"
+
+
+def test_the_names_of_the_page():
+    names = naming.names("prod", "documented")
+
+    assert names.principal == "cast-eks-prod"
+    assert names.castai_policy == "CastEKSPolicy"
+    assert names.lambda_role == "CastLambdaRoleForSpot"
+    assert names.function == "cast-ai-ec2-events-handler"
+    assert (
+        naming.node_role("prod", "0f3f1ba4-6f46-4f2e-9a39-6a1bb6c0f0a1") == "cast-prod-eks-0f3f1ba4"
+    )
+
+
+@given(clusters, clusters, st.uuids(), st.uuids())
+def test_node_roles_of_clusters_with_a_common_head_differ_by_id(one, other, id_, other_id):
+    if str(id_)[:8] != str(other_id)[:8]:
+        assert naming.node_role(one, str(id_)) != naming.node_role(other, str(other_id))
+    assert len(naming.node_role(one, str(id_))) <= naming.ROLE_LIMIT
+
+
+def test_the_preview_is_told_which_names_carry_a_hash():
+    assert naming.shortened("x" * 34, "suffixed") == [
+        naming.names("x" * 34, "suffixed").rebalance_rule
+    ]
+    assert naming.shortened("prod", "suffixed") == []
+    assert naming.shortened("prod", "documented") == []
