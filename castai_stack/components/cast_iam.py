@@ -93,27 +93,27 @@ class CastIamComponent(pulumi.ComponentResource):
             }
         )
 
+    def _scope(self, cluster_id: str) -> iam_policies.Scope:
+        args = self._args
+        return iam_policies.Scope(
+            partition=args["partition"],
+            region=args["region"],
+            account_id=args["account_id"],
+            cluster=args["cluster_name"],
+            cluster_id=cluster_id,
+            vpc_id=args["vpc_id"],
+            vpc_account_id=args["vpc_account_id"],
+            names=args["names"],
+            path=args["settings"].path,
+        )
+
     def _document(
         self, build: Callable[[iam_policies.Scope], iam_policies.PolicyDocument | None]
     ) -> pulumi.Output[str]:
         """Render a document once the cluster's id is known."""
-        args = self._args
-
-        def render(cluster_id: str) -> str:
-            scope = iam_policies.Scope(
-                partition=args["partition"],
-                region=args["region"],
-                account_id=args["account_id"],
-                cluster=args["cluster_name"],
-                cluster_id=cluster_id,
-                vpc_id=args["vpc_id"],
-                vpc_account_id=args["vpc_account_id"],
-                names=args["names"],
-                path=args["settings"].path,
-            )
-            return json.dumps(build(scope), separators=(",", ":"))
-
-        return pulumi.Output.from_input(args["cluster_id"]).apply(render)
+        return pulumi.Output.from_input(self._args["cluster_id"]).apply(
+            lambda known: json.dumps(build(self._scope(known)), separators=(",", ":"))
+        )
 
     def _managed(self, suffix: str, name: str, what: str, document: Any) -> aws.iam.Policy:
         return aws.iam.Policy(
@@ -155,6 +155,14 @@ class CastIamComponent(pulumi.ComponentResource):
                 ),
             )
         }
+        # Whether there is one depends on the switches alone, so any id tells.
+        if self._features(self._scope(naming.PLACEHOLDER_CLUSTER_ID)) is not None:
+            made["feature-policy"] = self._managed(
+                "feature-policy",
+                args["names"].feature_policy,
+                "Lets CAST AI use what is switched on for it",
+                self._document(self._features),
+            )
         if args["mode"] == "user":
             made["restricted-policy"] = self._managed(
                 "restricted-policy",
@@ -163,6 +171,9 @@ class CastIamComponent(pulumi.ComponentResource):
                 self._restricted(),
             )
         return made
+
+    def _features(self, scope: iam_policies.Scope) -> iam_policies.PolicyDocument | None:
+        return iam_policies.feature_policy(scope, self._args["flavour"], self._args["settings"])
 
     def _restricted(self) -> pulumi.Output[str]:
         args = self._args

@@ -117,6 +117,16 @@ def test_documented_roles_have_no_boundary_of_ours():
     assert "permissionsBoundary" not in node.object
 
 
+def test_a_switch_beyond_the_page_adds_a_policy_of_its_own():
+    key = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0f3f1ba4"
+    recorder = run(program(settings=Iam(kms_key_arns=[key])))
+
+    feature = of(recorder, "aws:iam/policy:Policy")["iam-feature-policy"]
+    assert key in feature.object["policy"]
+    attachments = of(recorder, "aws:iam/rolePolicyAttachment:RolePolicyAttachment")
+    assert "iam-role-feature-policy" in attachments
+
+
 def test_ipv6_adds_one_inline_policy_to_the_nodes():
     recorder = run(program(settings=Iam(ipv6=True)))
 
