@@ -255,15 +255,20 @@ class Spot(Section):
     """The Lambda that reports Spot interruptions."""
 
     enabled: bool = True
-    memory_mb: Annotated[int, Field(ge=128, le=10240)] = 128
-    timeout_seconds: Annotated[int, Field(ge=10, le=120)] = 90
+    memory_mb: Annotated[int, Field(ge=128, le=10240)] = 256
+    timeout_seconds: Annotated[int, Field(ge=10, le=120)] = 110
+    """How long one attempt may sit out an outage; the notice is two minutes."""
     architecture: Literal["arm64", "x86_64"] = "arm64"
     log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365] = 30
     maximum_event_age_seconds: Annotated[int, Field(ge=60, le=21600)] = 120
+    """How long Lambda keeps an event; one that is a minute older still is dropped as stale."""
     maximum_retries: Annotated[int, Field(ge=0, le=2)] = 2
     reserved_concurrency: Annotated[int, Field(ge=1)] | None = None
+    """Concurrent runs kept for the function, and its limit; null shares the account's."""
     key_in_secrets_manager: bool = False
+    """Keeps the API key in a secret instead of the function's encrypted environment."""
     alarm_topic_arn: Arn | None = None
+    """SNS topic that hears of alarms and of their end."""
     drain: bool = False
     """Also cordon and drain the node through the Kubernetes API."""
 
