@@ -114,6 +114,11 @@ class ControlPlane:
         """Path of a named kubeconfig."""
         return self.directory / "kubeconfigs" / f"{name}.json"
 
+    def token_of(self, name: str) -> str:
+        """Token of the kubeconfig of that name."""
+        user = json.loads(self.kubeconfig_of(name).read_text())["users"][0]["user"]
+        return str(user["token"])
+
     @property
     def authority(self) -> Path:
         """The certificate authority that signed the API server's certificate."""
@@ -316,7 +321,7 @@ class ControlPlane:
         return token_file
 
     def _wait(self, what: str, path: str, waiting: Callable[[], None]) -> None:
-        token = json.loads(self.kubeconfig.read_text())["users"][0]["user"]["token"]
+        token = self.token_of("admin")
         deadline = time.monotonic() + _READY_SECONDS
         while time.monotonic() < deadline:
             self.processes.require_alive()
