@@ -4,6 +4,7 @@ Secrets stay outside the settings, as Outputs; nothing here prints a value that 
 """
 
 import os
+from typing import Any
 
 import pulumi
 from pulumi.runtime.config import is_config_secret
@@ -14,6 +15,7 @@ from castai_stack.validation import SettingsError, validate
 KEY = "castai"
 API_KEY = "apiKey"
 API_KEY_VARIABLE = "CASTAI_API_KEY"
+API_URL_VARIABLE = "CASTAI_API_URL"
 
 
 class ConfigError(pulumi.RunError):
@@ -21,10 +23,16 @@ class ConfigError(pulumi.RunError):
 
 
 def load(config: pulumi.Config) -> StackConfig:
-    """Validate the `castai` object, reporting every problem at once."""
+    """Validate the `castai` object, reporting every problem at once.
+
+    `CASTAI_API_URL` of the environment comes before `api.url`, for every part of the program.
+    """
     key = config.full_key(KEY)
+    raw: Any = config.require_object(KEY)
+    if (url := os.environ.get(API_URL_VARIABLE)) and isinstance(raw, dict):
+        raw = {**raw, "api": {**(raw.get("api") or {}), "url": url}}
     try:
-        return validate(config.require_object(KEY), key, show_values=not is_config_secret(key))
+        return validate(raw, key, show_values=not is_config_secret(key))
     except SettingsError as error:
         raise ConfigError(str(error)) from None
 

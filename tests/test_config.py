@@ -11,6 +11,7 @@ CLUSTER = {"name": "demo", "region": "eu-central-1", "accountId": "012345678901"
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
     monkeypatch.delenv("CASTAI_API_KEY", raising=False)
+    monkeypatch.delenv("CASTAI_API_URL", raising=False)
     yield
     pulumi.runtime.set_all_config({})
 
@@ -42,3 +43,10 @@ def test_a_missing_key_says_both_ways_to_give_it():
         "castai-eks:apiKey is not set; run `pulumi config set --secret apiKey`, "
         "or set CASTAI_API_KEY in the environment"
     )
+
+
+def test_the_environments_address_comes_first(monkeypatch):
+    monkeypatch.setenv("CASTAI_API_URL", "https://api.eu.cast.ai")
+    pulumi.runtime.set_all_config({"castai-eks:castai": json.dumps({"cluster": CLUSTER})})
+
+    assert load(pulumi.Config("castai-eks")).api.url == "https://api.eu.cast.ai"
