@@ -42,6 +42,10 @@ PolicyArn = Annotated[
 ]
 IamPath = Annotated[str, _text(r"/([!-~]+/)*", "an IAM path that begins and ends with a slash")]
 Url = Annotated[str, _text(r"https?://[^\s/]+(/\S*)?", "an http or https address")]
+ProxyUrl = Annotated[
+    str,
+    _text(r"https?://[^\s/@]+/?", "an http or https address of a proxy, without user and password"),
+]
 Quantity = Annotated[
     str,
     _text(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", "a Kubernetes quantity such as 256Mi or 100m"),
@@ -67,6 +71,54 @@ AutoScalingGroupName = Annotated[
     _text(
         r"[\w+=,.@()/ -]{1,255}",
         "1 to 255 letters, digits, spaces or any of _+=,.@()/- (no wildcard)",
+    ),
+]
+Image = Annotated[
+    str,
+    _text(
+        r"v?\d+\.\d+\.\d+([.+-][\w.-]+)?",
+        "a version such as v0.123.1, because a tag that moves pins nothing",
+    ),
+]
+Registry = Annotated[
+    str,
+    _text(r"[\w.-]+(:\d+)?(/[\w.-]+)*", "a registry and its path, without scheme, name and tag"),
+]
+ObjectName = Annotated[
+    str,
+    _text(
+        r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?",
+        "a Kubernetes name of lower-case letters, digits, hyphens and dots",
+    ),
+]
+AgentVariable = Annotated[
+    str,
+    _text(
+        r"(?!(API_KEY|API_URL|PROVIDER|MODE|PPROF_PORT|MONITOR_METADATA|TLS_CA_CERT_FILE"
+        r"|STATIC_CLUSTER_ID|CONTROLLER_CONFIG_MAP_NAMESPACES|LEADER_ELECTION_NAMESPACE"
+        r"|EKS_ACCOUNT_ID|EKS_REGION|EKS_CLUSTER_NAME|HTTPS?_PROXY|NO_PROXY"
+        r"|(SELF_POD|METADATA_STORE)_\w+)$)[A-Za-z_]\w*",
+        "the name of a variable that this program does not set itself",
+    ),
+]
+LabelKey = Annotated[
+    str,
+    _text(
+        r"(?!app\.kubernetes\.io/(name|instance|version|managed-by|part-of)$"
+        r"|autoscaling\.cast\.ai/disposable$)"
+        r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?",
+        "a label key that this program does not set itself",
+    ),
+]
+LabelValue = Annotated[
+    str,
+    _text(r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?", "a label value of at most 63 characters"),
+]
+Certificates = Annotated[
+    str,
+    _text(
+        r"(\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+",
+        "certificates in PEM form and nothing else",
     ),
 ]
 AuthenticationMode = Literal["CONFIG_MAP", "API_AND_CONFIG_MAP", "API"]
@@ -198,15 +250,24 @@ class Iam(Section):
 
 
 class Proxy(Section):
-    """HTTP proxy of the agent."""
+    """HTTP proxy of the agent.
 
-    http: Url | None = None
-    https: Url | None = None
+    A proxy that wants a password goes into an existing secret instead, as `HTTPS_PROXY`: the agent
+    takes every key of the secret as a variable.
+    """
+
+    http: ProxyUrl | None = None
+    https: ProxyUrl | None = None
     no_proxy: list[str] = []
+    """Beyond the cluster's own addresses, which never go through the proxy."""
 
 
 class Autoscaling(Section):
-    """Sizing of the agent by cluster-proportional-vertical-autoscaler."""
+    """Sizing of the agent by cluster-proportional-vertical-autoscaler.
+
+    Memory is `base` plus `step` for every `nodes_per_step` nodes or `cores_per_step` cores,
+    whichever is more, up to `max`.
+    """
 
     enabled: bool = True
     base: Quantity = "2Gi"
@@ -214,19 +275,24 @@ class Autoscaling(Section):
     step: Quantity = "256Mi"
     nodes_per_step: Annotated[int, Field(ge=1)] = 20
     cores_per_step: Annotated[int, Field(ge=1)] = 480
-    tag: str = "v0.8.4"
+    tag: Image = "v0.8.4"
     digest: Digest | None = None
+    image_registry: Registry = "registry.k8s.io/cpa"
     poll_period_seconds: Annotated[int, Field(ge=5)] = 300
 
 
 class Agent(Section):
-    """The read-only agent."""
+    """The read-only agent.
 
-    tag: str = "v0.123.1"
+    The versions of both images stand here and in `Autoscaling`, and nowhere else.
+    """
+
+    tag: Image = "v0.123.1"
     digest: Digest | None = None
-    image_registry: str = "us-docker.pkg.dev/castai-hub/library"
-    autoscaler_registry: str = "registry.k8s.io/cpa"
-    pull_secrets: list[str] = []
+    """Pins the image beyond its tag."""
+    image_registry: Registry = "us-docker.pkg.dev/castai-hub/library"
+    pull_secrets: list[ObjectName] = []
+    """Secrets of the namespace that open a private registry, for both images."""
     replicas: Annotated[int, Field(ge=1, le=5)] = 2
     cpu_request: Quantity = "100m"
     cpu_limit: Quantity = "1000m"
@@ -234,21 +300,32 @@ class Agent(Section):
     """Request and limit when autoscaling is off."""
     autoscaling: Autoscaling = Autoscaling()
     proxy: Proxy = Proxy()
-    trusted_ca_certificate: str | None = None
+    trusted_ca_certificate: Certificates | None = None
+    """Further authorities that the agent trusts, such as that of a proxy."""
     node_selector: dict[str, str] = {}
     tolerations: list[dict[str, Any]] = []
+    """Beyond that of `CriticalAddonsOnly`."""
     affinity: dict[str, Any] | None = None
-    priority_class: str = "system-cluster-critical"
+    """Instead of the default: no Windows nodes, nodes of CAST AI preferred."""
+    priority_class: Literal[""] | ObjectName = "system-cluster-critical"
+    """Empty for none; the resource quota then falls away, too."""
     topology_spread: bool = True
     network_policy: bool = False
-    extra_env: dict[str, str] = {}
-    labels: dict[str, str] = {}
+    """Allow the agent no more traffic than it needs: name lookups and HTTPS going out."""
+    extra_env: dict[AgentVariable, str] = {}
+    labels: dict[LabelKey, LabelValue] = {}
+    """On every object and pod; selectors never change."""
     create_namespace: bool = True
-    existing_secret: str | None = None
+    """Off: the namespace `castai-agent` is there, and stays after a destroy."""
+    existing_secret: ObjectName | None = None
+    """A secret of the namespace with the key `API_KEY`; none is made then."""
     role_arn: Arn | None = None
     """IRSA role of the agent's service account."""
     read_custom_resources: bool = True
+    """Off: no rule for the custom resources of other projects and of CAST AI."""
+    rollout_timeout_seconds: Annotated[int, Field(ge=30, le=3600)] = 600
     adopt: bool = False
+    """Take over an agent that the vendor's script or chart installed."""
 
 
 class Spot(Section):

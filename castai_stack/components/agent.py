@@ -1,0 +1,113 @@
+"""CAST AI's read-only agent in one cluster."""
+
+from collections.abc import Collection
+from typing import NotRequired, TypedDict
+
+import pulumi
+
+from castai_stack import agent_manifests, settings
+from castai_stack.resources.agent_leftovers import AgentLeftovers
+from castai_stack.resources.kubernetes_object import KubernetesObject, import_id, object_key
+
+_DEPLOYMENTS = ("deployment", "autoscaler")
+
+
+class AgentArgs(TypedDict):
+    """Inputs of AgentComponent."""
+
+    cluster_name: str
+    region: str
+    account_id: str
+    api_url: str
+    """Where the agent reports to."""
+    settings: settings.Agent
+    namespace: str
+    cluster_id: pulumi.Input[str]
+    """The cluster's id at CAST AI; with it the agent does not register itself."""
+    api_key: pulumi.Input[str]
+    """The cluster's token, or a key brought along; unused with an existing secret."""
+    kubeconfig: NotRequired[str]
+    """Reaches the cluster again to clear an existing namespace on destroy."""
+    context: NotRequired[str | None]
+    existing: NotRequired[Collection[str]]
+    """Objects to take over instead of creating them, by `kubernetes_object.object_key`."""
+
+
+class AgentComponent(pulumi.ComponentResource):
+    """The agent, every object of it a resource of its own; done when its pods run."""
+
+    namespace: pulumi.Output[str]
+    """Namespace of the agent."""
+    ready: pulumi.Output[bool]
+    """True once both deployments are rolled out."""
+
+    def __init__(
+        self, name: str, args: AgentArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("castai-stack:index:AgentComponent", name, {}, opts)
+        chosen = args["settings"]
+        release = agent_manifests.Release(
+            cluster_name=args["cluster_name"],
+            region=args["region"],
+            account_id=args["account_id"],
+            api_url=args["api_url"],
+            settings=chosen,
+            namespace=args["namespace"],
+        )
+        key = None if chosen.existing_secret else pulumi.Output.secret(args["api_key"])
+        documents = agent_manifests.objects(
+            release,
+            cluster_id=args["cluster_id"],
+            encoded_key=key.apply(agent_manifests.encoded) if key is not None else "",
+            key_digest=_digest(key, chosen),
+        )
+        made: dict[str, pulumi.CustomResource] = {}
+        if not chosen.create_namespace:
+            # Goes after the deployments: until then the agent makes these objects again.
+            made["leftovers"] = AgentLeftovers(
+                f"{name}-leftovers",
+                namespace=release.namespace,
+                kubeconfig=args.get("kubeconfig", "ambient"),
+                context=args.get("context"),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        existing = frozenset(args.get("existing", ()))
+        for part, document in documents.items():
+            made[part] = KubernetesObject(
+                f"{name}-{part}",
+                document,
+                pulumi.ResourceOptions(
+                    parent=self,
+                    depends_on=_needs(part, document, made),
+                    import_=import_id(document) if object_key(document) in existing else None,
+                    custom_timeouts=_bounded(part, chosen),
+                ),
+            )
+        rollouts = [made[part].id for part in _DEPLOYMENTS if part in made]
+        self.namespace = pulumi.Output.from_input(release.namespace)
+        self.ready = pulumi.Output.all(*rollouts).apply(lambda _: True)
+        self.register_outputs({"namespace": self.namespace, "ready": self.ready})
+
+
+def _needs(
+    part: str, document: agent_manifests.Document, made: dict[str, pulumi.CustomResource]
+) -> list[pulumi.CustomResource]:
+    """Return what must stand before a part: for a deployment all else, so that its pods start."""
+    if part in _DEPLOYMENTS:
+        return list(made.values())
+    inside = "namespace" in made and "namespace" in document["metadata"]
+    return [made["namespace"]] if inside else []
+
+
+def _bounded(part: str, chosen: settings.Agent) -> pulumi.CustomTimeouts | None:
+    if part not in _DEPLOYMENTS:
+        return None
+    seconds = f"{chosen.rollout_timeout_seconds}s"
+    return pulumi.CustomTimeouts(create=seconds, update=seconds)
+
+
+def _digest(key: pulumi.Output[str] | None, chosen: settings.Agent) -> pulumi.Output[str] | None:
+    """Return what restarts the pods for a new key; adopted pods are not to restart."""
+    if key is None or chosen.adopt:
+        return None
+    return key.apply(lambda known: agent_manifests.key_digest(known, chosen))

@@ -1,0 +1,85 @@
+"""The agent's component alone, run by the real engine against a real API server."""
+
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi import automation
+
+from castai_stack import settings
+from castai_stack.agent_manifests import NAMESPACE
+from castai_stack.components.agent import AgentArgs, AgentComponent
+from sandbox.toolchain import Programs
+
+CLUSTER_ID = "7e7d3e4c-8a5f-4f0a-9d5e-0123456789ab"
+KEY = "sentinel-key"
+
+
+class AgentStack:
+    """A stack that holds an agent and nothing else."""
+
+    def __init__(self, folder: Path, programs: Programs, kubeconfig: Path) -> None:
+        self.kubeconfig = str(kubeconfig)
+        home = folder / "home"
+        for path in (folder / "bin", folder / "state", folder / "work", home):
+            path.mkdir(parents=True)
+        (folder / "bin" / "pulumi").symlink_to(programs.pulumi)
+        (folder / "bin" / "pulumi-resource-kubernetes").symlink_to(programs.kubernetes_plugin)
+        host = folder / "bin" / "pulumi-resource-pulumi-python"
+        host.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pulumi.dynamic "$@"\n')
+        host.chmod(host.stat().st_mode | stat.S_IXUSR)
+        self._folder = folder
+        self._environment = {
+            "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "PULUMI_HOME": str(home),
+            "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+            "PULUMI_CONFIG_PASSPHRASE": "agent",
+            "PULUMI_PYTHON_CMD": sys.executable,
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK": "true",
+            "PULUMI_IGNORE_AMBIENT_PLUGINS": "",
+        }
+
+    def stack(self, **changes: Any) -> automation.Stack:
+        """Return the stack with a program of these settings; `existing` and `api_key` apart."""
+        return automation.create_or_select_stack(
+            stack_name="test",
+            project_name="agent",
+            program=self._program(changes),
+            opts=automation.LocalWorkspaceOptions(
+                work_dir=str(self._folder / "work"),
+                env_vars=self._environment,
+                pulumi_command=automation.PulumiCommand(
+                    root=str(self._folder), skip_version_check=True
+                ),
+            ),
+        )
+
+    def _program(self, changes: dict[str, Any]) -> Callable[[], None]:
+        existing = changes.pop("existing", ())
+        key = changes.pop("api_key", KEY)
+
+        def program() -> None:
+            import pulumi_kubernetes
+
+            provider = pulumi_kubernetes.Provider("cluster", kubeconfig=self.kubeconfig)
+            args: AgentArgs = {
+                "cluster_name": "demo",
+                "region": "eu-central-1",
+                "account_id": "012345678901",
+                "api_url": "https://api.cast.ai",
+                "settings": settings.Agent.model_validate(changes),
+                "namespace": NAMESPACE,
+                "cluster_id": pulumi.Output.from_input(CLUSTER_ID),
+                "api_key": pulumi.Output.secret(key),
+                "kubeconfig": self.kubeconfig,
+                "existing": existing,
+            }
+            agent = AgentComponent("agent", args, pulumi.ResourceOptions(providers=[provider]))
+            pulumi.export("ready", agent.ready)
+
+        return program
