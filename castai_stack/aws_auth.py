@@ -1,0 +1,734 @@
+"""The aws-auth ConfigMap as data: parse, merge, remove, guard. No Pulumi, no cluster.
+
+The authenticator is the specification of this map: kubernetes-sigs/aws-iam-authenticator,
+pkg/mapper/configmap/configmap.go (ParseMap), pkg/config/mapper.go and pkg/config/types.go.
+
+Foreign entries keep their text, byte for byte: only the lines (or, inside brackets, the characters)
+of our own entry are added, replaced or cut out. What an edit yields is parsed again and compared;
+where the text does not allow such an edit, it is written anew, every entry whole and in its order.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property, lru_cache
+from typing import Any, Literal, cast
+
+import yaml
+from yaml.resolver import Resolver
+
+from castai_stack import arn as arns
+
+NAMESPACE = "kube-system"
+NAME = "aws-auth"
+WHERE = f"{NAMESPACE}/{NAME}"
+
+NODE_USERNAME = "system:node:{{EC2PrivateDNSName}}"
+NODE_GROUPS = ("system:bootstrappers", "system:nodes")
+MASTERS = "system:masters"
+
+LIMIT = 1024 * 1024
+"""Bytes that all values of a ConfigMap may take together.
+
+Source: https://kubernetes.io/docs/concepts/configuration/configmap/
+"""
+
+Kind = Literal["role", "user"]
+KEYS: dict[Kind, str] = {"role": "mapRoles", "user": "mapUsers"}
+ARN_FIELDS: dict[Kind, str] = {"role": "rolearn", "user": "userarn"}
+
+# What the authenticator skips, besides YAML's own spellings of nothing (isSkippable in ParseMap).
+_EMPTY = frozenset({"", "``", '""', "''"})
+_NULL = "tag:yaml.org,2002:null"
+_STR = "tag:yaml.org,2002:str"
+_MERGE = "tag:yaml.org,2002:merge"
+_DEEPEST = 50
+_MOST_NODES = 2_000_000
+_BOM = "\ufeff"
+# Plain scalars that no YAML version reads as anything but text.
+_PLAIN = re.compile(r"[A-Za-z](?:[\w./@+=,{}:-]*[\w./@+=,{}-])?", re.ASCII)
+_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+
+
+class AwsAuthError(ValueError):
+    """The live aws-auth content cannot be read, or cannot be changed without losing something."""
+
+
+class UnreadableError(AwsAuthError):
+    """The text is not what the authenticator could read; the guard `unreadable` lets us pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One mapping that this program owns."""
+
+    kind: Kind
+    arn: str
+    username: str
+    groups: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what the authenticator would never match."""
+        resource = self.arn.split(":", 5)[-1]
+        if not all(text and text.isprintable() for text in (self.username, *self.groups)):
+            raise AwsAuthError(f"{self.arn!r}: its user name and groups must be printable text")
+        if not re.fullmatch(rf"arn:[\w-]+:iam::\d{{12}}:{self.kind}/\S+", self.arn):
+            raise AwsAuthError(f"{self.arn!r} is not the ARN of an IAM {self.kind}")
+        if self.kind == "role" and resource.count("/") != 1:
+            raise AwsAuthError(
+                f"{self.arn!r} carries a path, which the authenticator never sees in a role; "
+                f"map {arns.without_path(self.arn)!r}"
+            )
+
+    @property
+    def key(self) -> str:
+        """Name of the list that the entry belongs to."""
+        return KEYS[self.kind]
+
+    @property
+    def identity(self) -> str:
+        """What makes two entries the same one: the list, and the ARN without case."""
+        return f"{self.kind} {self.arn.lower()}"
+
+    def as_item(self) -> dict[str, Any]:
+        """Spell the mapping the way the map does."""
+        return {
+            ARN_FIELDS[self.kind]: self.arn,
+            "username": self.username,
+            "groups": list(self.groups),
+        }
+
+    def is_met_by(self, item: "Item") -> bool:
+        """Tell whether the item says the same; case of the ARN and order of groups mean nothing."""
+        found = dict(item.folded)
+        groups = found.pop("groups", None) or []
+        found_arn = found.pop(ARN_FIELDS[self.kind], "")
+        return (
+            isinstance(groups, list)
+            and all(isinstance(group, str) for group in groups)
+            and str(found_arn).lower() == self.arn.lower()
+            and sorted(groups) == sorted(self.groups)
+            and found == {"username": self.username}
+        )
+
+
+def role(arn: str, username: str, groups: Iterable[str]) -> Entry:
+    """Return the entry of a role, its path left out."""
+    return Entry("role", arns.without_path(arn), username, tuple(groups))
+
+
+def user(arn: str, username: str, groups: Iterable[str]) -> Entry:
+    """Return the entry of a user; a user's path is part of what the authenticator compares."""
+    return Entry("user", arn, username, tuple(groups))
+
+
+@dataclass(frozen=True)
+class Item:
+    """One entry of the live list and where its text lies."""
+
+    kind: Kind
+    value: Any
+    start: int
+    end: int
+
+    @cached_property
+    def folded(self) -> dict[str, Any]:
+        """The entry with keys as the authenticator reads them: case does not count."""
+        if not isinstance(self.value, dict):
+            return {}
+        return {str(key).lower(): self.value[key] for key in sorted(self.value, key=str)}
+
+    @cached_property
+    def arn(self) -> str:
+        """ARN in lower case; empty for entries that match by `sso`."""
+        found = self.folded.get(ARN_FIELDS[self.kind])
+        return found.lower() if isinstance(found, str) else ""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups that are text."""
+        found = self.folded.get("groups")
+        return tuple(g for g in found if isinstance(g, str)) if isinstance(found, list) else ()
+
+    @property
+    def effect(self) -> tuple[str, tuple[str, ...]]:
+        """Who the principal becomes inside Kubernetes."""
+        return str(self.folded.get("username", "")), tuple(sorted(self.groups))
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One list of the map as it was read."""
+
+    kind: Kind
+    text: str
+    """The value of the key; empty when the key is absent."""
+    items: tuple[Item, ...]
+    form: Literal["empty", "block", "flow"]
+    span: tuple[int, int]
+    """Where the list, or the spelling of nothing, lies in the text."""
+
+    def of(self, arn: str) -> list[Item]:
+        """Items that map this ARN."""
+        return [item for item in self.items if item.arn == arn.lower()]
+
+    @cached_property
+    def effective(self) -> dict[str, Item]:
+        """What counts: of several items with one ARN the last."""
+        return {item.arn: item for item in self.items if item.arn}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A list after an edit: the text, and what it has to say."""
+
+    text: str
+    listing: Listing
+    """The list before."""
+    parts: tuple[Item | dict[str, Any], ...]
+    """What stays, and ours when it is new, in order."""
+
+    @property
+    def values(self) -> list[Any]:
+        """What the list has to say."""
+        return [part.value if isinstance(part, Item) else part for part in self.parts]
+
+
+def parse(kind: Kind, text: str | None, *, lenient: bool = False) -> Listing:
+    """Read one list as the authenticator does: YAML or JSON, in every spelling of nothing.
+
+    Raises UnreadableError for what it cannot read; `lenient` keeps items that are no mappings.
+    """
+    text = text or ""
+    if text.strip() in _EMPTY:
+        return Listing(kind, text, (), "empty", (0, len(text)))
+    shift = len(_BOM) if text.startswith(_BOM) else 0
+    root = _Reader(kind).read(text[shift:])
+    if root is None:
+        return Listing(kind, text, (), "empty", (len(text), len(text)))
+    span = (root.start + shift, root.end + shift)
+    if not isinstance(root.value, list):
+        if _is_nothing(root.value):
+            return Listing(kind, text, (), "empty", span)
+        found = "a mapping" if isinstance(root.value, dict) else "plain text"
+        raise UnreadableError(f"{WHERE}: {KEYS[kind]} must be a list of mappings, found {found}")
+    items = tuple(
+        Item(kind, value, start + shift, end + shift)
+        for value, (start, end) in zip(root.value, root.spans, strict=True)
+    )
+    for number, item in enumerate(items, 1):
+        if not (lenient or isinstance(item.value, dict)):
+            raise UnreadableError(
+                f"{WHERE}: {KEYS[kind]} must be a list of mappings, "
+                f"and its item {number} is none; correct that item by hand"
+            )
+    return Listing(kind, text, items, "flow" if root.flow else "block", span)
+
+
+def merged(listing: Listing, entry: Entry) -> Change:
+    """Return the list with `entry` in it exactly once; the same text when it is there as wanted."""
+    mine = listing.of(entry.arn)
+    kept = next((item for item in reversed(mine) if entry.is_met_by(item)), None)
+    if kept is not None and len(mine) == 1:
+        return Change(listing.text, listing, listing.items)
+    ours = None if kept else entry.as_item()
+    place = kept or (mine[0] if mine else None)
+    cut = [item for item in mine if item is not place]
+    parts = [ours if ours and item is place else item for item in _without(listing, cut)]
+    if place is None and ours:
+        parts.append(ours)
+    try:
+        text = _edited(listing, cut, place, ours)
+    except _CannotEditError:
+        text = _written(listing, parts)
+    return Change(text, listing, tuple(parts))
+
+
+def removed(listing: Listing, arn: str) -> Change:
+    """Return the list without every item that maps `arn`; the same text when there is none."""
+    mine = listing.of(arn)
+    if not mine:
+        return Change(listing.text, listing, listing.items)
+    parts = _without(listing, mine)
+    try:
+        text = _edited(listing, mine, None, None)
+    except _CannotEditError:
+        text = _written(listing, parts)
+    return Change(text, listing, tuple(parts))
+
+
+def proved(change: Change, *, lenient: bool = False) -> Listing:
+    """Parse what an edit yields; when it does not say what it has to, write the list anew."""
+    kind = change.listing.kind
+    try:
+        after = parse(kind, change.text, lenient=lenient)
+    except UnreadableError:
+        after = None
+    if after is None or [item.value for item in after.items] != change.values:
+        after = parse(kind, _written(change.listing, change.parts), lenient=lenient)
+    if [item.value for item in after.items] != change.values:
+        raise AwsAuthError(
+            f"{WHERE}: {KEYS[kind]} cannot be changed without changing what others wrote; "
+            "add or remove our entry by hand"
+        )
+    return after
+
+
+def _without(listing: Listing, cut: Sequence[Item]) -> list[Any]:
+    gone = {id(item) for item in cut}
+    return [item for item in listing.items if id(item) not in gone]
+
+
+# --- guards -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Both lists of one state of the map."""
+
+    roles: Listing
+    users: Listing
+
+    def of(self, kind: Kind) -> Listing:
+        """Return the list of roles or of users."""
+        return self.roles if kind == "role" else self.users
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking, as the API server sees them."""
+
+    arn: str
+    """ARN of the role or user; empty when the API server does not know one."""
+    groups: tuple[str, ...] = ()
+
+
+Guard = Literal["caller", "last-masters", "size", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A guard that stands in the way, and why."""
+
+    guard: Guard
+    reason: str
+
+
+def caller_arn(arn: str) -> str:
+    """Return the ARN by which a caller is mapped: the role of a session, without its path.
+
+    Source: kubernetes-sigs/aws-iam-authenticator, pkg/arn/arn.go (Canonicalize)
+    """
+    session = re.fullmatch(r"arn:([^:]+):sts::(\d{12}):assumed-role/(?:.*/)?([^/]+)/[^/]+", arn)
+    if session:
+        return arns.iam(session[1], session[2], f"role/{session[3]}")
+    return arns.without_path(arn)
+
+
+def refusals(before: State, after: State, caller: Caller) -> list[Refusal]:
+    """Say what a write from `before` to `after` would take from its owners."""
+    found = []
+    if caller.arn and (was := _mapping(before, caller.arn)) is not None:
+        becomes = _mapping(after, caller.arn)
+        if was != becomes:
+            loss = "vanish" if becomes is None else "change"
+            found.append(
+                Refusal(
+                    "caller",
+                    f"the mapping of {caller.arn}, which is who runs this, would {loss}",
+                )
+            )
+    if _masters(before) and not _masters(after):
+        found.append(
+            Refusal(
+                "last-masters",
+                f"the last mapping to {MASTERS} would vanish, and after that only the cluster's "
+                "creator (whom EKS lets in without a mapping) and access entries get in",
+            )
+        )
+    return found
+
+
+def too_large(data: Mapping[str, str]) -> Refusal | None:
+    """Say whether these values would pass what a ConfigMap holds."""
+    size = sum(len(value.encode()) for value in data.values())
+    if size <= LIMIT:
+        return None
+    return Refusal(
+        "size", f"its values would take {size} bytes, and a ConfigMap holds {LIMIT}; remove entries"
+    )
+
+
+def _mapping(state: State, arn: str) -> list[tuple[str, tuple[str, ...]]] | None:
+    """Effects of everything that matches the ARN; newer authenticators also match wildcards."""
+    wanted = arn.lower()
+    found = [
+        item.effect
+        for kind in KEYS
+        for pattern, item in state.of(kind).effective.items()
+        if pattern == wanted
+        or (kind == "role" and set("*?") & set(pattern) and fnmatchcase(wanted, pattern))
+    ]
+    return sorted(found) or None
+
+
+def _masters(state: State) -> bool:
+    return any(
+        MASTERS in item.groups
+        for kind in KEYS
+        for item in state.of(kind).items
+        if not item.arn or state.of(kind).effective[item.arn] is item
+    )
+
+
+# --- text ---------------------------------------------------------------------------------------
+
+
+class _CannotEditError(Exception):
+    """The layout of this text is beyond an edit by lines."""
+
+
+def _edited(
+    listing: Listing, cut: Sequence[Item], place: Item | None, ours: dict[str, Any] | None
+) -> str:
+    """Cut items out, and put ours in `place`, or at the end when there is none."""
+    if listing.form == "empty":
+        return _first(listing, ours) if ours else listing.text
+    edits = _flow_edits if listing.form == "flow" else _block_edits
+    text = listing.text
+    for start, end, replacement in sorted(edits(listing, cut, place, ours), reverse=True):
+        text = text[:start] + replacement + text[end:]
+    return text
+
+
+_Edit = tuple[int, int, str]
+
+
+def _first(listing: Listing, ours: dict[str, Any]) -> str:
+    """Write the first entry where there was none; comments stay."""
+    start, end = listing.span
+    before, after = listing.text[:start], listing.text[end:]
+    newline = "\r\n" if "\r\n" in listing.text else "\n"
+    if before and not before.endswith("\n"):
+        before += newline
+    return before + newline.join(_block(ours, "")) + newline + after.lstrip("\r\n")
+
+
+def _block_edits(
+    listing: Listing, cut: Sequence[Item], place: Item | None, ours: dict[str, Any] | None
+) -> Iterator[_Edit]:
+    text = listing.text
+    newline = "\r\n" if "\r\n" in text else "\n"
+    position = {id(item): number for number, item in enumerate(listing.items)}
+    origin = len(_BOM) if text.startswith(_BOM) else 0
+
+    def lines(item: Item) -> tuple[int, int, int]:
+        number = position[id(item)]
+        left = listing.items[number - 1].end if number else listing.span[0]
+        dash = _dash(text, left, item.start)
+        start = max(text.rfind("\n", 0, dash) + 1, origin)
+        end = _end_of_line(text, item.end)
+        if text[start:dash].strip(" "):
+            raise _CannotEditError
+        return start, dash, end
+
+    for item in cut:
+        start, _, end = lines(item)
+        if end == len(text) and not text.endswith("\n") and start:
+            start -= len(newline) if text[:start].endswith(newline) else 1
+        yield start, end, ""
+    if not ours:
+        return
+    if place is not None:
+        start, dash, end = lines(place)
+        ending = newline if text[:end].endswith("\n") else ""
+        yield start, end, newline.join(_block(ours, text[start:dash])) + ending
+        return
+    start, dash, _ = lines(listing.items[0])
+    block = newline.join(_block(ours, text[start:dash]))
+    last = _end_of_line(text, listing.items[-1].end)
+    at = len(text) if _only_comments(text[last:]) else last
+    if text[:at].endswith("\n"):
+        yield at, at, block + newline
+    else:
+        yield at, at, newline + block
+
+
+def _flow_edits(
+    listing: Listing, cut: Sequence[Item], place: Item | None, ours: dict[str, Any] | None
+) -> Iterator[_Edit]:
+    text, items = listing.text, listing.items
+    compact = '":' in text and '": ' not in text
+    written = (
+        json.dumps(ours, separators=(",", ":") if compact else (", ", ": "), ensure_ascii=False)
+        if ours
+        else ""
+    )
+    gone = {id(item) for item in cut}
+    # A run of items is cut together, so that the commas around it are counted once.
+    number = 0
+    while number < len(items):
+        if id(items[number]) not in gone:
+            number += 1
+            continue
+        first = number
+        while number < len(items) and id(items[number]) in gone:
+            number += 1
+        if first:
+            yield items[first - 1].end, items[number - 1].end, ""
+        elif number < len(items):
+            yield items[first].start, items[number].start, ""
+        else:
+            yield items[first].start, _after_comma(text, items[-1].end), ""
+    if not ours:
+        return
+    if place is not None:
+        yield place.start, place.end, written
+    elif items:
+        left = items[-2].end if len(items) > 1 else listing.span[0] + 1
+        between = text[left : items[-1].start].lstrip(",")
+        space = between if not between.strip() else " "
+        if not space and not compact:
+            space = " "
+        yield items[-1].end, items[-1].end, f",{space}{written}"
+    else:
+        yield listing.span[0] + 1, listing.span[0] + 1, written
+
+
+def _dash(text: str, left: int, right: int) -> int:
+    """Find the dash of a block item between the end of what is before it and its own start."""
+    at = left
+    while at < right:
+        if text[at] == "-":
+            return at
+        if text[at] == "#":
+            end = text.find("\n", at)
+            at = right if end < 0 else end
+        elif text[at] not in " \r\n":
+            raise _CannotEditError
+        else:
+            at += 1
+    raise _CannotEditError
+
+
+def _end_of_line(text: str, at: int) -> int:
+    """Position after the line of the character before `at`; only a comment may follow there."""
+    if text[at - 1] == "\n":
+        return at
+    newline = text.find("\n", at)
+    end = len(text) if newline < 0 else newline
+    rest = text[at:end].strip()
+    if rest and not rest.startswith("#"):
+        raise _CannotEditError
+    return len(text) if newline < 0 else newline + 1
+
+
+def _only_comments(text: str) -> bool:
+    return all(not line.strip() or line.lstrip().startswith("#") for line in text.split("\n"))
+
+
+def _after_comma(text: str, at: int) -> int:
+    """Position after a trailing comma, if one follows."""
+    match = re.compile(r"\s*,").match(text, at)
+    return match.end() if match else at
+
+
+def _block(ours: Mapping[str, Any], indent: str) -> list[str]:
+    lines = []
+    for name, value in ours.items():
+        lead = "  " if lines else "- "
+        if isinstance(value, str):
+            lines.append(f"{indent}{lead}{name}: {_scalar(value)}")
+        elif value:
+            lines.append(f"{indent}{lead}{name}:")
+            lines += [f"{indent}    - {_scalar(each)}" for each in value]
+        else:
+            lines.append(f"{indent}{lead}{name}: []")
+    return lines
+
+
+def _scalar(text: str) -> str:
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _written(listing: Listing, parts: Sequence[Item | dict[str, Any]]) -> str:
+    """Write a list anew, each scalar quoted as it was."""
+    nodes: dict[int, yaml.Node] = {}
+    if listing.items:
+        root = cast("yaml.SequenceNode", yaml.compose(listing.text, Loader=_Loader))
+        nodes = {id(item): node for item, node in zip(listing.items, root.value, strict=True)}
+    written = yaml.SequenceNode(
+        "tag:yaml.org,2002:seq",
+        [nodes[id(part)] if isinstance(part, Item) else _node(part) for part in parts],
+        flow_style=not parts,
+    )
+    return cast(
+        "str",
+        yaml.serialize(written, Dumper=yaml.CSafeDumper, allow_unicode=True, width=1_000_000),
+    )
+
+
+def _node(ours: Mapping[str, Any]) -> yaml.Node:
+    block = "\n".join(_block(ours, ""))
+    return cast("yaml.SequenceNode", yaml.compose(block, Loader=_Loader)).value[0]
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.CSafeLoader):
+    """PyYAML's C loader; a class of its own so that nobody's constructors reach it."""
+
+
+_RESOLVER = Resolver()
+
+
+@lru_cache(maxsize=4096)
+def _plain_tag(text: str) -> str:
+    """Tag of an unquoted scalar."""
+    return cast("str", _RESOLVER.resolve(yaml.ScalarNode, text, (True, False)))
+
+
+def _is_nothing(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return value[0] == _NULL
+    return isinstance(value, str) and value in _EMPTY
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection that is being read."""
+
+    start: int
+    end: int
+    """After the last character of its content; a block collection claims what follows, too."""
+    flow: bool
+    mapping: bool
+    anchor: str | None
+    counted: int
+    values: list[Any] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+
+
+def _span(event: Any) -> tuple[int, int]:
+    return event.start_mark.index, event.end_mark.index
+
+
+@dataclass(slots=True)
+class _Root:
+    value: Any
+    start: int
+    end: int
+    flow: bool
+    spans: list[tuple[int, int]]
+
+
+class _Reader:
+    """Builds comparable values and the places of the list's items from PyYAML's events.
+
+    Text is text; every other scalar is its tag and its text, so that nothing changes by being read.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self._where = f"{WHERE}: {KEYS[kind]}"
+        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._stack: list[_Open] = []
+        self._count = 0
+        self._root: _Root | None = None
+
+    def read(self, text: str) -> _Root | None:
+        if len(text.encode(errors="replace")) > LIMIT:
+            raise UnreadableError(
+                f"{self._where} is larger than a ConfigMap can be ({LIMIT} bytes)"
+            )
+        try:
+            for event in yaml.parse(text, Loader=_Loader):
+                self._take(event)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+            raise UnreadableError(
+                f"{self._where} is neither YAML nor JSON{at}: {error.problem}"
+            ) from None
+        except (yaml.YAMLError, UnicodeError) as error:
+            raise UnreadableError(
+                f"{self._where} is neither YAML nor JSON ({type(error).__name__})"
+            ) from None
+        return self._root
+
+    def _take(self, event: Any) -> None:
+        match event:
+            case yaml.ScalarEvent():
+                tag = event.tag
+                if tag is None or tag == "!":
+                    tag = _plain_tag(event.value) if event.implicit[0] else _STR
+                value = event.value if tag == _STR else (tag, event.value)
+                self._add(value, _span(event), event.anchor, 1)
+            case yaml.CollectionStartEvent():
+                self._start(event)
+            case yaml.CollectionEndEvent():
+                done = self._stack.pop()
+                if done.flow:
+                    done.end = event.end_mark.index
+                value = self._mapping(done.values) if done.mapping else done.values
+                size = self._count - done.counted + 1
+                self._add(value, (done.start, done.end), done.anchor, size, done)
+            case yaml.AliasEvent():
+                if event.anchor not in self._anchors:
+                    raise UnreadableError(f"{self._where} names an alias without a complete anchor")
+                value, size = self._anchors[event.anchor]
+                self._count += size - 1
+                self._add(value, _span(event), None, size)
+            case yaml.DocumentStartEvent() if self._root:
+                raise UnreadableError(f"{self._where} holds more than one YAML document")
+
+    def _start(self, event: Any) -> None:
+        if len(self._stack) >= _DEEPEST:
+            raise UnreadableError(f"{self._where} is nested deeper than {_DEEPEST} levels")
+        mapping = isinstance(event, yaml.MappingStartEvent)
+        start, end = _span(event)
+        self._stack.append(
+            _Open(start, end, bool(event.flow_style), mapping, event.anchor, self._count)
+        )
+        if event.anchor:
+            self._anchors.pop(event.anchor, None)
+
+    def _add(
+        self,
+        value: Any,
+        span: tuple[int, int],
+        anchor: str | None,
+        size: int,
+        done: _Open | None = None,
+    ) -> None:
+        self._count += 1
+        if self._count > _MOST_NODES:
+            raise UnreadableError(f"{self._where} repeats itself too often through its aliases")
+        if anchor:
+            self._anchors[anchor] = (value, size)
+        if not self._stack:
+            flow = bool(done and done.flow)
+            self._root = _Root(value, *span, flow, done.spans if done else [])
+            return
+        parent = self._stack[-1]
+        parent.values.append(value)
+        parent.end = span[1]
+        if len(self._stack) == 1:
+            parent.spans.append(span)
+
+    @staticmethod
+    def _mapping(values: list[Any]) -> dict[Any, Any]:
+        own: dict[Any, Any] = {}
+        inherited: dict[Any, Any] = {}
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            if isinstance(key, tuple) and key[0] == _MERGE:
+                bases = value if isinstance(value, list) else [value]
+                for base in reversed(bases):
+                    inherited.update(base if isinstance(base, dict) else {})
+            else:
+                own[key if isinstance(key, str | tuple) else repr(key)] = value
+        return {**inherited, **own}
