@@ -34,6 +34,8 @@ class LookupFailed(pulumi.RunError):
     """AWS did not answer a question; the message names the question and the answer."""
 
 
+_SHOWN = 300
+
 T = TypeVar("T")
 
 
@@ -54,7 +56,7 @@ async def look_up(cluster: Cluster, provider: aws.Provider) -> tuple[Caller, Clu
         return_exceptions=True,
     )
     problems = [
-        f"  {question}: {_reason(answer)}"
+        f"  {question}: {first_line(answer)}"
         for question, answer in (
             ("who am I (sts:GetCallerIdentity)", caller),
             (f"cluster {cluster.name} in {cluster.region} (eks:DescribeCluster)", found),
@@ -83,6 +85,7 @@ def _facts(found: aws.eks.GetClusterResult) -> ClusterFacts:
     )
 
 
-def _reason(answer: object) -> str:
-    text = str(answer)
-    return text.split(" failed: ", 1)[-1].strip() if text else "no answer"
+def first_line(error: BaseException) -> str:
+    """Return what an error says without the engine's preamble and traceback."""
+    text = str(error).strip() or type(error).__name__
+    return text.rsplit(" failed: ", 1)[-1].splitlines()[0][:_SHOWN]

@@ -15,11 +15,9 @@ from typing import Any
 import yaml
 
 from castai_stack import arn, naming, stack_file
+from castai_stack.agent_manifests import NAMESPACE
 from castai_stack.settings import StackConfig
 from castai_stack.validation import SettingsError
-
-NAMESPACE = "castai-agent"
-"""Where the agent's objects live; CAST AI's agent keeps its leases in this namespace."""
 
 _READS = re.compile(r":(Get|List|Describe|Simulate)")
 

@@ -2,17 +2,24 @@
 
 import asyncio
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_aws as aws
 
-from castai_stack import arn, iam_policies, iam_quotas
+from castai_stack import agent_adoption, agent_manifests, arn, iam_policies, iam_quotas
 from castai_stack.castai_api import CastaiApi, CastaiError
 from castai_stack.kubernetes_access import connect
-from castai_stack.lookups import Caller, ClusterFacts, answered
+from castai_stack.lookups import Caller, ClusterFacts, answered, first_line
 from castai_stack.operator_permissions import KubernetesRequirement, Requirement
 from castai_stack.settings import StackConfig
+
+if TYPE_CHECKING:
+    import lightkube
+
+_AT_ONCE = 8
 
 
 class PreflightFailed(pulumi.RunError):
@@ -128,62 +135,86 @@ async def castai_findings(settings: StackConfig, key: pulumi.Output[str]) -> Fin
     try:
         await asyncio.to_thread(api.check_key)
     except CastaiError as error:
-        return Findings(problems=(f"CAST AI: {_first_line(error)}",))
+        return Findings(problems=(f"CAST AI: {first_line(error)}",))
     return Findings()
 
 
-async def kubernetes_findings(
-    kubeconfig: str, context: str | None, needed: Iterable[KubernetesRequirement]
-) -> Findings:
-    """Ask the API server whether it answers and what the caller may do; nothing is stored there.
+@dataclass(frozen=True, slots=True)
+class InCluster:
+    """What the cluster answered: findings, and objects of an agent that is there already."""
 
+    findings: Findings
+    existing: frozenset[str] = frozenset()
+    """Objects to take over, as AgentArgs wants them."""
+
+
+async def ask_cluster(
+    kubeconfig: str,
+    context: str | None,
+    needed: Iterable[KubernetesRequirement],
+    release: agent_manifests.Release,
+) -> InCluster:
+    """Ask the API server whether it answers, what the caller may do, and whose agent is there.
+
+    Access reviews are answered, not stored.
     Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/
     """
-    return await asyncio.to_thread(_ask_kubernetes, kubeconfig, context, tuple(needed))
+    return await asyncio.to_thread(_ask_cluster, kubeconfig, context, tuple(needed), release)
 
 
-def _ask_kubernetes(
-    kubeconfig: str, context: str | None, needed: tuple[KubernetesRequirement, ...]
-) -> Findings:
-    import concurrent.futures  # noqa: PLC0415 - only this thread pays for the client's imports
+def _ask_cluster(
+    kubeconfig: str,
+    context: str | None,
+    needed: tuple[KubernetesRequirement, ...],
+    release: agent_manifests.Release,
+) -> InCluster:
+    try:
+        client = connect(kubeconfig, context)
+        missing = _missing(client, needed)
+        found = agent_adoption.find(client, release)
+    except Exception as error:  # noqa: BLE001 - whatever the client raises, the cluster is not usable
+        return InCluster(Findings(problems=(f"Kubernetes does not answer: {first_line(error)}",)))
+    refusal = agent_adoption.refusal(found, release)
+    findings = Findings(problems=(refusal,) if refusal else (), missing=missing)
+    adopted = agent_adoption.existing(found) if release.settings.adopt else frozenset()
+    return InCluster(findings, adopted)
 
-    from lightkube.models.authorization_v1 import (  # noqa: PLC0415
+
+def _missing(
+    client: "lightkube.Client", needed: tuple[KubernetesRequirement, ...]
+) -> tuple[str, ...]:
+    from lightkube.models.authorization_v1 import (  # noqa: PLC0415 - only this thread pays for it
         ResourceAttributes,
         SelfSubjectAccessReviewSpec,
     )
     from lightkube.resources.authorization_v1 import SelfSubjectAccessReview  # noqa: PLC0415
 
-    try:
-        client = connect(kubeconfig, context)
-        asked = [(r, verb) for r in needed for verb in r.verbs]
-
-        def may(question: tuple[KubernetesRequirement, str]) -> bool:
-            requirement, verb = question
-            attributes = ResourceAttributes(
-                verb=verb,
-                group=requirement.group,
-                resource=requirement.resource,
-                namespace=requirement.namespace,
-                name=requirement.name,
+    def may(question: tuple[KubernetesRequirement, str]) -> bool:
+        requirement, verb = question
+        attributes = ResourceAttributes(
+            verb=verb,
+            group=requirement.group,
+            resource=requirement.resource,
+            namespace=requirement.namespace,
+            name=requirement.name,
+        )
+        review = client.create(
+            SelfSubjectAccessReview(
+                apiVersion="authorization.k8s.io/v1",
+                kind="SelfSubjectAccessReview",
+                spec=SelfSubjectAccessReviewSpec(resourceAttributes=attributes),
             )
-            review = client.create(
-                SelfSubjectAccessReview(
-                    apiVersion="authorization.k8s.io/v1",
-                    kind="SelfSubjectAccessReview",
-                    spec=SelfSubjectAccessReviewSpec(resourceAttributes=attributes),
-                )
-            )
-            return bool(review.status and review.status.allowed)
+        )
+        return bool(review.status and review.status.allowed)
 
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(may, asked))
-    except Exception as error:  # noqa: BLE001 - whatever the client raises, the cluster is not usable
-        return Findings(problems=(f"Kubernetes does not answer: {_first_line(error)}",))
+    asked = [(requirement, verb) for requirement in needed for verb in requirement.verbs]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        answers = list(pool.map(may, asked))
     missing: dict[KubernetesRequirement, list[str]] = {}
     for (requirement, verb), allowed in zip(asked, answers, strict=True):
         if not allowed:
             missing.setdefault(requirement, []).append(verb)
-    return Findings(missing=tuple(_kubernetes_line(r, verbs) for r, verbs in missing.items()))
+    return tuple(_kubernetes_line(requirement, verbs) for requirement, verbs in missing.items())
 
 
 def _kubernetes_line(requirement: KubernetesRequirement, verbs: list[str]) -> str:
@@ -223,7 +254,7 @@ async def aws_findings(
             )
         )
     except Exception as error:  # noqa: BLE001 - an invoke raises bare exceptions
-        return Findings(inconclusive=(f"AWS permissions could not be asked: {_first_line(error)}",))
+        return Findings(inconclusive=(f"AWS permissions could not be asked: {first_line(error)}",))
     lines = []
     for requirement, answer in zip(asked, answers, strict=True):
         refused = sorted({r.action_name for r in answer.results if not r.allowed})
@@ -249,12 +280,3 @@ def judge(findings: Findings, *, preview: bool) -> None:
     if refused:
         lines = "\n".join(f"  {line}" for line in refused)
         raise PreflightFailed(f"Preflight failed, nothing was written:\n{lines}")
-
-
-_SHOWN = 300
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    text = text.rsplit(" failed: ", 1)[-1]
-    return text.splitlines()[0][:_SHOWN]
