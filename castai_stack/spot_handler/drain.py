@@ -27,13 +27,7 @@ ROUND_SECONDS = 2.0
 
 _NAMED = 20
 _TEXT_LIMIT = 200
-_CORDON = {
-    "metadata": {"labels": {LABEL: LABEL_VALUE}},
-    "spec": {
-        "unschedulable": True,
-        "taints": [{"key": LABEL, "value": "true", "effect": "NoSchedule"}],
-    },
-}
+_TAINT = {"key": LABEL, "value": "true", "effect": "NoSchedule"}
 
 
 class KubernetesError(Exception):
@@ -50,6 +44,15 @@ class KubernetesError(Exception):
         return self.status in (0, http.HTTPStatus.TOO_MANY_REQUESTS) or self.status >= (
             http.HTTPStatus.INTERNAL_SERVER_ERROR
         )
+
+
+class UntrustedServerError(KubernetesError):
+    """The server's certificate is not signed by the cluster's authority."""
+
+    @property
+    def passing(self) -> bool:
+        """Time does not mend a certificate."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,12 @@ class Cluster:
             self._connection.request(method, path, json.dumps(body) if body else None, headers)
             answer = self._connection.getresponse()
             status, text = answer.status, answer.read()
+        except ssl.SSLCertVerificationError as error:
+            self._connection.close()
+            raise UntrustedServerError(
+                f"{method} {path}: the API server's certificate does not fit the cluster's "
+                f"authority ({error.verify_message}); nothing was sent"
+            ) from None
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise KubernetesError(
@@ -183,16 +192,38 @@ def _is_node_of(node: dict[str, Any], report: Report) -> bool:
 
 
 def _cordon(cluster: Cluster, node: dict[str, Any], deadline: Deadline) -> bool:
-    if node.get("spec", {}).get("unschedulable"):
-        return False
-    cluster.patiently(
-        deadline,
-        "PATCH",
-        f"/api/v1/nodes/{node['metadata']['name']}",
-        body=_CORDON,
-        media_type="application/strategic-merge-patch+json",
-    )
-    return True
+    """Cordon unless that is done; the version guards taints that others set meanwhile."""
+    path = f"/api/v1/nodes/{node['metadata']['name']}"
+    attempts = 0
+    while not node.get("spec", {}).get("unschedulable"):
+        try:
+            cluster.patiently(
+                deadline,
+                "PATCH",
+                path,
+                body=_cordoned(node),
+                media_type="application/strategic-merge-patch+json",
+            )
+        except KubernetesError as error:
+            attempts += 1
+            if error.status != http.HTTPStatus.CONFLICT or not deadline.pause(attempts):
+                raise
+            node = cluster.patiently(deadline, "GET", path)
+        else:
+            return True
+    return False
+
+
+def _cordoned(node: dict[str, Any]) -> dict[str, Any]:
+    """Patch for a node; its list of taints is replaced as a whole, so all of them are in it."""
+    others = [taint for taint in node["spec"].get("taints", []) if taint.get("key") != LABEL]
+    return {
+        "metadata": {
+            "resourceVersion": node["metadata"]["resourceVersion"],
+            "labels": {LABEL: LABEL_VALUE},
+        },
+        "spec": {"unschedulable": True, "taints": [*others, _TAINT]},
+    }
 
 
 def _pods(cluster: Cluster, node: str, deadline: Deadline) -> tuple[list[dict[str, Any]], int]:
