@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from werkzeug.test import run_wsgi_app
@@ -45,6 +46,13 @@ class Call(NamedTuple):
 
 class UnclassifiedError(Exception):
     """The request is none that the server knows; its text is for the answer."""
+
+    def __init__(
+        self, message: str, code: str = "UnknownOperationException", status: int = 400
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
 
 
 class FaultsError(ValueError):
@@ -101,7 +109,8 @@ class Faults:
     """The middleware: `GET/DELETE /_sandbox/requests` and `PUT/DELETE /_sandbox/faults`.
 
     `own` names further keys of the fault document; `changed` receives their values and the
-    seed at every change, an empty mapping when the faults are taken away.
+    seed at every change, an empty mapping when the faults are taken away. `record` names a file
+    that receives the log too, a line per request, and outlives the process.
     """
 
     def __init__(
@@ -109,14 +118,17 @@ class Faults:
         app: WsgiApp,
         classify: Classify,
         render: Render,
+        *,
         own: Iterable[str] = (),
         changed: Callable[[Mapping[str, Any]], None] | None = None,
+        record: Path | None = None,
     ) -> None:
         self._app = app
         self._classify = classify
         self._render = render
         self._own = frozenset(own)
         self._changed = changed or (lambda _: None)
+        self._record = record
         self._lock = threading.Lock()
         self._log: list[dict[str, Any]] = []
         self._plan = _Plan()
@@ -138,8 +150,9 @@ class Faults:
         try:
             call = self._classify(environ, body)
         except UnclassifiedError as error:
-            refusal = Refusal(400, "UnknownOperationException", str(error))
-            self._note(Call("unknown", "Unknown", write=False, principal=""), 400, "unknown")
+            refusal = Refusal(error.status, error.code, str(error))
+            unknown = Call("unknown", "Unknown", write=False, principal="")
+            self._note(unknown, error.status, "unknown")
             return self._render(environ, None, refusal)
         refusal, after_effect, kill = self._decide(call)
         if refusal is not None and not after_effect:
@@ -180,8 +193,12 @@ class Faults:
             return None, False, due
 
     def _note(self, call: Call, status: int, fault: str | None) -> None:
+        entry = {**call._asdict(), "status": status, "fault": fault}
         with self._lock:
-            self._log.append({**call._asdict(), "status": status, "fault": fault})
+            self._log.append(entry)
+            if self._record is not None:
+                with self._record.open("a") as file:
+                    file.write(json.dumps(entry) + "\n")
 
     def requests(self) -> dict[str, Any]:
         """Every request since the start or the last `DELETE`, and how many of each kind."""

@@ -1,0 +1,60 @@
+"""The sandbox's AWS: moto, with a layer before it that judges as AWS does.
+
+`serve` starts it, `seed` furnishes it. Beside AWS's own API it answers, to anyone on loopback:
+
+- `GET /_sandbox/inventory`: everything in the account, to compare before with after
+- `GET /_sandbox/access-entries`: EKS access entries, `valid` while their principal is the same
+- `PUT/DELETE /_sandbox/foreign-principals/<arn>`: users of other accounts, with their keys
+- `PUT /_sandbox/sessions`: credentials of a role, or of the root, without asking
+- `PUT /_sandbox/clusters/<region>/<name>`: the address and certificate that a cluster shows
+- `GET/PUT /_sandbox/clock`: `{"advance": seconds}`
+- `/_sandbox/requests` and `/_sandbox/faults`, see `sandbox.faults`; `propagation_seconds` among
+  the faults delays what IAM has just made
+"""
+
+from pathlib import Path
+
+from sandbox.aws.account import Account, AuthenticationMode
+from sandbox.aws.front import Front, render
+from sandbox.aws.seed import Credentials, Seed, connect_cluster, root, seed, session
+from sandbox.faults import Faults
+from sandbox.http_server import Server, WsgiApp
+from sandbox.http_server import serve as _serve
+
+__all__ = [
+    "Credentials",
+    "Seed",
+    "app",
+    "connect_cluster",
+    "root",
+    "seed",
+    "serve",
+    "session",
+]
+
+
+def app(
+    authentication_mode: AuthenticationMode = "CONFIG_MAP", record: Path | None = None
+) -> WsgiApp:
+    """Build the server's application over an empty account; one per process at a time."""
+    account = Account(authentication_mode)
+    front = Front(account)
+    return Faults(
+        front,
+        front.classify,
+        render,
+        own=("propagation_seconds",),
+        changed=account.propagation.configure,
+        record=record,
+    )
+
+
+def serve(
+    directory: Path, port: int = 0, authentication_mode: AuthenticationMode = "CONFIG_MAP"
+) -> Server:
+    """Serve an empty account; `directory` receives the request log, `aws-requests.jsonl`.
+
+    `authentication_mode` is that of EKS clusters made without one.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    return _serve(app(authentication_mode, directory / "aws-requests.jsonl"), port)

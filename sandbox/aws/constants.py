@@ -1,0 +1,11 @@
+"""The account that the sandbox plays."""
+
+ACCOUNT = "012345678901"
+"""Begins with a zero on purpose: an account id is text, never a number."""
+CASTAI_ACCOUNT = "809060229965"
+"""Where the principals live that CAST AI assumes roles with."""
+REGION = "eu-central-1"
+PARTITION = "aws"
+CLUSTER = "demo"
+FOREIGN_CLUSTER = "other"
+ROOT_ARN = f"arn:{PARTITION}:iam::{ACCOUNT}:root"

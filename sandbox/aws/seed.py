@@ -1,0 +1,207 @@
+"""Furnishes the account: the cluster that somebody has already, its neighbours, its operators."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import requests
+from botocore.config import Config
+
+from sandbox.aws.constants import (
+    ACCOUNT,
+    CLUSTER,
+    FOREIGN_CLUSTER,
+    PARTITION,
+    REGION,
+)
+
+_SECONDS = 30
+_IMAGE = "ami-0123456789abcdef0"
+_TYPE = "m5.large"
+OPERATOR, PULL_REQUEST, NODE_ROLE = "platform-admin", "pull-request", "demo-nodes"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Keys of a session, as the environment of a program takes them."""
+
+    arn: str
+    role_arn: str
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+
+    def __repr__(self) -> str:
+        """Whose they are; never what they are."""
+        return f"Credentials({self.arn})"
+
+    def environment(self, endpoint: str) -> dict[str, str]:
+        """Variables that make the AWS SDKs and the CLI use them against the sandbox."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_SESSION_TOKEN": self.session_token,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def client(self, service: str, endpoint: str) -> Any:
+        """Make a boto3 client that signs with them."""
+        make: Any = boto3.client  # one method for any service; the stubs want literals
+        return make(
+            service,
+            endpoint_url=endpoint,
+            region_name=REGION,
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            aws_session_token=self.session_token or None,
+            config=Config(retries={"max_attempts": 0}),
+        )
+
+
+@dataclass(frozen=True)
+class Seed:
+    """What was made, by the names that tests and the sandbox need."""
+
+    endpoint: str
+    vpc_id: str
+    subnet_ids: tuple[str, ...]
+    security_group_id: str
+    nodes: tuple[str, ...]
+    """Instances of the cluster, the last one Spot."""
+    spot_node: str
+    foreign_nodes: tuple[str, ...]
+    """Instances of another cluster, the last one Spot."""
+    foreign_spot_node: str
+    node_role_arn: str
+    operator: Credentials
+    pull_request: Credentials
+    expired: Credentials
+    """Of the operator, outlived."""
+
+
+def session(endpoint: str, role: str, name: str, seconds: float | None = None) -> Credentials:
+    """Credentials of a role that the account holds, without asking its trust policy."""
+    wanted: dict[str, Any] = {"role": role, "name": name}
+    if seconds is not None:
+        wanted["seconds"] = seconds
+    role_arn = f"arn:{PARTITION}:iam::{ACCOUNT}:role/{role}"
+    return _credentials(_internal(endpoint, "sessions", wanted), role_arn)
+
+
+def root(endpoint: str) -> Credentials:
+    """Credentials that may do anything, for furnishing and for tests."""
+    return _credentials(_internal(endpoint, "sessions", {"root": True}), "")
+
+
+def _credentials(found: Mapping[str, str], role_arn: str) -> Credentials:
+    return Credentials(
+        found["arn"],
+        role_arn,
+        found["access_key_id"],
+        found["secret_access_key"],
+        found["session_token"],
+    )
+
+
+def _internal(endpoint: str, path: str, content: Mapping[str, Any]) -> Any:
+    answer = requests.put(f"{endpoint}/_sandbox/{path}", json=content, timeout=_SECONDS)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def connect_cluster(endpoint: str, name: str, address: str, certificate_authority: str) -> None:
+    """Let DescribeCluster name the sandbox's own API server; the certificate as base64 text."""
+    content = {"endpoint": address, "certificateAuthority": certificate_authority}
+    _internal(endpoint, f"clusters/{REGION}/{name}", content)
+
+
+def _trust(principal: Mapping[str, str]) -> str:
+    statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def _managed(name: str) -> str:
+    return f"arn:{PARTITION}:iam::aws:policy/{name}"
+
+
+def seed(endpoint: str) -> Seed:
+    """Make everything that is there before the program comes."""
+    keys = root(endpoint)
+    iam = keys.client("iam", endpoint)
+    account = {"AWS": f"arn:{PARTITION}:iam::{ACCOUNT}:root"}
+    roles = {
+        OPERATOR: (account, ["AdministratorAccess"]),
+        PULL_REQUEST: (account, ["ReadOnlyAccess"]),
+        "demo-cluster": ({"Service": "eks.amazonaws.com"}, ["AmazonEKSClusterPolicy"]),
+        NODE_ROLE: (
+            {"Service": "ec2.amazonaws.com"},
+            ["AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryReadOnly"],
+        ),
+    }
+    for name, (principal, policies) in roles.items():
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=_trust(principal))
+        for policy in policies:
+            iam.attach_role_policy(RoleName=name, PolicyArn=_managed(policy))
+    operator = session(endpoint, OPERATOR, "operator")
+    ec2 = operator.client("ec2", endpoint)
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = tuple(
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{n}.0/24", AvailabilityZone=REGION + zone)[
+            "Subnet"
+        ]["SubnetId"]
+        for n, zone in enumerate("ab")
+    )
+    group = ec2.create_security_group(
+        GroupName="demo-cluster", Description="Nodes and control plane", VpcId=vpc
+    )["GroupId"]
+    eks = operator.client("eks", endpoint)
+    for name in (CLUSTER, FOREIGN_CLUSTER):
+        eks.create_cluster(
+            name=name,
+            roleArn=f"arn:{PARTITION}:iam::{ACCOUNT}:role/demo-cluster",
+            resourcesVpcConfig={"subnetIds": list(subnets), "securityGroupIds": [group]},
+            version="1.33",
+            tags={"team": "platform"},
+        )
+    own = [_instance(ec2, subnets[0], group, CLUSTER, spot=n == 2) for n in range(3)]  # noqa: PLR2004
+    other = [_instance(ec2, subnets[1], group, FOREIGN_CLUSTER, spot=n == 1) for n in range(2)]
+    return Seed(
+        endpoint=endpoint,
+        vpc_id=vpc,
+        subnet_ids=subnets,
+        security_group_id=group,
+        nodes=tuple(own),
+        spot_node=own[-1],
+        foreign_nodes=tuple(other),
+        foreign_spot_node=other[-1],
+        node_role_arn=f"arn:{PARTITION}:iam::{ACCOUNT}:role/{NODE_ROLE}",
+        operator=operator,
+        pull_request=session(endpoint, PULL_REQUEST, "ci"),
+        expired=session(endpoint, OPERATOR, "yesterday", seconds=-1),
+    )
+
+
+def _instance(ec2: Any, subnet: str, group: str, cluster: str, *, spot: bool) -> str:
+    tags = [
+        {"Key": "Name", "Value": f"{cluster}-node"},
+        {"Key": f"kubernetes.io/cluster/{cluster}", "Value": "owned"},
+        {"Key": "eks:cluster-name", "Value": cluster},
+    ]
+    wanted: dict[str, Any] = {
+        "ImageId": _IMAGE,
+        "InstanceType": _TYPE,
+        "MinCount": 1,
+        "MaxCount": 1,
+        "SubnetId": subnet,
+        "SecurityGroupIds": [group],
+        "TagSpecifications": [{"ResourceType": "instance", "Tags": tags}],
+    }
+    if spot:
+        wanted["InstanceMarketOptions"] = {"MarketType": "spot"}
+    identity: str = ec2.run_instances(**wanted)["Instances"][0]["InstanceId"]
+    return identity
