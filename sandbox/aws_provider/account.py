@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 STATE = "CASTAI_SANDBOX_STATE"
 ENDPOINT = "AWS_ENDPOINT_URL"
-PROPAGATION_SECONDS = 120
+PROPAGATION_SECONDS = 120  # until other services know a new principal
+APPEARS_SECONDS = 20  # until a service knows what it was told a moment ago
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ABSENT = frozenset(
     {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sandbox.aws_provider import documents, rules
 from sandbox.aws_provider.account import (
+    APPEARS_SECONDS,
     Account,
     RefusedError,
     absent_is_fine,
@@ -34,7 +35,6 @@ from sandbox.aws_provider.resource import Field, Fields, Properties, Resource
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-_APPEARS_SECONDS = 20  # a role or policy made a moment ago
 _POLICY_VERSIONS = 5  # IAM keeps so many of a policy
 _BOUNDARY = Field(rule=rules.arn)
 _POLICY_ARN = Field(replaces=True, rule=rules.arn)
@@ -170,7 +170,7 @@ class AccessKey(Resource):
     def create(self, aws: Account, inputs: Properties) -> tuple[str, Properties]:
         iam = aws.client("iam")
         key = aws.retry(
-            lambda: iam.create_access_key(UserName=inputs["user"]), is_absent, _APPEARS_SECONDS
+            lambda: iam.create_access_key(UserName=inputs["user"]), is_absent, APPEARS_SECONDS
         )["AccessKey"]
         return key["AccessKeyId"], {
             "secret": key["SecretAccessKey"],
@@ -417,7 +417,7 @@ class RolePolicy(Resource):
                 PolicyDocument=inputs["policy"],
             ),
             is_absent,
-            _APPEARS_SECONDS,
+            APPEARS_SECONDS,
         )
 
     def read(self, aws: Account, identifier: str, state: Properties) -> Properties | None:
@@ -465,9 +465,7 @@ class _Attachment(Resource):
     def create(self, aws: Account, inputs: Properties) -> tuple[str, Properties]:
         holder, arn = inputs[self.holder], inputs["policyArn"]
         attach = self._call(aws, "attach")
-        aws.retry(
-            lambda: attach(**self._target(holder), PolicyArn=arn), is_absent, _APPEARS_SECONDS
-        )
+        aws.retry(lambda: attach(**self._target(holder), PolicyArn=arn), is_absent, APPEARS_SECONDS)
         return f"{holder}/{arn}", {}
 
     def read(self, aws: Account, identifier: str, state: Properties) -> Properties | None:
@@ -532,7 +530,7 @@ class InstanceProfile(Resource):
         aws.retry(
             lambda: iam.add_role_to_instance_profile(InstanceProfileName=identifier, RoleName=role),
             is_absent,
-            _APPEARS_SECONDS,
+            APPEARS_SECONDS,
         )
 
     def read(self, aws: Account, identifier: str, state: Properties) -> Properties | None:

@@ -4,6 +4,7 @@ Answers: `internal/service/{meta,sts,eks,iam}/*_data_source.go` in
 `hashicorp/terraform-provider-aws`.
 """
 
+import re
 from typing import Any
 
 from sandbox.aws_provider.account import Account, RefusedError, found
@@ -11,6 +12,8 @@ from sandbox.aws_provider.fields import given, moment
 from sandbox.aws_provider.registry import Lookup
 
 _SUFFIXES = {"aws": "amazonaws.com", "aws-us-gov": "amazonaws.com", "aws-cn": "amazonaws.com.cn"}
+
+_SESSION = re.compile(r"arn:aws[\w-]*:sts::\d{12}:assumed-role/([\w+=,.@-]+)/([\w+=,.@-]+)")
 
 Answer = dict[str, Any]
 
@@ -197,6 +200,24 @@ def _verdict(item: Answer) -> Answer:
     }
 
 
+def _session_context(aws: Account, arguments: Answer) -> Answer:
+    """Name the role behind a session; anybody else is their own issuer."""
+    arn = arguments["arn"]
+    match = _SESSION.fullmatch(arn)
+    if match is None:
+        nobody = {"issuerId": "", "issuerName": "", "sessionName": ""}
+        return {"id": arn, "arn": arn, "issuerArn": arn, **nobody}
+    role = aws.client("iam").get_role(RoleName=match[1])["Role"]
+    return {
+        "id": arn,
+        "arn": arn,
+        "issuerArn": role["Arn"],
+        "issuerId": role["RoleId"],
+        "issuerName": role["RoleName"],
+        "sessionName": match[2],
+    }
+
+
 def _access_keys(aws: Account, arguments: Answer) -> Answer:
     pages = aws.client("iam").get_paginator("list_access_keys").paginate(UserName=arguments["user"])
     return {
@@ -240,6 +261,9 @@ LOOKUPS = {
             }
         ),
         ("actionNames", "policySourceArn"),
+    ),
+    "aws:iam/getSessionContext:getSessionContext": Lookup(
+        _session_context, frozenset({"arn"}), ("arn",)
     ),
     "aws:iam/getAccessKeys:getAccessKeys": Lookup(_access_keys, frozenset({"user"}), ("user",)),
 }

@@ -21,7 +21,14 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, status_pb2
 
 from sandbox.aws_provider import documents, registry
-from sandbox.aws_provider.account import Account, RefusedError, Settings, code, message
+from sandbox.aws_provider.account import (
+    APPEARS_SECONDS,
+    Account,
+    RefusedError,
+    Settings,
+    code,
+    message,
+)
 from sandbox.aws_provider.resource import (
     DEFAULTS,
     Change,
@@ -47,7 +54,6 @@ from sandbox.aws_provider.wire import (
 _SERVICE = "pulumirpc.ResourceProvider"
 _THREADS = 32
 _LARGEST_MESSAGE = 400 * 1024 * 1024
-_APPEARS_SECONDS = 20
 _OF_THE_ENGINE = frozenset({"version", "pluginDownloadURL", "__internal", DEFAULTS})
 _TEXTS = frozenset({"region", "accessKey", "secretKey", "token", "profile"})
 _JSON_VALUES = frozenset(
@@ -377,7 +383,7 @@ class Plugin:
 
     def _appeared(self, resource: Resource, identifier: str, state: Properties) -> Properties:
         """Read a new object; AWS may need a moment to show it."""
-        end = time.monotonic() + _APPEARS_SECONDS
+        end = time.monotonic() + APPEARS_SECONDS
         while (actual := resource.read(self.aws, identifier, state)) is None:
             if time.monotonic() > end or self.aws.stopping.wait(0.2):
                 raise RefusedError(f"{identifier} was made, but AWS does not show it")

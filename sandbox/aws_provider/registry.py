@@ -48,6 +48,7 @@ LOOKUPS = (
     "aws:eks/getCluster:getCluster",
     "aws:eks/getAccessEntry:getAccessEntry",
     "aws:iam/getPrincipalPolicySimulation:getPrincipalPolicySimulation",
+    "aws:iam/getSessionContext:getSessionContext",
     "aws:iam/getAccessKeys:getAccessKeys",
 )
 _known: dict[str, Resource] = {}

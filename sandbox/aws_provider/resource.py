@@ -26,8 +26,9 @@ class Field:
     computed: bool = False
     """What AWS has stays when the program says nothing."""
     rule: Rule | None = None
-    kind: Literal["plain", "document", "set"] = "plain"
-    """How values compare: as they are, as JSON documents, or without regard to order."""
+    kind: Literal["plain", "document", "set", "part"] = "plain"
+    """How values compare: as they are, as JSON documents, without regard to order, or only in
+    those parts of an object that the program names, because AWS fills in the others."""
 
 
 Fields = dict[str, Field]
@@ -113,6 +114,8 @@ def same(field: Field, old: Any, new: Any) -> bool:
         return False
     if is_empty(old) and is_empty(new):
         return True
+    if field.kind == "part" and isinstance(old, dict) and isinstance(new, dict):
+        old = {key: old.get(key) for key in new}
     if isinstance(old, (Archive, Asset)) and isinstance(new, (Archive, Asset)):
         return old.hash == new.hash
     if field.kind == "document" and isinstance(old, str) and isinstance(new, str):
@@ -138,7 +141,9 @@ def compare(resource: Resource, state: Properties, wanted: Properties) -> list[C
         old, new = state.get(name), wanted.get(name)
         if (new is None and field.computed) or same(field, old, new):
             continue
-        whole = field.kind != "plain"
+        if field.kind == "part" and isinstance(old, dict) and isinstance(new, dict):
+            old = {key: old.get(key) for key in new}
+        whole = field.kind in ("document", "set")
         paths = [(name, old, new)] if whole else _inner(name, old, new)
         for path, was, becomes in paths:
             kind = "ADD" if is_empty(was) and not is_empty(becomes) else "UPDATE"
