@@ -325,7 +325,7 @@ def _nested(settings: dict[str, Any]) -> Properties:
 
 
 def _unseen(settings: dict[str, Any], state: Properties) -> Properties:
-    """What the sandbox's Lambda takes but never tells is as it was said."""
+    """Leave as it was said what the sandbox's Lambda takes but never tells."""
     silent = {"deadLetterConfig": "DeadLetterConfig", "loggingConfig": "LoggingConfig"}
     return {name: state.get(name) for name, key in silent.items() if key not in settings}
 
