@@ -132,6 +132,8 @@ class Item:
     value: Any
     start: int
     end: int
+    arn: str
+    """ARN in lower case; empty for entries that match by `sso`."""
 
     @cached_property
     def folded(self) -> dict[str, Any]:
@@ -139,12 +141,6 @@ class Item:
         if not isinstance(self.value, dict):
             return {}
         return {str(key).lower(): self.value[key] for key in sorted(self.value, key=str)}
-
-    @cached_property
-    def arn(self) -> str:
-        """ARN in lower case; empty for entries that match by `sso`."""
-        found = self.folded.get(ARN_FIELDS[self.kind])
-        return found.lower() if isinstance(found, str) else ""
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -196,7 +192,7 @@ class Change:
         return [part.value if isinstance(part, Item) else part for part in self.parts]
 
 
-def parse(kind: Kind, text: str | None, *, lenient: bool = False) -> Listing:
+def parse(kind: Kind, text: str | None, *, lenient: bool = False, limit: int = LIMIT) -> Listing:
     """Read one list as the authenticator does: YAML or JSON, in every spelling of nothing.
 
     Raises UnreadableError for what it cannot read; `lenient` keeps items that are no mappings.
@@ -205,7 +201,7 @@ def parse(kind: Kind, text: str | None, *, lenient: bool = False) -> Listing:
     if text.strip() in _EMPTY:
         return Listing(kind, text, (), "empty", (0, len(text)))
     shift = len(_BOM) if text.startswith(_BOM) else 0
-    root = _Reader(kind).read(text[shift:])
+    root = _Reader(kind, limit).read(text[shift:])
     if root is None:
         return Listing(kind, text, (), "empty", (len(text), len(text)))
     span = (root.start + shift, root.end + shift)
@@ -215,7 +211,7 @@ def parse(kind: Kind, text: str | None, *, lenient: bool = False) -> Listing:
         found = "a mapping" if isinstance(root.value, dict) else "plain text"
         raise UnreadableError(f"{WHERE}: {KEYS[kind]} must be a list of mappings, found {found}")
     items = tuple(
-        Item(kind, value, start + shift, end + shift)
+        Item(kind, value, start + shift, end + shift, _arn(kind, value))
         for value, (start, end) in zip(root.value, root.spans, strict=True)
     )
     for number, item in enumerate(items, 1):
@@ -225,6 +221,17 @@ def parse(kind: Kind, text: str | None, *, lenient: bool = False) -> Listing:
                 f"and its item {number} is none; correct that item by hand"
             )
     return Listing(kind, text, items, "flow" if root.flow else "block", span)
+
+
+def _arn(kind: Kind, value: Any) -> str:
+    if not isinstance(value, dict):
+        return ""
+    field_name = ARN_FIELDS[kind]
+    found = ""
+    # As in `folded`: of two spellings of one key, the later in the order of their characters wins.
+    for key in sorted(k for k in value if isinstance(k, str) and k.lower() == field_name):
+        found = value[key].lower() if isinstance(value[key], str) else ""
+    return found
 
 
 def merged(listing: Listing, entry: Entry) -> Change:
@@ -263,11 +270,13 @@ def proved(change: Change, *, lenient: bool = False) -> Listing:
     """Parse what an edit yields; when it does not say what it has to, write the list anew."""
     kind = change.listing.kind
     try:
-        after = parse(kind, change.text, lenient=lenient)
+        # Whether the outcome is too large is a guard's question, with an answer of its own.
+        after = parse(kind, change.text, lenient=lenient, limit=2 * LIMIT)
     except UnreadableError:
         after = None
     if after is None or [item.value for item in after.items] != change.values:
-        after = parse(kind, _written(change.listing, change.parts), lenient=lenient)
+        rewritten = _written(change.listing, change.parts)
+        after = parse(kind, rewritten, lenient=lenient, limit=2 * LIMIT)
     if [item.value for item in after.items] != change.values:
         raise AwsAuthError(
             f"{WHERE}: {KEYS[kind]} cannot be changed without changing what others wrote; "
@@ -633,7 +642,8 @@ class _Reader:
     Text is text; every other scalar is its tag and its text, so that nothing changes by being read.
     """
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, limit: int) -> None:
+        self._limit = limit
         self._where = f"{WHERE}: {KEYS[kind]}"
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._stack: list[_Open] = []
@@ -641,9 +651,9 @@ class _Reader:
         self._root: _Root | None = None
 
     def read(self, text: str) -> _Root | None:
-        if len(text.encode(errors="replace")) > LIMIT:
+        if len(text.encode(errors="replace")) > self._limit:
             raise UnreadableError(
-                f"{self._where} is larger than a ConfigMap can be ({LIMIT} bytes)"
+                f"{self._where} is larger than a ConfigMap can be ({self._limit} bytes)"
             )
         try:
             for event in yaml.parse(text, Loader=_Loader):

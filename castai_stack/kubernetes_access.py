@@ -25,6 +25,7 @@ ANSWER_SECONDS = 30.0
 _EXEC_VERSION = "client.authentication.k8s.io/v1beta1"
 _EXEC_VERSIONS = (_EXEC_VERSION, "client.authentication.k8s.io/v1")
 _FILE_KEYS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+_SECRET_KEYS = ("client-key-data", "password", "token:", '"token"', "id-token", "refresh-token")
 _SHOWN_OF_AN_ANSWER = 300
 
 
@@ -104,6 +105,57 @@ def eks_kubeconfig(name: str, region: str, endpoint: str, certificate_authority:
             "current-context": name,
         }
     )
+
+
+def delete_unchanged(
+    client: "lightkube.Client",
+    kind: Any,
+    name: str,
+    namespace: str,
+    version: str,
+    *,
+    dry_run: bool = False,
+) -> None:
+    """Delete an object that must still have this `resourceVersion`; 409 when it has another.
+
+    The client's own `delete` takes no preconditions, so its parts are put together here.
+    Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/delete-options/
+    """
+    speaker = client._client  # noqa: SLF001 - pinned, and covered by a test on a real server
+    request = speaker.prepare_request(
+        "delete",
+        kind,
+        name=name,
+        namespace=namespace,
+        params={"dryRun": "All" if dry_run else None},
+    )
+    request.data = {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": {"resourceVersion": version},
+    }
+    speaker.handle_response("delete", speaker.send(speaker.build_adapter_request(request)), request)
+
+
+def configured(stack_configuration: Any) -> tuple[str, str | None] | None:
+    """Return kubeconfig and context as the `castai` object of a stack names them now.
+
+    None when the kubeconfig is made from EKS, whatever the machine. Dynamic resources ask, because
+    what their state keeps may belong to another machine.
+    """
+    try:
+        cluster = json.loads(stack_configuration)["cluster"]
+        kubeconfig = cluster.get("kubeconfig", "from-eks")
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return None
+    if not isinstance(kubeconfig, str) or kubeconfig == "from-eks":
+        return None
+    return kubeconfig, cluster.get("context")
+
+
+def holds_secret(kubeconfig: str) -> bool:
+    """Tell whether the text of a kubeconfig carries what may not be kept in a state."""
+    return any(key in kubeconfig for key in _SECRET_KEYS)
 
 
 def explain(error: Exception) -> str:

@@ -121,6 +121,17 @@ Certificates = Annotated[
         "certificates in PEM form and nothing else",
     ),
 ]
+AccessGuard = Literal["caller", "last-masters", "size", "unreadable"]
+UserGroup = Annotated[
+    str,
+    # EKS refuses these prefixes in access entries, and Kubernetes keeps the first for itself:
+    # https://docs.aws.amazon.com/eks/latest/userguide/creating-access-entries.html
+    _text(
+        r"system:masters|(?!(system|eks|aws|amazon|iam):)[0-9A-Za-z][\w.:@/-]{0,62}",
+        "system:masters, or a name of your own that begins with none of system:, eks:, aws:, "
+        "amazon: and iam:",
+    ),
+]
 AuthenticationMode = Literal["CONFIG_MAP", "API_AND_CONFIG_MAP", "API"]
 
 
@@ -354,10 +365,13 @@ class Access(Section):
     """Mapping of principals into the cluster."""
 
     mode: Literal["auto", "aws-auth", "access-entries"] = "auto"
+    """`auto` takes access entries where the cluster's authentication mode allows them."""
     adopt: bool = False
-    user_groups: list[str] = ["system:masters"]
-    """Groups of the user; anything narrower gets the cluster role of this program."""
-    override_guards: list[Literal["caller", "last-masters", "size"]] = []
+    """Take over entries for our ARNs that somebody else made; they go on destroy, then."""
+    user_groups: list[UserGroup] = ["system:masters"]
+    """Groups of the user; others than `system:masters` get a narrower cluster role of ours."""
+    override_guards: list[AccessGuard] = []
+    """Guards of aws-auth that may be passed on `pulumi up`."""
 
 
 class StackConfig(Section):
