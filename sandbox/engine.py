@@ -307,6 +307,8 @@ def pulumi_environment(directory: Path) -> dict[str, str]:
     return {
         "PATH": f"{directory / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "PYTHONPATH": str(REPOSITORY),
+        # Without it the stand-in for the AWS plugin refuses to run.
+        "CASTAI_SANDBOX_STATE": str(directory),
         "PULUMI_BACKEND_URL": f"file://{directory / 'pulumi' / 'backend'}",
         "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
         "PULUMI_PYTHON_CMD": sys.executable,

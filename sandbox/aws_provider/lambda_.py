@@ -175,7 +175,6 @@ class Function(Resource):
             "kmsKeyArn": settings.get("KMSKeyArn") or None,
             "layers": [layer["Arn"] for layer in settings.get("Layers") or []] or None,
             **_nested(settings),
-            **_unseen(settings, state),
             "reservedConcurrentExecutions": answer.get("Concurrency", {}).get(
                 "ReservedConcurrentExecutions", _UNLIMITED
             ),
@@ -322,12 +321,6 @@ def _nested(settings: dict[str, Any]) -> Properties:
         if network.get("SubnetIds")
         else None,
     }
-
-
-def _unseen(settings: dict[str, Any], state: Properties) -> Properties:
-    """Leave as it was said what the sandbox's Lambda takes but never tells."""
-    silent = {"deadLetterConfig": "DeadLetterConfig", "loggingConfig": "LoggingConfig"}
-    return {name: state.get(name) for name, key in silent.items() if key not in settings}
 
 
 _CONDITIONS = {

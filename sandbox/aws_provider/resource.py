@@ -146,9 +146,7 @@ def compare(resource: Resource, state: Properties, wanted: Properties) -> list[C
         whole = field.kind in ("document", "set")
         paths = [(name, old, new)] if whole else _inner(name, old, new)
         for path, was, becomes in paths:
-            kind = "ADD" if is_empty(was) and not is_empty(becomes) else "UPDATE"
-            if is_empty(becomes) and becomes is not UNKNOWN:
-                kind = "DELETE" if becomes is None else "UPDATE"
+            kind = "ADD" if was is None else "DELETE" if becomes is None else "UPDATE"
             changes.append(Change(path, kind, field.replaces))
     return changes
 
