@@ -691,13 +691,10 @@ def _node_boundary(scope: Scope, settings: Iam) -> Iterator[Statement]:
     ]
     mark = {"StringEquals": {f"aws:ResourceTag/{_INTERFACE_TAG}": [scope.cluster]}}
     ask = {"StringEquals": {f"aws:RequestTag/{_INTERFACE_TAG}": [scope.cluster]}}
-    yield _allow("WriteInterfacesInVpc", writes, interface, {**in_vpc, **(mark if tagged else {})})
+    yield _allow("WriteInterfaces", writes, interface, mark if tagged else in_vpc)
     # CreateNetworkInterface knows no VPC of the interface itself, only of subnet and groups.
     yield _allow(
-        "CreateInterfaces",
-        ["ec2:CreateNetworkInterface"],
-        interface,
-        ask if tagged else None,
+        "CreateInterfaces", ["ec2:CreateNetworkInterface"], interface, ask if tagged else None
     )
     yield _allow(
         "CreateInterfacesInVpc",
@@ -719,10 +716,17 @@ def _node_boundary(scope: Scope, settings: Iam) -> Iterator[Statement]:
         "TagNewInterfaces",
         ["ec2:CreateTags"],
         interface,
-        {"StringEquals": {"ec2:CreateAction": ["CreateNetworkInterface"]}},
+        {
+            "StringEquals": {"ec2:CreateAction": ["CreateNetworkInterface"]},
+            **_no_other_mark(scope),
+        },
     )
-    if not tagged:
-        yield _allow("TagInterfacesInVpc", ["ec2:CreateTags"], interface, in_vpc)
+    yield _allow(
+        "TagInterfaces",
+        ["ec2:CreateTags"],
+        interface,
+        {**(mark if tagged else in_vpc), **_no_other_mark(scope)},
+    )
 
 
 def _handler(
