@@ -36,3 +36,11 @@ def without_path(role_arn: str) -> str:
     """
     match = _ROLE.match(role_arn)
     return f"{match[1]}/{match[2]}" if match else role_arn
+
+
+def cluster_access_policy(partition_name: str, name: str) -> str:
+    """ARN of an EKS access policy, which is none of IAM's policies.
+
+    Source: https://docs.aws.amazon.com/eks/latest/userguide/access-policy-permissions.html
+    """
+    return f"arn:{partition_name}:eks::aws:cluster-access-policy/{name}"

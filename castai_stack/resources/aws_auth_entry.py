@@ -1,5 +1,6 @@
 """One entry of kube-system/aws-auth as a resource; the rest of the map is somebody else's."""
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -23,16 +24,18 @@ from castai_stack import aws_auth, aws_auth_steps, kubernetes_access
 from castai_stack.aws_auth import AwsAuthError, Entry, Kind
 from castai_stack.aws_auth_steps import OVERRIDE_VARIABLE, Order, Outcome, Put, Remove
 
-# What the entry says; everything else that is given decides how it gets there.
-_SAID = ("kind", "arn", "username", "groups")
-
 
 class AwsAuthEntryProvider(ResourceProvider):
     """Reads, merges and writes our entry; see `aws_auth_steps` for how."""
 
     def configure(self, req: ConfigureRequest) -> None:
-        """Take the kubeconfig of this machine, where the stack names one."""
-        self.reached_by = kubernetes_access.configured(req.config.get("castai"))
+        """Take what belongs to this run: the kubeconfig, where the stack names one, and overrides.
+
+        A resource that an `up` deletes knows only the inputs from when it was made.
+        """
+        configuration = req.config.get("castai")
+        self.reached_by = kubernetes_access.configured(configuration)
+        self.allowed = _allowed(configuration)
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Refuse what can never be written, before anything is."""
@@ -64,7 +67,7 @@ class AwsAuthEntryProvider(ResourceProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Add the entry."""
         entry = _entry(props)
-        self._write(props, Put(entry, adopt=bool(props.get("adopt"))), _overrides(props))
+        self._write(props, Put(entry, adopt=bool(props.get("adopt"))), self._overrides(props))
         return CreateResult(f"{aws_auth.WHERE}/{entry.key}", _outputs(props, entry))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -81,12 +84,12 @@ class AwsAuthEntryProvider(ResourceProvider):
         """Replace our entry, or move it to another ARN, in one write."""
         entry = _entry(_news)
         order = Put(entry, was=_entry(_olds), adopt=bool(_news.get("adopt")))
-        self._write(_news, order, _overrides(_news))
+        self._write(_news, order, self._overrides(_news))
         return UpdateResult(_outputs(_news, entry))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Take our entry out."""
-        self._write(_props, Remove(_entry(_props)), _overrides(_props))
+        self._write(_props, Remove(_entry(_props)), self._overrides(_props))
 
     def _write(self, props: dict[str, Any], order: Order, overrides: frozenset[str]) -> Outcome:
         from castai_stack import aws_auth_writer  # noqa: PLC0415 - see `_client`
@@ -96,6 +99,11 @@ class AwsAuthEntryProvider(ResourceProvider):
         for warning in outcome.warnings:
             sys.stderr.write(f"warning: {warning}\n")
         return outcome
+
+    def _overrides(self, props: dict[str, Any]) -> frozenset[str]:
+        named = os.environ.get(OVERRIDE_VARIABLE, "").split(",")
+        given = props.get("override_guards") or ()
+        return self.allowed | {each.strip() for each in named} | frozenset(map(str, given))
 
     def _client(self, props: dict[str, Any]) -> Any:
         # Clients are heavy to import, and most runs only compare.
@@ -119,9 +127,11 @@ def _outputs(props: dict[str, Any], entry: Entry) -> dict[str, Any]:
     return {**props, "live": [entry.as_item()]}
 
 
-def _overrides(props: dict[str, Any]) -> frozenset[str]:
-    named = os.environ.get(OVERRIDE_VARIABLE, "").split(",")
-    return frozenset({each.strip() for each in named} | set(props.get("override_guards") or ()))
+def _allowed(configuration: Any) -> frozenset[str]:
+    try:
+        return frozenset(map(str, json.loads(configuration)["access"]["overrideGuards"]))
+    except (TypeError, ValueError, KeyError):
+        return frozenset()
 
 
 class AwsAuthEntry(Resource, module="castai", name="AwsAuthEntry"):
