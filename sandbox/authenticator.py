@@ -14,7 +14,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -55,6 +54,11 @@ class Principal:
         return f"arn:{match['partition']}:iam::{match['account']}:role/{match['role']}"
 
     @property
+    def unique_id(self) -> str:
+        """Id of the user or of the role behind a session."""
+        return self.user_id.partition(":")[0]
+
+    @property
     def session(self) -> str:
         """Session name, empty for a user."""
         match = _ASSUMED.match(self.arn)
@@ -73,7 +77,8 @@ class Access:
 class AccessEntry:
     """An EKS access entry with the names of its cluster-wide policies."""
 
-    principal_arn: str
+    unique_id: str
+    """Of the principal as it was when the entry was made; a role made again is another one."""
     username: str
     groups: tuple[str, ...]
     policies: tuple[str, ...]
@@ -134,18 +139,12 @@ def _filled(username: str, principal: Principal) -> str:
 
 
 def from_access_entries(entries: Iterable[AccessEntry], principal: Principal) -> Access | None:
-    """Look `principal` up among access entries, whose ARNs keep their paths."""
-    wanted = principal.canonical_arn.lower()
+    """Look `principal` up among access entries, which are bound to its unique id."""
     for entry in entries:
-        if _without_path(entry.principal_arn).lower() == wanted:
+        if entry.unique_id == principal.unique_id:
             policies = (f"{POLICY_GROUP}{policy}" for policy in entry.policies)
             return Access(_filled(entry.username, principal), (*entry.groups, *policies))
     return None
-
-
-def _without_path(arn: str) -> str:
-    kind, slash, rest = arn.partition(":role/")
-    return f"{kind}{slash}{rest.rpartition('/')[2]}" if slash else arn
 
 
 @dataclass(frozen=True)
@@ -172,13 +171,12 @@ class Authenticator:
             "authenticated": True,
             "user": {
                 "username": mapping.username,
-                "uid": f"aws-iam-authenticator:{principal.account}:"
-                f"{principal.user_id.partition(':')[0]}",
+                "uid": f"aws-iam-authenticator:{principal.account}:{principal.unique_id}",
                 "groups": list(mapping.groups),
                 "extra": {
                     "arn": [principal.arn],
                     "canonicalArn": [principal.canonical_arn],
-                    "principalId": [principal.user_id.partition(":")[0]],
+                    "principalId": [principal.unique_id],
                     "sessionName": [principal.session],
                 },
             },
@@ -213,24 +211,17 @@ class Authenticator:
         return answer
 
 
-def token_table(path: Path) -> Callable[[str], Principal | None]:
-    """Read the sandbox's own tokens from a file: token to ARN, user id and account."""
-    table = {
-        token: Principal(one["arn"], one["userId"], one["account"])
-        for token, one in json.loads(path.read_text()).items()
-    }
-    return table.get
-
-
 def live_aws_auth(plane: ControlPlane) -> Callable[[], Mapping[str, str] | None]:
     """Return a reader of the cluster's aws-auth as it is at that moment."""
     session = requests.Session()
-    session.verify = str(plane.authority)
     session.headers["Authorization"] = f"Bearer {plane.token_of('services')}"
 
     def read() -> Mapping[str, str] | None:
         answer = session.get(
-            f"{plane.url}/api/v1/namespaces/kube-system/configmaps/aws-auth", timeout=_SECONDS
+            f"{plane.url}/api/v1/namespaces/kube-system/configmaps/aws-auth",
+            # With each request: REQUESTS_CA_BUNDLE of the environment beats the session's.
+            verify=str(plane.authority),
+            timeout=_SECONDS,
         )
         return answer.json().get("data", {}) if answer.ok else None
 

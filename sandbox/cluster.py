@@ -12,7 +12,7 @@ from sandbox.control_plane import KWOK_ANNOTATION, READ_ONLY_GROUP
 NAME = "demo"
 REGION = "eu-central-1"
 NODE_GROUP = "general"
-NODE_GROUP_ROLE = "demo-general-nodes"
+NODE_GROUP_ROLE = "demo-nodes"
 OPERATOR_ROLE = "platform-admin"
 READER_ROLE = "pull-request"
 CREATOR_ROLE = "cluster-creator"

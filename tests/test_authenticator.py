@@ -16,9 +16,7 @@ OPERATOR = Principal(
 )
 JANE = Principal(f"arn:aws:iam::{ACCOUNT}:user/jane", "AIDAJ", ACCOUNT)
 PRINCIPALS = {"operator": OPERATOR, "jane": JANE}
-ENTRY = AccessEntry(
-    f"arn:aws:iam::{ACCOUNT}:role/teams/platform-admin", "admin:{{SessionName}}", ("team",), ()
-)
+ENTRY = AccessEntry("AROAX", "admin:{{SessionName}}", ("team",), ())
 
 
 def make(
@@ -130,11 +128,17 @@ def test_the_map_counts_beside_entries_but_not_in_api_mode():
 
 
 def test_a_policy_of_an_entry_is_a_group():
-    entry = AccessEntry(ENTRY.principal_arn, "u", (), ("AmazonEKSViewPolicy",))
+    entry = AccessEntry("AROAX", "u", (), ("AmazonEKSViewPolicy",))
 
     user = make("API", entries=[entry]).review("operator")["user"]
 
     assert user["groups"] == ["eks:access-policy:AmazonEKSViewPolicy"]
+
+
+def test_a_role_that_was_made_again_is_another_one():
+    entry = AccessEntry("AROAOLD", "u", (), ())
+
+    assert make("API", entries=[entry]).review("operator") == {"authenticated": False}
 
 
 def test_the_creator_gets_in_without_being_written_anywhere():
