@@ -298,7 +298,8 @@ class ControlPlane:
             *arguments,
             f"--authentication-token-webhook-config-file={webhook}",
             "--authentication-token-webhook-version=v1",
-            # A mapping that was taken away counts at once.
+            # A mapping that was taken away is forgotten soon; the API server itself remembers a
+            # token that it accepted for ten seconds.
             "--authentication-token-webhook-cache-ttl=1s",
         ]
 

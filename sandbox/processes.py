@@ -17,6 +17,10 @@ _GRACE_SECONDS = 5
 _TAIL_LINES = 10
 
 
+_CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}
+"""By pid file; whichever object ends a child of this process also takes leave of it."""
+
+
 class ProcessError(Exception):
     """A process of the sandbox did not start or did not stay; the message is the whole story."""
 
@@ -37,11 +41,11 @@ class Processes:
     """The processes of one directory; another Python process can take over where one died."""
 
     def __init__(self, directory: Path) -> None:
+        directory = directory.absolute()
         self._logs = directory / "logs"
         self._pids = directory / "pids"
         self._logs.mkdir(parents=True, exist_ok=True)
         self._pids.mkdir(parents=True, exist_ok=True)
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(
         self,
@@ -59,7 +63,7 @@ class Processes:
         pid_file = self._pids / name
         shell = ["sh", "-c", 'echo "$$" > "$0" && exec "$@"', str(pid_file)]
         with (self._logs / f"{name}.log").open("ab") as log:
-            self._children[name] = subprocess.Popen(
+            _CHILDREN[pid_file] = subprocess.Popen(
                 [*shell, *map(str, command)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -70,9 +74,12 @@ class Processes:
                 preexec_fn=_die_with_parent if with_parent else None,  # noqa: PLW1509
             )
 
+    def _children(self) -> dict[str, subprocess.Popen[bytes]]:
+        return {path.name: one for path, one in _CHILDREN.items() if path.parent == self._pids}
+
     def require_alive(self) -> None:
         """Raise with the end of its log if a process that was started here has ended."""
-        for name, child in self._children.items():
+        for name, child in self._children().items():
             if child.poll() is not None:
                 raise ProcessError(
                     f"{name} ended with status {child.returncode}; the end of "
@@ -97,7 +104,7 @@ class Processes:
         return found
 
     def _is_ours(self, pid: int, name: str) -> bool:
-        child = self._children.get(name)
+        child = _CHILDREN.get(self._pids / name)
         if child is not None and child.poll() is not None:
             return False
         # Every command line names the directory, so a pid that was given to somebody else shows.
@@ -116,9 +123,9 @@ class Processes:
                 time.sleep(0.05)
         if left := self.alive():
             raise ProcessError(f"{', '.join(left)} did not end; see {self._pids}")
-        for child in self._children.values():
+        for name, child in self._children().items():
             child.wait(_GRACE_SECONDS)
-        self._children.clear()
+            del _CHILDREN[self._pids / name]
         for path in self._pids.iterdir():
             path.unlink()
 

@@ -7,6 +7,7 @@ from lightkube import Client, KubeConfig
 
 from sandbox import toolchain
 from sandbox.control_plane import ControlPlane
+from sandbox.session import Sandbox
 from sandbox.toolchain import Programs
 
 
@@ -30,3 +31,11 @@ def kubernetes(control_plane: ControlPlane) -> Iterator[Client]:
     """A client with all powers on the bare API server."""
     with Client(config=KubeConfig.from_file(control_plane.kubeconfig)) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def sandbox(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Everything up: AWS, CAST AI, the furnished cluster; `.stack(...)` runs the engine on it."""
+    started = Sandbox.start(tmp_path_factory.mktemp("sandbox"), programs, with_parent=True)
+    yield started
+    started.stop()
