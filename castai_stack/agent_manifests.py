@@ -33,7 +33,7 @@ CONTAINER = "agent"
 KEY_DIGEST = "castai-eks/key-digest"
 """Annotation of the pods: a new key restarts them, because they read it only when they start."""
 FORCE = "pulumi.com/patchForce"
-"""Annotation that makes the provider take over fields that somebody else manages."""
+"""Annotation with which the provider applies a field that somebody else manages."""
 SKIP_AWAIT = "pulumi.com/skipAwait"
 """Annotation that keeps the provider from waiting for an object."""
 
@@ -108,7 +108,7 @@ def objects(
     if settings.autoscaling.enabled:
         made["autoscaler-config"] = autoscaler_config(release)
         made["autoscaler"] = autoscaler_deployment(release)
-    return {part: forced(one) for part, one in made.items()} if settings.adopt else made
+    return {part: _forced(one) for part, one in made.items()}
 
 
 def image(registry: str, name: str, tag: str, digest: str | None) -> str:
@@ -438,8 +438,11 @@ def network_policy(release: Release) -> Document:
     }
 
 
-def forced(document: Document) -> Document:
-    """Return the document with the order to take over fields that others manage."""
+def _forced(document: Document) -> Document:
+    """Have the provider take back fields that others changed, or had before an adoption.
+
+    Without it every such field is a conflict that ends the update.
+    """
     metadata = document["metadata"]
     annotations = {**metadata.get("annotations", {}), FORCE: "true"}
     return {**document, "metadata": {**metadata, "annotations": annotations}}
@@ -600,25 +603,26 @@ def _agent(release: Release, cluster_id: object) -> Document:
         # the deployment would fail with a conflict, and ignore_changes does not reach into lists.
         resources["requests"]["memory"] = settings.memory
         resources["limits"]["memory"] = settings.memory
-    store_and_config = {
+    surroundings: dict[str, object] = {
         "METADATA_STORE_ENABLED": "true",
         "METADATA_STORE_CONFIG_MAP_NAME": METADATA_STORE,
         "METADATA_STORE_CONFIG_MAP_NAMESPACE": release.namespace,
         "MONITOR_METADATA": f"{_SHARED}/metadata",
         "CONTROLLER_CONFIG_MAP_NAMESPACES": f"{release.namespace},{_CONFIG_NAMESPACE}",
     }
-    if release.namespace != NAMESPACE:
-        store_and_config["LEADER_ELECTION_NAMESPACE"] = release.namespace
     # The agent wants all three EKS variables or none; without them it asks the node's metadata
     # service, which clusters block: castai/k8s-agent, internal/config/config.go.
-    identity = {
+    added: dict[str, object] = {
         "EKS_ACCOUNT_ID": release.account_id,
         "EKS_CLUSTER_NAME": release.cluster_name,
         "EKS_REGION": release.region,
         "STATIC_CLUSTER_ID": cluster_id,
     }
+    if release.namespace != NAMESPACE:
+        added["LEADER_ELECTION_NAMESPACE"] = release.namespace
+    own = [*_self(), *_variables(_reports(release)), *_variables(surroundings)]
     return {
-        **_common_container(release, CONTAINER, {**store_and_config, **identity}),
+        **_common_container(release, CONTAINER, [*own, *_added(release, added)]),
         "ports": [
             {"name": "healthz", "containerPort": _HEALTH},
             {"name": "metrics", "containerPort": _METRICS},
@@ -637,23 +641,16 @@ def _agent(release: Release, cluster_id: object) -> Document:
 
 
 def _monitor(release: Release) -> Document:
-    env = {"MODE": "monitor", "MONITOR_METADATA": f"{_SHARED}/metadata"}
+    mode = {"MODE": "monitor", "MONITOR_METADATA": f"{_SHARED}/metadata"}
+    own = [*_variables(mode), *_self(), *_variables(_reports(release))]
     return {
-        **_common_container(release, "monitor", env),
+        **_common_container(release, "monitor", [*own, *_added(release, {})]),
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
     }
 
 
-def _common_container(release: Release, name: str, own_env: Mapping[str, object]) -> Document:
+def _common_container(release: Release, name: str, env: list[Document]) -> Document:
     settings = release.settings
-    plain = {
-        "API_URL": release.api_url,
-        "PROVIDER": "eks",
-        **own_env,
-        "PPROF_PORT": "6060",
-        **_proxy_env(release),
-        **settings.extra_env,
-    }
     secrets = [release.key_secret]
     if settings.trusted_ca_certificate is not None:
         secrets.append(TRUSTED_CA)
@@ -661,12 +658,7 @@ def _common_container(release: Release, name: str, own_env: Mapping[str, object]
         "name": name,
         "image": image(settings.image_registry, "agent", settings.tag, settings.digest),
         "imagePullPolicy": "IfNotPresent",
-        "env": [
-            _field("SELF_POD_NAME", "metadata.name"),
-            _field("SELF_POD_NAMESPACE", "metadata.namespace"),
-            _field("SELF_POD_NODE", "spec.nodeName"),
-            *({"name": name, "value": value} for name, value in plain.items()),
-        ],
+        "env": env,
         "envFrom": [{"secretRef": {"name": secret}} for secret in secrets],
         "securityContext": _container_security(),
         "volumeMounts": [{"name": "shared-metadata", "mountPath": _SHARED}],
@@ -675,6 +667,36 @@ def _common_container(release: Release, name: str, own_env: Mapping[str, object]
         # Lets a pod tell why it ended; an adopted one keeps its fields and need not restart.
         container["terminationMessagePolicy"] = "FallbackToLogsOnError"
     return container
+
+
+# Variables stand in the chart's order, its additions by name: the order is part of what a pod is,
+# and with another one an adopted agent would restart.
+
+
+def _self() -> list[Document]:
+    return [
+        _field("SELF_POD_NAME", "metadata.name"),
+        _field("SELF_POD_NAMESPACE", "metadata.namespace"),
+        _field("SELF_POD_NODE", "spec.nodeName"),
+    ]
+
+
+def _reports(release: Release) -> dict[str, object]:
+    return {"API_URL": release.api_url, "PROVIDER": "eks"}
+
+
+def _added(release: Release, own: Mapping[str, object]) -> list[Document]:
+    added = {
+        "PPROF_PORT": "6060",
+        **own,
+        **_proxy_env(release),
+        **release.settings.extra_env,
+    }
+    return _variables(dict(sorted(added.items())))
+
+
+def _variables(values: Mapping[str, object]) -> list[Document]:
+    return [{"name": name, "value": value} for name, value in values.items()]
 
 
 def _field(name: str, path: str) -> Document:

@@ -27,11 +27,14 @@ def kubernetes_provider(
     """Return the provider of this cluster.
 
     An ambient kubeconfig stays out of the state, so that every machine brings its own. The
-    identifier keeps a moved kubeconfig from replacing every object of the cluster.
+    identifier keeps a moved kubeconfig from replacing every object of the cluster. A new key or
+    sizing changes its secret or config map in place, which by default would be deleted first.
     """
     return kubernetes.Provider(
         "kubernetes",
         kubeconfig=None if kubeconfig == AMBIENT else kubeconfig,
         context=context,
         cluster_identifier=facts.arn,
+        enable_secret_mutable=True,
+        enable_config_map_mutable=True,
     )

@@ -8,12 +8,14 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 
-def _text(pattern: str, allowed: str) -> AfterValidator:
+def _text(pattern: str, allowed: str, *, private: bool = False) -> AfterValidator:
+    """Check a text; a private one is never shown, because what is wrong with it may be secret."""
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:
         if not compiled.fullmatch(value):
-            raise PydanticCustomError("text", "{allowed}", {"allowed": allowed})
+            kind = "private_text" if private else "text"
+            raise PydanticCustomError(kind, "{allowed}", {"allowed": allowed})
         return value
 
     return AfterValidator(check)
@@ -44,7 +46,11 @@ IamPath = Annotated[str, _text(r"/([!-~]+/)*", "an IAM path that begins and ends
 Url = Annotated[str, _text(r"https?://[^\s/]+(/\S*)?", "an http or https address")]
 ProxyUrl = Annotated[
     str,
-    _text(r"https?://[^\s/@]+/?", "an http or https address of a proxy, without user and password"),
+    _text(
+        r"https?://[^\s/@]+/?",
+        "an http or https address of a proxy, without user and password",
+        private=True,
+    ),
 ]
 Quantity = Annotated[
     str,
@@ -91,6 +97,10 @@ ObjectName = Annotated[
         "a Kubernetes name of lower-case letters, digits, hyphens and dots",
     ),
 ]
+PriorityClass = Annotated[
+    str,
+    _text(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?", "the name of a priority class, or empty"),
+]
 AgentVariable = Annotated[
     str,
     _text(
@@ -119,6 +129,7 @@ Certificates = Annotated[
     _text(
         r"(\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+",
         "certificates in PEM form and nothing else",
+        private=True,
     ),
 ]
 AccessGuard = Literal["caller", "last-masters", "size", "unreadable"]
@@ -318,7 +329,7 @@ class Agent(Section):
     """Beyond that of `CriticalAddonsOnly`."""
     affinity: dict[str, Any] | None = None
     """Instead of the default: no Windows nodes, nodes of CAST AI preferred."""
-    priority_class: Literal[""] | ObjectName = "system-cluster-critical"
+    priority_class: PriorityClass = "system-cluster-critical"
     """Empty for none; the resource quota then falls away, too."""
     topology_spread: bool = True
     network_policy: bool = False

@@ -49,6 +49,7 @@ _ALLOWED: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "greater_than_equal": lambda c: f"{c['ge']} or more",
     "less_than_equal": lambda c: f"{c['le']} or less",
     "text": lambda c: str(c["allowed"]),
+    "private_text": lambda c: str(c["allowed"]),
 }
 _SHOWN = 60
 
@@ -61,10 +62,11 @@ def _line(problem: ErrorDetails, *, show_values: bool) -> str:
     allowed = _ALLOWED.get(kind, lambda _: problem["msg"])(problem.get("ctx", {}))
     if kind == "missing":
         return f"{path}: {allowed}, and not given"
+    shown = show_values and kind != "private_text"
     hint = ""
     if kind == "string_type" and isinstance(value, int | float):
         hint = "; YAML read a number, write it in quotes"
-    return f"{path}: found {_found(value, show_values=show_values)}; allowed: {allowed}{hint}"
+    return f"{path}: found {_found(value, show_values=shown)}; allowed: {allowed}{hint}"
 
 
 def _found(value: object, *, show_values: bool) -> str:

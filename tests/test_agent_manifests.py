@@ -445,8 +445,9 @@ def test_the_role_of_the_service_account_is_optional():
     role = "arn:aws:iam::012345678901:role/agent"
     with_role = objects(role_arn=role)["service-account"]["metadata"]
 
-    assert with_role["annotations"] == {"eks.amazonaws.com/role-arn": role}
-    assert "annotations" not in objects()["service-account"]["metadata"]
+    assert with_role["annotations"]["eks.amazonaws.com/role-arn"] == role
+    without = objects()["service-account"]["metadata"]["annotations"]
+    assert "eks.amazonaws.com/role-arn" not in without
 
 
 def test_extra_variables_and_labels_reach_the_pods_and_every_object():
@@ -544,13 +545,40 @@ def test_the_digest_restarts_the_pods():
     assert template["metadata"]["annotations"] == {"castai-eks/key-digest": "abc"}
 
 
-def test_adoption_takes_fields_over_by_force_and_leaves_the_pods_as_the_chart_has_them():
+def test_fields_that_others_changed_are_taken_back():
+    for part, one in objects(network_policy=True).items():
+        assert one["metadata"]["annotations"]["pulumi.com/patchForce"] == "true", part
+
+
+def test_adoption_leaves_the_pods_as_the_chart_has_them():
     documents = objects(adopt=True)
 
-    for part, one in documents.items():
-        assert one["metadata"]["annotations"]["pulumi.com/patchForce"] == "true", part
     assert "terminationMessagePolicy" not in container(documents, "agent")
     assert "annotations" not in documents["deployment"]["spec"]["template"]["metadata"]
+
+
+def test_variables_stand_in_the_order_of_the_chart():
+    documents = objects(extra_env={"LOG_LEVEL": "5"})
+
+    assert list(env(documents)) == [
+        "SELF_POD_NAME",
+        "SELF_POD_NAMESPACE",
+        "SELF_POD_NODE",
+        "API_URL",
+        "PROVIDER",
+        "METADATA_STORE_ENABLED",
+        "METADATA_STORE_CONFIG_MAP_NAME",
+        "METADATA_STORE_CONFIG_MAP_NAMESPACE",
+        "MONITOR_METADATA",
+        "CONTROLLER_CONFIG_MAP_NAMESPACES",
+        "EKS_ACCOUNT_ID",
+        "EKS_CLUSTER_NAME",
+        "EKS_REGION",
+        "LOG_LEVEL",
+        "PPROF_PORT",
+        "STATIC_CLUSTER_ID",
+    ]
+    assert list(env(documents, "monitor"))[:2] == ["MODE", "MONITOR_METADATA"]
 
 
 def test_pods_tell_why_they_ended():

@@ -129,3 +129,20 @@ def test_a_long_value_is_cut_in_the_message():
 
     assert "(202 characters)" in line
     assert len(line) < 250
+
+
+def test_what_may_be_a_password_or_a_private_key_is_never_shown():
+    raw = {
+        "cluster": CLUSTER,
+        "agent": {
+            "proxy": {"https": "http://me:hunter2@proxy.example.com"},
+            "trustedCaCertificate": "-----BEGIN PRIVATE KEY-----hunter2",
+        },
+    }
+
+    assert problems(raw) == [
+        f"  {KEY}.agent.proxy.https: found a str; "
+        "allowed: an http or https address of a proxy, without user and password",
+        f"  {KEY}.agent.trustedCaCertificate: found a str; "
+        "allowed: certificates in PEM form and nothing else",
+    ]

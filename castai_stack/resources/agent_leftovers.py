@@ -34,13 +34,15 @@ class _Provider(ResourceProvider):
         from lightkube.resources.coordination_v1 import Lease  # noqa: PLC0415
         from lightkube.resources.core_v1 import ConfigMap  # noqa: PLC0415
 
-        namespace = _props["namespace"]
+        # A context of None does not come through.
+        namespace, kubeconfig = _props["namespace"], _props["kubeconfig"]
+        context = _props.get("context")
         leftovers: list[tuple[type[ConfigMap | Lease], str]] = [
             (ConfigMap, agent_manifests.METADATA_STORE),
             *((Lease, name) for name in agent_manifests.LEASES),
         ]
         try:
-            client = kubernetes_access.connect(_props["kubeconfig"], _props["context"])
+            client = kubernetes_access.connect(kubeconfig, context)
             for kind, name in leftovers:
                 try:
                     client.delete(kind, name, namespace=namespace)

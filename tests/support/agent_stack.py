@@ -2,6 +2,7 @@
 
 import os
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,17 @@ class AgentStack:
             ),
         )
 
+    def export(self) -> str:
+        """Return the state as `pulumi stack export` gives it, secrets encrypted."""
+        return subprocess.run(
+            ["pulumi", "stack", "export", "--stack", "test"],
+            cwd=self._folder / "work",
+            env={**os.environ, **self._environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
     def _program(self, changes: dict[str, Any]) -> Callable[[], None]:
         existing = changes.pop("existing", ())
         key = changes.pop("api_key", KEY)
@@ -66,7 +78,12 @@ class AgentStack:
         def program() -> None:
             import pulumi_kubernetes
 
-            provider = pulumi_kubernetes.Provider("cluster", kubeconfig=self.kubeconfig)
+            provider = pulumi_kubernetes.Provider(
+                "cluster",
+                kubeconfig=self.kubeconfig,
+                enable_secret_mutable=True,
+                enable_config_map_mutable=True,
+            )
             args: AgentArgs = {
                 "cluster_name": "demo",
                 "region": "eu-central-1",
