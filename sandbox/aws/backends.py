@@ -13,7 +13,6 @@ from sandbox.aws.constants import ACCOUNT, PARTITION
 os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT
 os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
 os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
-os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # half a second of start-up
 
 from moto import backends as moto_backends
 from moto.core.config import default_user_config

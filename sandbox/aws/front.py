@@ -245,10 +245,10 @@ def _shown(credential: Credential) -> dict[str, str]:
     principal: Principal = credential.principal
     return {
         "arn": principal.arn,
-        "unique_id": principal.unique_id,
-        "access_key_id": credential.access_key_id,
-        "secret_access_key": credential.secret,
-        "session_token": credential.token,
+        "uniqueId": principal.unique_id,
+        "accessKeyId": credential.access_key_id,
+        "secretAccessKey": credential.secret,
+        "sessionToken": credential.token,
     }
 
 

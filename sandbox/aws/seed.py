@@ -1,7 +1,7 @@
 """Furnishes the account: the cluster that somebody has already, its neighbours, its operators."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,11 @@ from sandbox.aws.constants import (
 _SECONDS = 30
 _IMAGE = "ami-0123456789abcdef0"
 _TYPE = "m5.large"
-OPERATOR, PULL_REQUEST, NODE_ROLE = "platform-admin", "pull-request", "demo-nodes"
+OPERATOR, PULL_REQUEST, NODE_ROLE = "platform-admin", "pull-request", "demo-general-nodes"
+CREATOR, CLUSTER_ROLE = "cluster-creator", "demo-cluster"
+READERS = "platform:read-only"
+"""The group that may get and list in Kubernetes."""
+_ADMIN = f"arn:{PARTITION}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,7 @@ def session(endpoint: str, role: str, name: str, seconds: float | None = None) -
     wanted: dict[str, Any] = {"role": role, "name": name}
     if seconds is not None:
         wanted["seconds"] = seconds
-    role_arn = f"arn:{PARTITION}:iam::{ACCOUNT}:role/{role}"
-    return _credentials(_internal(endpoint, "sessions", wanted), role_arn)
+    return _credentials(_internal(endpoint, "sessions", wanted), _role(role))
 
 
 def root(endpoint: str) -> Credentials:
@@ -102,9 +105,9 @@ def _credentials(found: Mapping[str, str], role_arn: str) -> Credentials:
     return Credentials(
         found["arn"],
         role_arn,
-        found["access_key_id"],
-        found["secret_access_key"],
-        found["session_token"],
+        found["accessKeyId"],
+        found["secretAccessKey"],
+        found["sessionToken"],
     )
 
 
@@ -125,6 +128,10 @@ def _trust(principal: Mapping[str, str]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
+def _role(name: str) -> str:
+    return f"arn:{PARTITION}:iam::{ACCOUNT}:role/{name}"
+
+
 def _managed(name: str) -> str:
     return f"arn:{PARTITION}:iam::aws:policy/{name}"
 
@@ -137,12 +144,15 @@ def seed(endpoint: str) -> Seed:
     roles = {
         OPERATOR: (account, ["AdministratorAccess"]),
         PULL_REQUEST: (account, ["ReadOnlyAccess"]),
-        "demo-cluster": ({"Service": "eks.amazonaws.com"}, ["AmazonEKSClusterPolicy"]),
+        CREATOR: (account, ["AdministratorAccess"]),
+        "DeployBot": (account, []),
+        CLUSTER_ROLE: ({"Service": "eks.amazonaws.com"}, ["AmazonEKSClusterPolicy"]),
         NODE_ROLE: (
             {"Service": "ec2.amazonaws.com"},
             ["AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryReadOnly"],
         ),
     }
+    iam.create_user(UserName="jane")
     for name, (principal, policies) in roles.items():
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=_trust(principal))
         for policy in policies:
@@ -159,14 +169,9 @@ def seed(endpoint: str) -> Seed:
     group = ec2.create_security_group(
         GroupName="demo-cluster", Description="Nodes and control plane", VpcId=vpc
     )["GroupId"]
-    eks = operator.client("eks", endpoint)
     for name in (CLUSTER, FOREIGN_CLUSTER):
-        eks.create_cluster(
-            name=name,
-            roleArn=f"arn:{PARTITION}:iam::{ACCOUNT}:role/demo-cluster",
-            resourcesVpcConfig={"subnetIds": list(subnets), "securityGroupIds": [group]},
-            version="1.33",
-            tags={"team": "platform"},
+        _cluster(
+            session(endpoint, CREATOR, "installer").client("eks", endpoint), name, subnets, group
         )
     own = [_instance(ec2, subnets[0], group, CLUSTER, spot=n == 2) for n in range(3)]  # noqa: PLR2004
     other = [_instance(ec2, subnets[1], group, FOREIGN_CLUSTER, spot=n == 1) for n in range(2)]
@@ -179,10 +184,34 @@ def seed(endpoint: str) -> Seed:
         spot_node=own[-1],
         foreign_nodes=tuple(other),
         foreign_spot_node=other[-1],
-        node_role_arn=f"arn:{PARTITION}:iam::{ACCOUNT}:role/{NODE_ROLE}",
+        node_role_arn=_role(NODE_ROLE),
         operator=operator,
         pull_request=session(endpoint, PULL_REQUEST, "ci"),
         expired=session(endpoint, OPERATOR, "yesterday", seconds=-1),
+    )
+
+
+def _cluster(eks: Any, name: str, subnets: Sequence[str], group: str) -> None:
+    """Make a cluster; where its mode has access entries, with those of its people and nodes."""
+    made = eks.create_cluster(
+        name=name,
+        roleArn=_role(CLUSTER_ROLE),
+        resourcesVpcConfig={"subnetIds": list(subnets), "securityGroupIds": [group]},
+        version="1.33",
+        tags={"team": "platform"},
+    )
+    if made["cluster"]["accessConfig"]["authenticationMode"] == "CONFIG_MAP":
+        return
+    eks.create_access_entry(clusterName=name, principalArn=_role(NODE_ROLE), type="EC2_LINUX")
+    eks.create_access_entry(
+        clusterName=name, principalArn=_role(PULL_REQUEST), kubernetesGroups=[READERS]
+    )
+    eks.create_access_entry(clusterName=name, principalArn=_role(OPERATOR))
+    eks.associate_access_policy(
+        clusterName=name,
+        principalArn=_role(OPERATOR),
+        policyArn=_ADMIN,
+        accessScope={"type": "cluster"},
     )
 
 
