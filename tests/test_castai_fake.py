@@ -9,15 +9,15 @@ import requests
 
 from castai_stack.castai_api import CastaiApi, CastaiError
 from sandbox.castai import API_KEY, VIEWER_KEY, Options
-from tests.support.castai import QUICK, REGION, World, plain_aws
+from tests.support.castai import ADMINISTRATOR, QUICK, REGION, World, an_account
 
 NOBODY = "00000000-1111-2222-3333-444444444444"
 CLUSTERS = "/v1/kubernetes/external-clusters"
 
 
 @pytest.fixture(scope="module")
-def aws_url():
-    with plain_aws() as url:
+def aws_url(tmp_path_factory):
+    with an_account(tmp_path_factory.mktemp("aws")) as url:
         yield url
 
 
@@ -142,13 +142,32 @@ def test_every_hand_over_has_its_own_credentials_id(world, api, cluster_id):
 
 def test_a_role_needs_the_principal_first(world, api, cluster_id):
     with pytest.raises(CastaiError) as caught:
-        api.hand_over_role(cluster_id, world.role())
+        api.hand_over_role(cluster_id, f"arn:aws:iam::{world.account}:role/any")
     assert caught.value.refuses_credentials
+
+
+def test_a_role_with_another_external_id_is_refused(world, api, cluster_id):
+    api.create_principal(cluster_id)
+    with pytest.raises(CastaiError) as caught:
+        api.hand_over_role(cluster_id, world.role(cluster_id, external_id="another"))
+    assert caught.value.refuses_credentials
+
+
+def test_keys_that_may_not_look_at_instances_are_refused(world, api, cluster_id):
+    key = world.user_with_key()
+    world.aws("iam").detach_user_policy(UserName="cast-eks-demo", PolicyArn=ADMINISTRATOR)
+    try:
+        with pytest.raises(CastaiError) as caught:
+            api.hand_over_keys(cluster_id, *key)
+    finally:
+        world.aws("iam").attach_user_policy(UserName="cast-eks-demo", PolicyArn=ADMINISTRATOR)
+    assert caught.value.refuses_credentials
+    assert "UnauthorizedOperation" in str(caught.value)
 
 
 def test_a_role_is_assumed_before_it_is_taken(world, api, cluster_id):
     api.create_principal(cluster_id)
-    arn = world.role()
+    arn = world.role(cluster_id)
     assert api.hand_over_role(cluster_id, arn).assume_role_arn == arn
     assert world.state(cluster_id)["credentialsKind"] == "role"
 

@@ -1,28 +1,29 @@
-"""A CAST AI service beside plain moto: what a customer's account needs for a hand-over."""
+"""A CAST AI service beside an AWS account: what a hand-over needs on either side."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3
 import requests
-from moto.server import ThreadedMotoServer
 
+from sandbox import aws
 from sandbox.castai import API_KEY, CastaiServer, Options, serve
+from sandbox.castai.cloud import Credentials, Keys, NoAccessError, principal_arn
 
 REGION = "eu-central-1"
+ACCOUNT = "012345678901"
 QUICK = Options(reconcile_delay=0.05, disconnect_delay=0.05, disconnect_retry=0.02)
+ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 
 
 @contextmanager
-def plain_aws() -> Iterator[str]:
-    """moto alone: it judges neither trust policies nor permissions."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def an_account(directory: Path) -> Iterator[str]:
+    """An empty AWS account that judges as AWS does."""
+    server = aws.serve(directory)
+    yield server.url
+    server.close()
 
 
 class World:
@@ -30,27 +31,35 @@ class World:
 
     def __init__(self, directory: Path, aws_url: str, options: Options = QUICK) -> None:
         self.aws_url = aws_url
-        requests.post(f"{aws_url}/moto-api/reset", timeout=10)
+        self.account = ACCOUNT
+        self._root = aws.root(aws_url)
+        self._clear()
         self.castai: CastaiServer = serve(directory, aws_url, options=options)
-        self.account = self.aws("sts").get_caller_identity()["Account"]
 
     def close(self) -> None:
         self.castai.close()
 
     def aws(self, service: str) -> Any:
-        """The customer's own access."""
-        return boto3.client(
-            service,
-            region_name=REGION,
-            endpoint_url=self.aws_url,
-            aws_access_key_id="operator",
-            aws_secret_access_key="operator",
-        )
+        """All powers in the customer's account."""
+        return self._root.client(service, self.aws_url)
+
+    def _clear(self) -> None:
+        """Take away what another test left."""
+        iam = self.aws("iam")
+        for user in iam.list_users()["Users"]:
+            self.drop_user(user["UserName"])
+        for role in iam.list_roles()["Roles"]:
+            name = role["RoleName"]
+            iam.detach_role_policy(RoleName=name, PolicyArn=ADMINISTRATOR)
+            iam.delete_role(RoleName=name)
+        if running := self.instances():
+            self.aws("ec2").terminate_instances(InstanceIds=running)
 
     def user_with_key(self, name: str = "cast-eks-demo") -> tuple[str, str]:
         iam = self.aws("iam")
         if name not in [user["UserName"] for user in iam.list_users()["Users"]]:
             iam.create_user(UserName=name)
+            iam.attach_user_policy(UserName=name, PolicyArn=ADMINISTRATOR)
         key = iam.create_access_key(UserName=name)["AccessKey"]
         return key["AccessKeyId"], key["SecretAccessKey"]
 
@@ -58,12 +67,26 @@ class World:
         iam = self.aws("iam")
         for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
             iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+        iam.detach_user_policy(UserName=name, PolicyArn=ADMINISTRATOR)
         iam.delete_user(UserName=name)
 
-    def role(self, name: str = "cast-eks-demo") -> str:
-        return self.aws("iam").create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"][
-            "Arn"
-        ]
+    def role(self, cluster_id: str, name: str = "cast-eks-demo", external_id: str = "") -> str:
+        """A role that CAST AI's user for the cluster may assume."""
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"AWS": principal_arn(cluster_id)},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"sts:ExternalId": external_id or cluster_id}},
+        }
+        iam = self.aws("iam")
+        made = iam.create_role(
+            RoleName=name,
+            AssumeRolePolicyDocument=json.dumps(
+                {"Version": "2012-10-17", "Statement": [statement]}
+            ),
+        )
+        iam.attach_role_policy(RoleName=name, PolicyArn=ADMINISTRATOR)
+        return str(made["Role"]["Arn"])
 
     def instances(self) -> list[str]:
         """Instances that run."""
@@ -94,3 +117,32 @@ class World:
             if one["id"] == cluster_id
         ]
         return found
+
+
+class StubCloud:
+    """Stands for AWS where a test is about something else: what works is what `works` says."""
+
+    def __init__(self) -> None:
+        self.works = True
+        self.refusals = 0
+        """How many attempts fail first, as while AWS spreads what is new."""
+        self.running: list[str] = []
+
+    def create_principal(self, cluster_id: str) -> Keys:
+        return Keys(f"AKIA{cluster_id[:8]}", "secret")
+
+    def delete_principal(self, _cluster_id: str) -> None:
+        return None
+
+    def session(self, credentials: Credentials, *_: Any) -> Keys:
+        if not self.works or self.refusals > 0:
+            self.refusals -= 1
+            raise NoAccessError("InvalidClientTokenId: not known here")
+        return credentials.keys or Keys("ASIA", "secret", "token")
+
+    def launch(self, *_: Any) -> str:
+        self.running.append(f"i-{len(self.running):08d}")
+        return self.running[-1]
+
+    def terminate(self, _keys: Keys, _region: str, instances: list[str]) -> None:
+        self.running = [one for one in self.running if one not in instances]
