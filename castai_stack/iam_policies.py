@@ -67,6 +67,7 @@ _SPOT_EVENTS = (
 )
 
 
+_INSTANCE_ACTIONS = ("ec2:StartInstances", "ec2:StopInstances", "ec2:TerminateInstances")
 _GROUP_ACTIONS = (
     "autoscaling:DeleteAutoScalingGroup",
     "autoscaling:ResumeProcesses",
@@ -350,6 +351,9 @@ def _scoped_castai(scope: Scope, settings: Iam) -> Iterator[Statement]:
 def _features(scope: Scope, settings: Iam) -> Iterator[Statement]:
     if settings.create_node_groups:
         yield from _create_node_groups(scope)
+    if settings.original_nodes == "by-cluster-tag":
+        shared = ["owned", "shared"]
+        yield from _instances_tagged(scope, "ClusterTaggedInstance", _cluster_tag(scope), shared)
     if settings.auto_scaling_group_names:
         listed = [_auto_scaling_group(scope, n) for n in settings.auto_scaling_group_names]
         yield _allow("ListedAutoScalingGroups", _GROUP_ACTIONS, listed)
@@ -561,36 +565,22 @@ def _scoped_restricted(scope: Scope, settings: Iam) -> Iterator[Statement]:
     )
     yield from _run(scope, settings)
     yield from _tag(scope, settings)
-    power = ["ec2:StartInstances", "ec2:StopInstances", "ec2:TerminateInstances"]
-    instances = scope.ec2("instance")
-    yield _allow("InstanceActionsTagRestriction", power, instances, _has(scope))
-    yield from _original_nodes(scope, settings, power)
+    yield _allow(
+        "InstanceActionsTagRestriction", _INSTANCE_ACTIONS, scope.ec2("instance"), _has(scope)
+    )
+    if settings.original_nodes != "none":
+        yield from _instances_tagged(scope, "OriginalInstance", _EKS_INSTANCE_TAG, [scope.cluster])
     yield from _auto_scaling(scope)
     yield from _node_groups(scope, settings)
 
 
-def _original_nodes(scope: Scope, settings: Iam, power: list[str]) -> Iterator[Statement]:
-    tags = {
-        "none": {},
-        "by-eks-name": {"OriginalInstance": {_EKS_INSTANCE_TAG: [scope.cluster]}},
-        "by-cluster-tag": {
-            "OriginalInstance": {_EKS_INSTANCE_TAG: [scope.cluster]},
-            "ClusterTaggedInstance": {_cluster_tag(scope): ["owned", "shared"]},
-        },
-    }[settings.original_nodes]
-    for kind, tag in tags.items():
-        has = {f"aws:ResourceTag/{key}": values for key, values in tag.items()}
-        condition: Condition = {"StringEquals": has}
-        yield _allow(f"{kind}Actions", power, scope.ec2("instance"), condition)
-        yield _allow(
-            f"Tag{kind}s",
-            ["ec2:CreateTags"],
-            scope.ec2("instance"),
-            {
-                **condition,
-                **_no_other_mark(scope),
-            },
-        )
+def _instances_tagged(scope: Scope, kind: str, tag: str, values: list[str]) -> Iterator[Statement]:
+    condition: Condition = {"StringEquals": {f"aws:ResourceTag/{tag}": values}}
+    instances = scope.ec2("instance")
+    yield _allow(f"{kind}Actions", _INSTANCE_ACTIONS, instances, condition)
+    yield _allow(
+        f"Tag{kind}s", ["ec2:CreateTags"], instances, {**condition, **_no_other_mark(scope)}
+    )
 
 
 def _auto_scaling(scope: Scope) -> Iterator[Statement]:

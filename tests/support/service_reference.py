@@ -23,6 +23,7 @@ class Kind:
     """With placeholders such as `${Region}`; `*` for an action without resources."""
     keys: frozenset[str]
     """Condition keys, lower case, up to the `/` of those with a tag's key in their name."""
+    required: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,12 @@ def _action(name: str, privilege: dict[str, Any], resources: dict[str, Any]) -> 
     types = privilege["resource_types"]
     common = _keys(types.get("", {}).get("condition_keys", []))
     kinds = tuple(
-        Kind(kind, resources[kind]["arn"], common | _keys(entry["condition_keys"]))
+        Kind(
+            kind,
+            resources[kind]["arn"],
+            common | _keys(entry["condition_keys"]),
+            required=entry["required"],
+        )
         for kind, entry in types.items()
         if kind in resources
     )
