@@ -12,12 +12,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import requests
 from lightkube import Client, KubeConfig, codecs
 from lightkube.core.exceptions import ApiError
 from lightkube.models.authentication_v1 import TokenRequestSpec
 from lightkube.models.core_v1 import Container, Pod
+from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Node, Secret, ServiceAccountToken
 from lightkube.resources.core_v1 import Pod as PodResource
@@ -71,8 +71,9 @@ class AgentStandIn:
         except ApiError as error:
             self._forget_agent()
             self._note(str(error.status.message))
-        except (requests.RequestException, httpx2.HTTPError) as error:
-            self._note(str(error))
+        except Exception as error:  # noqa: BLE001 - a dead thread would be an agent gone for ever
+            self._forget_agent()
+            self._note(f"{type(error).__name__}: {error}")
 
     def _note(self, text: str) -> None:
         if text and text != self.last_error:
@@ -105,6 +106,7 @@ class AgentStandIn:
             request = ServiceAccountToken(
                 apiVersion="authentication.k8s.io/v1",
                 kind="TokenRequest",
+                metadata=ObjectMeta(),
                 spec=TokenRequestSpec(audiences=[]),
             )
             made = self._kubelet.create(request, account, namespace=NAMESPACE)
