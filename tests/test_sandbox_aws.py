@@ -8,18 +8,22 @@ import itertools
 import json
 import threading
 import zipfile
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 import boto3
 import pytest
 import requests
-from botocore.auth import SigV4QueryAuth
+from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials as Keys
 from botocore.exceptions import ClientError
+from botocore.parsers import RpcV2CBORParser
+from botocore.serialize import RpcV2CBORSerializer
 
 from sandbox import aws
+from sandbox.aws import sts
 from sandbox.aws.constants import ACCOUNT, CASTAI_ACCOUNT, REGION
 
 ONCE = Config(retries={"max_attempts": 0})
@@ -922,7 +926,60 @@ def test_unknown_services_and_operations_are_refused(client, url):
     assert answers[-1]["fault"] == "unknown"
 
 
+def test_a_fault_of_the_sandbox_is_told_without_what_it_was_about(client, monkeypatch):
+    def fail(_call):
+        return {}["a-value-that-nobody-sees"]
+
+    monkeypatch.setitem(sts.HANDLERS, "GetCallerIdentity", fail)
+    said = refused(client("sts").get_caller_identity, "InternalFailure", "KeyError at ")
+    assert "nobody-sees" not in said
+
+
+class Cbor:
+    """CloudWatch as newer SDKs speak to it."""
+
+    def __init__(self, url, keys):
+        self.url, self.keys = url, keys
+        self.model = boto3.session.Session()._session.get_service_model("cloudwatch")
+
+    def ask(self, name, secret=None, **params):
+        operation = self.model.operation_model(name)
+        made = RpcV2CBORSerializer().serialize_to_request(params, operation)
+        request = AWSRequest("POST", self.url + made["url_path"], made["headers"], made["body"])
+        keys = self.keys
+        secret = secret or keys.secret_access_key
+        held = Keys(keys.access_key_id, secret, keys.session_token)
+        SigV4Auth(held, "monitoring", REGION).add_auth(request)
+        ready = request.prepare()
+        answer = requests.post(ready.url, data=ready.body, headers=dict(ready.headers), timeout=5)
+        found = {
+            "body": answer.content, "headers": answer.headers, "status_code": answer.status_code,
+        }  # fmt: skip
+        return RpcV2CBORParser().parse(found, operation.output_shape)
+
+
+def test_alarms_are_kept_for_those_who_speak_cbor(url, seeded, client):
+    ask, name = Cbor(url, seeded.operator).ask, fresh("alarm")
+    ask(
+        "PutMetricAlarm", AlarmName=name, ComparisonOperator="GreaterThanThreshold",
+        EvaluationPeriods=1, MetricName="Errors", Namespace="AWS/Lambda", Period=60,
+        Statistic="Sum", Threshold=0.5,
+    )  # fmt: skip
+    alarm = ask("DescribeAlarms", AlarmNames=[name])["MetricAlarms"][0]
+
+    assert (alarm["Threshold"], alarm["Period"]) == (0.5, 60)
+    assert alarm["StateUpdatedTimestamp"] > datetime(2020, 1, 1, tzinfo=UTC)
+    assert client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    denied = Cbor(url, seeded.pull_request).ask("DeleteAlarms", AlarmNames=[name])
+    assert denied["Error"]["Code"] == "AccessDenied"
+    wrong = ask("DescribeAlarms", secret="x", AlarmNames=[name])
+    assert wrong["Error"]["Code"] == "SignatureDoesNotMatch"
+    internal(url, "PUT", "faults", json={"throttle": 1})
+    assert ask("DescribeAlarms")["Error"]["Code"] == "Throttling"
+
+
 def test_an_unknown_control_is_refused(url):
+    assert internal(url, "PUT", "clock", data="no json").status_code == 400
     assert internal(url, "GET", "nothing").status_code == 404
     assert internal(url, "PUT", f"foreign-principals/{arn('user', 'x')}").status_code == 400
 

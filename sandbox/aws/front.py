@@ -1,13 +1,14 @@
 """The layer in front of moto: authenticate, authorize, validate, correct, then pass on."""
 
-import contextlib
 import io
 import re
+import traceback
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from moto.core.exceptions import ServiceException
+from werkzeug.exceptions import HTTPException
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Request, Response
 
@@ -18,11 +19,18 @@ from sandbox.aws.constants import ACCOUNT
 from sandbox.aws.identities import Credential, Principal
 from sandbox.aws.inventory import inventory
 from sandbox.aws.policies import UnknownConditionError
-from sandbox.aws.protocol import ApiRequest, AwsError, parse, render_error, render_result
+from sandbox.aws.protocol import (
+    ApiRequest,
+    AwsError,
+    in_protocol,
+    parse,
+    render_error,
+    render_result,
+)
 from sandbox.aws.protocol import signature_scope as scope_of
 from sandbox.aws.validation import validate
 from sandbox.faults import Call as LoggedCall
-from sandbox.faults import Refusal, json_response
+from sandbox.faults import Refusal, UnclassifiedError, json_response
 from sandbox.http_server import WsgiApp
 
 _HANDLERS: dict[str, dict[str, Handler]] = {
@@ -57,7 +65,7 @@ class Front:
             return answer(environ, start_response)
         request = _parsed(environ, Request(environ).get_data(cache=False))
         with self.account.lock:
-            answer = self._answer(request)
+            answer = in_protocol(request, self._answer(request))
         return answer(environ, start_response)
 
     def classify(self, environ: dict[str, Any], body: bytes) -> LoggedCall:
@@ -89,9 +97,11 @@ class Front:
         except UnknownConditionError as error:
             refused = AwsError("InternalFailure", str(error), 500)
             return render_error(request.environ, model, refused, request_id)
+        except Exception as error:  # noqa: BLE001 - a fault of ours, told as AWS tells its own
+            return render_error(request.environ, model, _failure("the sandbox", error), request_id)
 
     def _authenticate(self, request: ApiRequest) -> Credential:
-        environ, identities = request.environ, self.account.identities
+        (environ, body), identities = request.signed, self.account.identities
         model = request.service.model
         found = identities.find(request.access_key_id)
         if found is None or not found.active:
@@ -106,7 +116,7 @@ class Front:
             code = "ExpiredToken" if _query(model) else "ExpiredTokenException"
             raise AwsError(code, message, 403)
         _, region, service = scope_of(environ)
-        if not signatures.is_valid(environ, request.body, found.secret, region, service):
+        if not signatures.is_valid(environ, body, found.secret, region, service):
             message = (
                 "The request signature we calculated does not match the signature you provided. "
                 "Check your AWS Secret Access Key and signing method. Consult the service "
@@ -122,9 +132,15 @@ class Front:
     def _internal(self, request: Request) -> Response:
         path = request.path.removeprefix(_INTERNAL)
         head, _, rest = path.partition("/")
-        with contextlib.suppress(KeyError):
-            return _INTERNAL_HANDLERS[request.method, head](self.account, request, rest)
-        return json_response({"message": f"{request.method} {request.path}: no such control"}, 404)
+        handler = _INTERNAL_HANDLERS.get((request.method, head))
+        if handler is None:
+            text = f"{request.method} {request.path}: no such control"
+            return json_response({"message": text}, 404)
+        try:
+            return handler(self.account, request, rest)
+        except (HTTPException, KeyError, TypeError, ValueError) as error:
+            text = f"{request.method} {request.path}: {type(error).__name__} {error}"
+            return json_response({"message": text}, 400)
 
 
 def _query(model: str) -> bool:
@@ -155,9 +171,10 @@ def _forwarder(moto: WsgiApp, request: ApiRequest) -> Callable[[], Response]:
             chunks, status, headers = run_wsgi_app(moto, environ, buffered=True)
         except NotImplementedError as error:
             raise _unimplemented(request, str(error)) from error
+        except ServiceException:
+            raise
         except Exception as error:
-            text = f"moto failed: {type(error).__name__} {error}"
-            raise AwsError("InternalFailure", text, 500) from error
+            raise _failure("moto", error) from error
         answer = Response(b"".join(chunks), status=status, headers=headers)
         if answer.status_code >= _ERROR and answer.mimetype == "text/html":
             raise _unimplemented(request)
@@ -172,6 +189,13 @@ def _pass_on(call: Call) -> Response:
     return call.forward()
 
 
+def _failure(who: str, error: Exception) -> AwsError:
+    """Tell where it failed; never with what, which might be a secret."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno}"
+    return AwsError("InternalFailure", f"{who} failed: {type(error).__name__} at {place}", 500)
+
+
 def _unimplemented(request: ApiRequest, why: str = "") -> AwsError:
     return AwsError(
         "UnknownOperationException",
@@ -183,17 +207,23 @@ def _unimplemented(request: ApiRequest, why: str = "") -> AwsError:
 
 def render(environ: dict[str, Any], call: LoggedCall | None, refusal: Refusal) -> Response:
     """Word a refusal by the fault layer as AWS does."""
-    try:
-        model = _parsed(environ, b"").service.model if call else "unknown"
-        if call is None:
-            _, _, model = scope_of(environ)
-    except Exception:  # noqa: BLE001 - a request that nobody understands is refused all the same
-        model = "unknown"
-    code = refusal.code
+    request_id = str(uuid.uuid4())
+    if call is None:
+        error = AwsError(refusal.code, refusal.message, refusal.status)
+        return render_error(environ, _signed_for(environ), error, request_id)
+    request = _parsed(environ, b"")
+    model, code = request.service.model, refusal.code
     if refusal.throttled:
         code = _THROTTLED.get(model, "ThrottlingException")
     error = AwsError(code, refusal.message, refusal.status)
-    return render_error(environ, model, error, str(uuid.uuid4()))
+    return in_protocol(request, render_error(request.environ, model, error, request_id))
+
+
+def _signed_for(environ: dict[str, Any]) -> str:
+    try:
+        return scope_of(environ)[2]
+    except UnclassifiedError:
+        return "unknown"
 
 
 _THROTTLED = {
@@ -208,10 +238,7 @@ _THROTTLED = {
 
 def _clock(account: Account, request: Request, _rest: str) -> Response:
     if request.method == "PUT":
-        try:
-            account.clock.advance(float(request.get_json(force=True)["advance"]))
-        except (ValueError, KeyError, TypeError) as error:
-            return json_response({"message": f"clock: {error}"}, 400)
+        account.clock.advance(float(request.get_json(force=True)["advance"]))
     return json_response({"now": account.clock.now()})
 
 

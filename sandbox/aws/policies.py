@@ -62,9 +62,7 @@ def evaluate(
 def _judge(policies: Iterable[Policy], action: str, resource: str, context: Context) -> Verdict:
     allowing, denying, missing = [], [], []
     for policy in policies:
-        for statement in statements(policy.document):
-            if not covers_action(statement, action):
-                continue
+        for statement in _about(policy.document, action):
             if not _covers_resource(statement, resource, context):
                 continue
             holds, absent = conditions_hold(statement.get("Condition", {}), context)
@@ -88,6 +86,12 @@ def statements(document: str) -> list[dict[str, Any]]:
 def _statements(document: str) -> tuple[dict[str, Any], ...]:
     found = json.loads(document).get("Statement", [])
     return (found,) if isinstance(found, dict) else tuple(found)
+
+
+@functools.lru_cache(maxsize=8192)
+def _about(document: str, action: str) -> tuple[dict[str, Any], ...]:
+    # A document such as ReadOnlyAccess has more than a thousand patterns.
+    return tuple(s for s in _statements(document) if covers_action(s, action))
 
 
 def as_list(value: Any) -> list[Any]:

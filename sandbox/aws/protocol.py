@@ -8,7 +8,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -20,6 +20,7 @@ from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
 from werkzeug.wrappers import Response
 
+from sandbox.aws.cbor import as_json, from_json, is_cbor
 from sandbox.faults import UnclassifiedError
 
 
@@ -77,7 +78,9 @@ class ApiRequest:
     region: str
     access_key_id: str
     protocol: str
-    context: dict[str, Any] = field(default_factory=dict)
+    signed: tuple[dict[str, Any], bytes]
+    """The request as it came, for its signature."""
+    cbor: bool = False
 
     @property
     def action(self) -> str:
@@ -115,6 +118,9 @@ def parse(environ: dict[str, Any], body: bytes) -> ApiRequest:
         )
     environ["wsgi.input"] = io.BytesIO(body)
     environ["CONTENT_LENGTH"] = str(len(body))
+    signed, cbor = (environ, body), is_cbor(environ)
+    if cbor:
+        environ, body = _translated(environ, body)
     request = Request(environ)
     model = get_service_model(service.model)
     try:
@@ -143,7 +149,23 @@ def parse(environ: dict[str, Any], body: bytes) -> ApiRequest:
             "UnknownOperationException",
         ) from error
     environ["wsgi.input"] = io.BytesIO(body)
-    return ApiRequest(environ, body, service, operation, params, region, access_key_id, protocol)
+    return ApiRequest(
+        environ, body, service, operation, params, region, access_key_id, protocol, signed, cbor
+    )
+
+
+def _translated(environ: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+    try:
+        return as_json(environ, body)
+    except ValueError as error:
+        raise UnclassifiedError(str(error)) from error
+
+
+def in_protocol(request: ApiRequest, answer: Response) -> Response:
+    """Say `answer` in the protocol of its request, where that is not moto's."""
+    if not request.cbor:
+        return answer
+    return from_json(answer, get_service_model(request.service.model), request.action)
 
 
 def render_result(request: ApiRequest, result: Mapping[str, Any]) -> Response:
