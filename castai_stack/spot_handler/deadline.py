@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable
 
-FIRST_PAUSE_SECONDS = 0.25
+FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 8.0
 LAST_TRY_SECONDS = 1.0
 """Less than this before the end no further attempt is worth its start."""
