@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 
-.PHONY: help test demo fmt lint types lock
+.PHONY: help test demo spot-replay fmt lint types lock
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ help:  ## this list
 
 test: .venv/.ready lint types  ## formatting, lint, types and every test
 	$(PYTHON) -m pytest
+
+spot-replay: .venv/.ready  ## 10,000 Spot events through the real handler, with outages
+	$(PYTHON) -m sandbox.spot_replay
 
 fmt: .venv/.ready  ## rewrite the formatting
 	$(PYTHON) -m ruff format .

@@ -159,9 +159,9 @@ def test_draining_may_find_cordon_and_evict_and_nothing_else():
     granted = {
         (group, resource, verb)
         for rule in spot_rbac.RULES
-        for group in rule.api_groups
-        for resource in rule.resources
-        for verb in rule.verbs
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
     }
 
     assert granted == {

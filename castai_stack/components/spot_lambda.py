@@ -6,9 +6,9 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import pulumi
 import pulumi_aws as aws
-import pulumi_kubernetes as k8s
 
 from castai_stack import arn, iam_policies, naming, spot_events, spot_rbac
+from castai_stack.resources.kubernetes_object import KubernetesObject
 from castai_stack.settings import Iam, Spot
 
 
@@ -42,6 +42,8 @@ class SpotLambdaComponent(pulumi.ComponentResource):
     """ARN of the function."""
     role_arn: pulumi.Output[str]
     """ARN of the function's role, which draining maps into the cluster."""
+    role_unique_id: pulumi.Output[str]
+    """IAM's id of the role; an access entry is bound to it, not to the name."""
 
     def __init__(
         self, name: str, args: SpotLambdaArgs, opts: pulumi.ResourceOptions | None = None
@@ -84,6 +86,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
 
         self.function_arn = function.arn
         self.role_arn = role.arn
+        self.role_unique_id = role.unique_id
         self.register_outputs({"function_arn": self.function_arn, "role_arn": self.role_arn})
 
     def _after(self, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
@@ -321,31 +324,11 @@ class SpotLambdaComponent(pulumi.ComponentResource):
 
     def _cluster_role(self) -> None:
         """Let the mapped group find, cordon and evict, and nothing else."""
-        role = k8s.rbac.v1.ClusterRole(
-            f"{self._name}-cluster-role",
-            metadata={"name": spot_rbac.NAME},
-            rules=[
-                k8s.rbac.v1.PolicyRuleArgs(
-                    api_groups=list(rule.api_groups),
-                    resources=list(rule.resources),
-                    verbs=list(rule.verbs),
-                )
-                for rule in spot_rbac.RULES
-            ],
-            opts=self._child,
-        )
-        k8s.rbac.v1.ClusterRoleBinding(
+        role = KubernetesObject(f"{self._name}-cluster-role", spot_rbac.cluster_role(), self._child)
+        KubernetesObject(
             f"{self._name}-cluster-role-binding",
-            metadata={"name": spot_rbac.NAME},
-            role_ref=k8s.rbac.v1.RoleRefArgs(
-                api_group=spot_rbac.API_GROUP, kind="ClusterRole", name=spot_rbac.NAME
-            ),
-            subjects=[
-                k8s.rbac.v1.SubjectArgs(
-                    api_group=spot_rbac.API_GROUP, kind="Group", name=spot_rbac.GROUP
-                )
-            ],
-            opts=self._after(role),
+            spot_rbac.cluster_role_binding(),
+            self._after(role),
         )
 
 

@@ -18,13 +18,13 @@ from lightkube.models.core_v1 import (
 )
 from lightkube.models.meta_v1 import LabelSelector, ObjectMeta
 from lightkube.models.policy_v1 import PodDisruptionBudgetSpec
-from lightkube.models.rbac_v1 import PolicyRule, RoleRef, Subject
 from lightkube.resources.apps_v1 import DaemonSet, ReplicaSet
 from lightkube.resources.core_v1 import Namespace, Node, Pod, ServiceAccount, ServiceAccountToken
 from lightkube.resources.policy_v1 import PodDisruptionBudget
 from lightkube.resources.rbac_authorization_v1 import ClusterRole, ClusterRoleBinding
 
 from castai_stack import spot_rbac
+from castai_stack.spot_handler import handler
 from castai_stack.spot_handler.castai import Castai, ReportError
 from castai_stack.spot_handler.deadline import Deadline
 from castai_stack.spot_handler.decide import Report
@@ -51,28 +51,11 @@ def token(control_plane: ControlPlane):
     with Client(kubeconfig_of(control_plane)) as api:
         api.create(Namespace(metadata=ObjectMeta(name=NAMESPACE)))
         api.create(ServiceAccount(metadata=ObjectMeta(name="handler", namespace=NAMESPACE)))
-        api.create(
-            ClusterRole(
-                metadata=ObjectMeta(name=spot_rbac.NAME),
-                rules=[
-                    PolicyRule(
-                        apiGroups=list(rule.api_groups),
-                        resources=list(rule.resources),
-                        verbs=list(rule.verbs),
-                    )
-                    for rule in spot_rbac.RULES
-                ],
-            )
-        )
-        api.create(
-            ClusterRoleBinding(
-                metadata=ObjectMeta(name=spot_rbac.NAME),
-                roleRef=RoleRef(
-                    apiGroup=spot_rbac.API_GROUP, kind="ClusterRole", name=spot_rbac.NAME
-                ),
-                subjects=[Subject(kind="ServiceAccount", name="handler", namespace=NAMESPACE)],
-            )
-        )
+        api.create(ClusterRole.from_dict(spot_rbac.cluster_role()))
+        binding = spot_rbac.cluster_role_binding()
+        # Without an authenticator nobody is of the mapped group: an account stands for it.
+        account = {"kind": "ServiceAccount", "name": "handler", "namespace": NAMESPACE}
+        api.create(ClusterRoleBinding.from_dict({**binding, "subjects": [account]}))
         answer = api.create(
             ServiceAccountToken(
                 metadata=ObjectMeta(),
@@ -389,12 +372,13 @@ def test_the_handler_tells_castai_and_drains(kubernetes, cluster):
     assert line["drain"]["evicted"] == 1
 
 
-def test_the_handler_drains_even_while_castai_does_not_answer(kubernetes, cluster):
+def test_the_handler_drains_even_while_castai_does_not_answer(kubernetes, cluster, monkeypatch):
+    monkeypatch.setattr(handler, "TELL_SECONDS", 2.0)
     place = Place(kubernetes)
     place.pod("plain")
     with EventsEndpoint(answers=[(503, {})] * 1000) as endpoint, pytest.raises(ReportError):
         a_handler(endpoint, cluster, place).handle(
-            an_event(place.instance_id, time=iso(time.time())), 28
+            an_event(place.instance_id, time=iso(time.time())), 11
         )
 
     assert kubernetes.get(Node, place.name).spec.unschedulable
