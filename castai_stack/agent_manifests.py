@@ -27,6 +27,9 @@ METADATA_STORE = "castai-agent-metadata"
 LEASES = ("agent-leader-election-lock", "agent-leader-election-lock-registration")
 """Made by the agent at run time, like the metadata store: castai/k8s-agent, internal/config."""
 
+DEPLOYMENTS = ("deployment", "autoscaler")
+"""Parts whose pods are waited for."""
+
 KEY = "API_KEY"
 CONTAINER = "agent"
 """The autoscaler's configuration names the container that it sizes."""
@@ -125,6 +128,14 @@ def encoded(text: str) -> str:
 def key_digest(key: str, settings: Agent) -> str:
     """Tell one key and its authorities from another without giving any of them away."""
     seen = f"{key}\n{settings.trusted_ca_certificate or ''}"
+    return hashlib.sha256(seen.encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def rollout_digest(release: Release, *known_later: str | None) -> str:
+    """Tell one state of both deployments from another, with what only the engine knows of it."""
+    documents = objects(release)
+    specs = [documents[part]["spec"] for part in DEPLOYMENTS if part in documents]
+    seen = json.dumps([specs, known_later], sort_keys=True)
     return hashlib.sha256(seen.encode()).hexdigest()[:_DIGEST_LENGTH]
 
 
@@ -510,7 +521,8 @@ def _deployment(
     replicas: int,
     pod: tuple[Document, Document],
 ) -> Document:
-    metadata = _metadata(release, name)
+    # A resource of our own waits for the rollout and says more than the provider if it fails.
+    metadata = _metadata(release, name, annotations={SKIP_AWAIT: "true"})
     labels = {**metadata["labels"], "app.kubernetes.io/version": version}
     return {
         "apiVersion": "apps/v1",

@@ -29,18 +29,19 @@ _CRASHING = 2
 """Restarts after which a container that runs but is not ready counts as crashing."""
 
 
-def diagnose(pods: Sequence[Object], events: Sequence[Object]) -> str:
+def diagnose(pods: Sequence[Object], events: Sequence[Object], *, rolling_out: bool = False) -> str:
     """Say in one sentence what keeps `pods` from being Ready.
 
     `events` are those of the namespace. A refusal to make the pods at all shows only there,
-    against the ReplicaSet. The most telling cause wins, whichever pod has it.
+    against the ReplicaSet. The most telling cause wins, whichever pod has it. While a rollout is
+    under way, Ready pods may be those of before, and a refusal counts beside them.
     """
     alive = [pod for pod in pods if "deletionTimestamp" not in pod.get("metadata", {})]
     causes: tuple[Callable[[], str | None], ...] = (
         lambda: _first(_image_pull, alive),
         lambda: _first(_bad_configuration, alive),
         lambda: _first(_stopped, alive),
-        lambda: _refused(events) if not alive or not _all_ready(alive) else None,
+        lambda: _refused(events) if rolling_out or not _all_ready(alive) else None,
         lambda: _first(_unschedulable, alive),
         lambda: _mount(alive, events),
         lambda: _unready(alive, events),
@@ -177,7 +178,7 @@ def _is_ready(pod: Object) -> bool:
 
 
 def _all_ready(pods: Sequence[Object]) -> bool:
-    return all(_is_ready(pod) for pod in pods)
+    return bool(pods) and all(_is_ready(pod) for pod in pods)
 
 
 def _phase(pod: Object) -> str:

@@ -345,7 +345,7 @@ class Agent(Section):
     """IRSA role of the agent's service account."""
     read_custom_resources: bool = True
     """Off: no rule for the custom resources of other projects and of CAST AI."""
-    rollout_timeout_seconds: Annotated[int, Field(ge=30, le=3600)] = 600
+    rollout_timeout_seconds: Annotated[int, Field(ge=10, le=3600)] = 600
     adopt: bool = False
     """Take over an agent that the vendor's script or chart installed."""
 

@@ -232,6 +232,8 @@ class ControlPlane:
                 f"--kubeconfig={self.kubeconfig_of('controller-manager')}",
                 f"--service-account-private-key-file={files.service_account_key}",
                 f"--root-ca-file={files.authority}",
+                # On a busy machine heartbeats come late; KWOK's pods never recover from that.
+                "--node-monitor-grace-period=1h",
             ],
             with_parent=with_parent,
         )

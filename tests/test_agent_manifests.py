@@ -550,6 +550,17 @@ def test_fields_that_others_changed_are_taken_back():
         assert one["metadata"]["annotations"]["pulumi.com/patchForce"] == "true", part
 
 
+def test_the_provider_leaves_the_waiting_to_us_where_it_has_little_to_say():
+    documents = objects(network_policy=True)
+    unwaited = {
+        part
+        for part, one in documents.items()
+        if one["metadata"]["annotations"].get("pulumi.com/skipAwait") == "true"
+    }
+
+    assert unwaited == {"quota", "deployment", "autoscaler"}
+
+
 def test_adoption_leaves_the_pods_as_the_chart_has_them():
     documents = objects(adopt=True)
 

@@ -274,6 +274,14 @@ def test_an_old_refusal_is_no_news_once_all_pods_are_ready():
     assert pod_diagnosis.diagnose([a_pod(ready=True)], [refused]) == "all 1 pods are Ready"
 
 
+def test_in_a_rollout_a_refusal_counts_beside_the_pods_of_before():
+    refused = an_event("FailedCreate", "exceeded quota: team", REPLICA_SET, "ReplicaSet")
+
+    said = pod_diagnosis.diagnose([a_pod(ready=True)], [refused], rolling_out=True)
+
+    assert said.startswith("a resource quota refuses the pods of ReplicaSet")
+
+
 def test_a_container_that_restarted_and_runs_again_is_not_called_crashing():
     recovering = a_pod(last={"exitCode": 1, "message": "401"}, restarts=1)
 

@@ -7,9 +7,8 @@ import pulumi
 
 from castai_stack import agent_manifests, settings
 from castai_stack.resources.agent_leftovers import AgentLeftovers
+from castai_stack.resources.agent_rollout import AgentRollout
 from castai_stack.resources.kubernetes_object import KubernetesObject, import_id, object_key
-
-_DEPLOYMENTS = ("deployment", "autoscaler")
 
 
 class AgentArgs(TypedDict):
@@ -26,9 +25,9 @@ class AgentArgs(TypedDict):
     """The cluster's id at CAST AI; with it the agent does not register itself."""
     api_key: pulumi.Input[str]
     """The cluster's token, or a key brought along; unused with an existing secret."""
-    kubeconfig: NotRequired[str]
-    """Reaches the cluster again to clear an existing namespace on destroy."""
-    context: NotRequired[str | None]
+    kubeconfig: pulumi.Input[str]
+    """As `kubernetes_access.connect` takes it: to watch the rollout, and to clear up at the end."""
+    context: str | None
     existing: NotRequired[Collection[str]]
     """Objects to take over instead of creating them, by `kubernetes_object.object_key`."""
 
@@ -55,11 +54,12 @@ class AgentComponent(pulumi.ComponentResource):
             namespace=args["namespace"],
         )
         key = None if chosen.existing_secret else pulumi.Output.secret(args["api_key"])
+        key_digest = _digest(key, chosen)
         documents = agent_manifests.objects(
             release,
             cluster_id=args["cluster_id"],
             encoded_key=key.apply(agent_manifests.encoded) if key is not None else "",
-            key_digest=_digest(key, chosen),
+            key_digest=key_digest,
         )
         made: dict[str, pulumi.CustomResource] = {}
         if not chosen.create_namespace:
@@ -67,8 +67,8 @@ class AgentComponent(pulumi.ComponentResource):
             made["leftovers"] = AgentLeftovers(
                 f"{name}-leftovers",
                 namespace=release.namespace,
-                kubeconfig=args.get("kubeconfig", "ambient"),
-                context=args.get("context"),
+                kubeconfig=args["kubeconfig"],
+                context=args["context"],
                 opts=pulumi.ResourceOptions(parent=self),
             )
         existing = frozenset(args.get("existing", ()))
@@ -80,12 +80,25 @@ class AgentComponent(pulumi.ComponentResource):
                     parent=self,
                     depends_on=_needs(part, document, made),
                     import_=import_id(document) if object_key(document) in existing else None,
-                    custom_timeouts=_bounded(part, chosen),
                 ),
             )
-        rollouts = [made[part].id for part in _DEPLOYMENTS if part in made]
+        deployments = [part for part in agent_manifests.DEPLOYMENTS if part in made]
+        rollout = AgentRollout(
+            f"{name}-rollout",
+            namespace=release.namespace,
+            deployments=[documents[part]["metadata"]["name"] for part in deployments],
+            wanted=pulumi.Output.all(args["cluster_id"], key_digest).apply(
+                lambda known: agent_manifests.rollout_digest(release, *known)
+            ),
+            timeout_seconds=chosen.rollout_timeout_seconds,
+            kubeconfig=args["kubeconfig"],
+            context=args["context"],
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[made[part] for part in deployments]
+            ),
+        )
         self.namespace = pulumi.Output.from_input(release.namespace)
-        self.ready = pulumi.Output.all(*rollouts).apply(lambda _: True)
+        self.ready = rollout.id.apply(lambda _: True)
         self.register_outputs({"namespace": self.namespace, "ready": self.ready})
 
 
@@ -93,17 +106,10 @@ def _needs(
     part: str, document: agent_manifests.Document, made: dict[str, pulumi.CustomResource]
 ) -> list[pulumi.CustomResource]:
     """Return what must stand before a part: for a deployment all else, so that its pods start."""
-    if part in _DEPLOYMENTS:
+    if part in agent_manifests.DEPLOYMENTS:
         return list(made.values())
     inside = "namespace" in made and "namespace" in document["metadata"]
     return [made["namespace"]] if inside else []
-
-
-def _bounded(part: str, chosen: settings.Agent) -> pulumi.CustomTimeouts | None:
-    if part not in _DEPLOYMENTS:
-        return None
-    seconds = f"{chosen.rollout_timeout_seconds}s"
-    return pulumi.CustomTimeouts(create=seconds, update=seconds)
 
 
 def _digest(key: pulumi.Output[str] | None, chosen: settings.Agent) -> pulumi.Output[str] | None:

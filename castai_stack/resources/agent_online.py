@@ -52,7 +52,12 @@ class AgentOnlineProvider(CastaiProvider):
         return ReadResult(id_, {"cluster_id": props["cluster_id"]})
 
 
-def pods_say(props: dict[str, Any]) -> str:
+def pods_say(
+    props: dict[str, Any],
+    labels: dict[str, Any] = _SELECTOR,
+    *,
+    rolling_out: bool = False,
+) -> str:
     """Return one sentence on the agent's pods, without its stop; never an exception."""
     from castai_stack import kubernetes_access, pod_diagnosis  # noqa: PLC0415 - lazy
 
@@ -61,11 +66,11 @@ def pods_say(props: dict[str, Any]) -> str:
 
         client = kubernetes_access.connect(props["kubeconfig"], props.get("context"))
         namespace = props["namespace"]
-        pods = [pod.to_dict() for pod in client.list(Pod, namespace=namespace, labels=_SELECTOR)]
+        pods = [pod.to_dict() for pod in client.list(Pod, namespace=namespace, labels=labels)]
         events = [event.to_dict() for event in client.list(Event, namespace=namespace)]
     except Exception as error:  # noqa: BLE001 - the wait's own message must get through
         return f"the pods could not be looked at: {kubernetes_access.explain(error)}"
-    return pod_diagnosis.diagnose(pods, events)
+    return pod_diagnosis.diagnose(pods, events, rolling_out=rolling_out)
 
 
 class AgentOnline(Resource, module="castai", name="AgentOnline"):

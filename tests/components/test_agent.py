@@ -11,6 +11,7 @@ from tests.support import engine
 
 COMPONENT = "castai-stack:index:AgentComponent"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+ROLLOUT = "pulumi-python:dynamic/castai:AgentRollout"
 SECRET_MARK = "1b47061264138c4ac30d75fd1eb44270"
 
 
@@ -71,6 +72,7 @@ def test_every_object_is_a_resource_of_its_own_under_the_component():
         ("kubernetes:rbac.authorization.k8s.io/v1:Role", "agent-role"),
         ("kubernetes:rbac.authorization.k8s.io/v1:RoleBinding", "agent-config-role-binding"),
         ("kubernetes:rbac.authorization.k8s.io/v1:RoleBinding", "agent-role-binding"),
+        (ROLLOUT, "agent-rollout"),
     ]
     assert parent.name == "agent"
     assert {of.rpartition("::")[2] for _, name, of in inventory if name != "agent"} == {"agent"}
@@ -159,15 +161,29 @@ def test_an_existing_namespace_is_not_made_and_gets_cleared_last():
     assert "agent-leftovers" not in [one.name for one in recorded().requests]
 
 
-def test_rollouts_are_awaited_within_bounds():
+def test_the_rollout_of_both_deployments_is_waited_for_within_bounds():
     recorder = recorded(rollout_timeout_seconds=90)
+    gate = json_format.MessageToDict(recorder.one(ROLLOUT).object)
 
-    for name in ("agent-deployment", "agent-autoscaler"):
-        timeouts = named(recorder, name).customTimeouts
-        assert (timeouts.create, timeouts.update) == ("90s", "90s")
-        metadata = json_format.MessageToDict(named(recorder, name).object)["metadata"]
-        waits = "pulumi.com/skipAwait" not in metadata["annotations"]
-        assert waits, "nothing may switch the waiting off"
+    assert gate["deployments"] == ["castai-agent", "castai-agent-cpvpa"]
+    assert gate["timeout_seconds"] == 90
+    assert {"agent-deployment", "agent-autoscaler"} <= dependencies(recorder, "agent-rollout")
+
+
+def test_without_the_autoscaler_the_agent_alone_is_waited_for():
+    gate = json_format.MessageToDict(recorded(autoscaling={"enabled": False}).one(ROLLOUT).object)
+
+    assert gate["deployments"] == ["castai-agent"]
+
+
+def test_whatever_changes_the_pods_makes_it_wait_again():
+    def wanted(**changes: Any) -> str:
+        recorder = recorded(existing_secret="mine", **changes)
+        return json_format.MessageToDict(recorder.one(ROLLOUT).object)["wanted"]
+
+    assert wanted() == wanted(rollout_timeout_seconds=90)
+    assert wanted() == wanted(network_policy=True)
+    assert len({wanted(), wanted(tag="v9.9.9"), wanted(replicas=1)}) == 3
 
 
 def test_what_exists_is_imported_under_its_own_name_and_the_rest_created():
@@ -186,7 +202,7 @@ def test_what_exists_is_imported_under_its_own_name_and_the_rest_created():
     }
 
 
-def test_it_is_ready_when_both_deployments_are():
+def test_it_is_ready_when_the_rollout_is():
     recorder = recorded()
     urn = next(one for one in recorder.registered_outputs if one.endswith("::agent"))
 

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import yaml
 from lightkube import ApiError, Client, KubeConfig, codecs
+from lightkube.models.core_v1 import ResourceQuotaSpec
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.coordination_v1 import Lease
-from lightkube.resources.core_v1 import ConfigMap, Namespace, Node, Pod, Secret
+from lightkube.resources.core_v1 import ConfigMap, Namespace, Node, Pod, ResourceQuota, Secret
 from lightkube.resources.rbac_authorization_v1 import ClusterRole, Role
 from lightkube.types import PatchType
+from pulumi.automation import CommandError
 
 from castai_stack import agent_adoption, agent_manifests, settings
 from castai_stack.agent_manifests import AGENT, AUTOSCALER, NAMESPACE
@@ -26,6 +28,8 @@ pytestmark = pytest.mark.sandbox
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CHART = Path(__file__).parents[1] / "support" / "agent_of_the_chart.yaml"
+ROLLOUT = {"update": 2}
+"""The deployment in place, and the gate that waits for its pods."""
 ACCOUNT = (NAMESPACE, AGENT)
 
 
@@ -151,29 +155,29 @@ def test_the_autoscalers_memory_is_no_drift_and_survives_an_upgrade(
 
     before = api.get(Deployment, AGENT, namespace=NAMESPACE).metadata.uid
     upgrade = installed.stack(tag="v0.124.0")
-    assert changes(upgrade.preview()) == {"update": 1}
-    assert changes(upgrade.up()) == {"update": 1}
+    assert changes(upgrade.preview()) == ROLLOUT
+    assert changes(upgrade.up()) == ROLLOUT
 
     after = api.get(Deployment, AGENT, namespace=NAMESPACE)
     assert after.metadata.uid == before, "an upgrade is a rollout, no replacement"
     assert after.status.updatedReplicas == after.status.readyReplicas == 2
     assert agent_container(api)["image"].endswith(":v0.124.0")
     assert agent_container(api)["resources"]["limits"] == {"cpu": "1", "memory": "2304Mi"}
-    assert changes(installed.stack().up()) == {"update": 1}
+    assert changes(installed.stack().up()) == ROLLOUT
 
 
 def test_a_new_key_restarts_the_pods_and_replaces_nothing(installed: AgentStack, api: Client):
     before = set(pods(api))
     rotated = installed.stack(api_key="another")
 
-    assert changes(rotated.preview()) == {"update": 2}
+    assert changes(rotated.preview()) == {"update": 3}, "secret, deployment and rollout"
     rotated.up()
 
     secret = api.get(Secret, AGENT, namespace=NAMESPACE)
     assert secret.data == {"API_KEY": agent_manifests.encoded("another")}
     restarted = {name for name in set(pods(api)) - before if not name.startswith(AUTOSCALER)}
     assert len(restarted) == 2
-    assert changes(installed.stack().up()) == {"update": 2}
+    assert changes(installed.stack().up()) == {"update": 3}
 
 
 # Resources that no server without their operators knows, and that the rules name all the same.
@@ -348,9 +352,9 @@ def test_an_agent_of_the_chart_is_found_and_taken_over_without_a_restart(
 
     existing = agent_adoption.existing(agent_adoption.find(api, a_release(adopt=True)))
     upgraded = agent.stack(adopt=True, existing=existing, tag="v0.124.0")
-    assert changes(upgraded.up()) == {"update": 1}
+    assert changes(upgraded.up()) == ROLLOUT
     released = agent.stack(tag="v0.124.0")
-    assert changes(released.up()) == {"update": 1}, "adopt may be switched off again"
+    assert changes(released.up()) == ROLLOUT, "adopt may be switched off again"
 
 
 def test_somebody_elses_edit_is_found_and_taken_back(agent: AgentStack, api: Client):
@@ -379,3 +383,21 @@ def gone(api: Client, kind: Any, name: str) -> bool:
     except ApiError as error:
         return error.status.code == 404
     return False
+
+
+def test_what_keeps_the_pods_from_running_is_said(agent: AgentStack, api: Client):
+    api.create(Namespace(metadata=ObjectMeta(name=NAMESPACE)))
+    team = ObjectMeta(name="team", namespace=NAMESPACE)
+    api.create(ResourceQuota(metadata=team, spec=ResourceQuotaSpec(hard={"pods": "0"})))
+    stack = agent.stack(create_namespace=False, rollout_timeout_seconds=10)
+
+    with pytest.raises(CommandError) as failed:
+        stack.up()
+
+    assert "a resource quota refuses the pods of ReplicaSet castai-agent-" in str(failed.value)
+    assert "exceeded quota: team" in str(failed.value)
+    api.delete(ResourceQuota, "team", namespace=NAMESPACE)
+    assert changes(stack.up()) == {"create": 1}, "the next up goes on where this one stopped"
+    stack.destroy()
+    api.delete(Namespace, NAMESPACE)
+    wait_for(lambda: gone(api, Namespace, NAMESPACE))

@@ -94,6 +94,7 @@ class AgentStack:
                 "cluster_id": pulumi.Output.from_input(CLUSTER_ID),
                 "api_key": pulumi.Output.secret(key),
                 "kubeconfig": self.kubeconfig,
+                "context": None,
                 "existing": existing,
             }
             agent = AgentComponent("agent", args, pulumi.ResourceOptions(providers=[provider]))
