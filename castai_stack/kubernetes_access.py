@@ -6,6 +6,7 @@ this module whenever they only compare.
 
 import json
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ _EXEC_VERSIONS = (_EXEC_VERSION, "client.authentication.k8s.io/v1")
 _FILE_KEYS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 _SECRET_KEYS = ("client-key-data", "password", "token:", '"token"', "id-token", "refresh-token")
 _SHOWN_OF_AN_ANSWER = 300
+_DECODING = threading.Lock()
 
 
 class KubeconfigError(Exception):
@@ -63,16 +65,36 @@ def connect(kubeconfig: str, context: str | None) -> "lightkube.Client":
     if single.user is None:
         single = single._replace(user=User())
     try:
-        return lightkube.Client(
-            config=single,
-            timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            field_manager=FIELD_MANAGER,
+        return _one_decoder(
+            lightkube.Client(
+                config=single,
+                timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+                field_manager=FIELD_MANAGER,
+            )
         )
     except (OSError, ValueError, ConfigError) as error:
         raise KubeconfigError(
             f"{where}: its certificates or login cannot be used ({type(error).__name__}); "
             "check the files that it names"
         ) from None
+
+
+def _one_decoder(client: "lightkube.Client") -> "lightkube.Client":
+    """Let one thread at a time turn answers into objects; requests still run side by side.
+
+    msgspec 0.22, below lightkube, ends the process with a segmentation fault when two threads
+    decode a kind for the first time. A dynamic host works on several threads, and so does the
+    preflight.
+    """
+    inner: Any = client._client  # noqa: SLF001 - the only place that sees every answer
+    decode = inner.handle_response
+
+    def one_at_a_time(*arguments: Any, **named: Any) -> Any:
+        with _DECODING:
+            return decode(*arguments, **named)
+
+    inner.handle_response = one_at_a_time
+    return client
 
 
 def eks_kubeconfig(name: str, region: str, endpoint: str, certificate_authority: str) -> str:
