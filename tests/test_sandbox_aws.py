@@ -304,6 +304,76 @@ def test_instances_are_started_with_the_tag_in_the_vpc_only(iam, url, seeded):
     assert made.startswith("i-")
 
 
+def test_an_instance_without_a_subnet_goes_to_the_default_vpc(iam, url, seeded):
+    here = f"arn:aws:ec2:{REGION}:{ACCOUNT}"
+    within = {"ArnEquals": {"ec2:Vpc": f"{here}:vpc/{seeded.vpc_id}"}}
+    kinds = [f"{here}:{kind}/*" for kind in ("subnet", "network-interface", "security-group")]
+    _, key, secret = make_user(
+        iam,
+        allow("ec2:RunInstances", kinds, **within),
+        allow("ec2:RunInstances", [f"{here}:instance/*", f"{here}:volume/*", "arn:*:image/*"]),
+    )
+    ec2 = signing(url, "ec2", key, secret)
+    wanted = {"ImageId": "ami-0123456789abcdef0", "MinCount": 1, "MaxCount": 1}
+
+    refused(ec2.run_instances, "UnauthorizedOperation", "network-interface/*", **wanted)
+    assert ec2.run_instances(SubnetId=seeded.subnet_ids[0], **wanted)["Instances"]
+
+
+def test_rules_and_permissions_are_bound_by_what_they_name(iam, url):
+    target = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:own"
+    _, key, secret = make_user(
+        iam,
+        allow("events:PutRule", StringEquals={"events:source": "aws.ec2"}),
+        allow("events:PutTargets", ArnEquals={"events:TargetArn": target}),
+        allow("lambda:AddPermission", StringEquals={"lambda:Principal": "events.amazonaws.com"}),
+    )
+    events, name = signing(url, "events", key, secret), fresh("rule")
+    given = {"FunctionName": "none", "StatementId": "s", "Action": "lambda:InvokeFunction"}
+    add = signing(url, "lambda", key, secret).add_permission
+
+    refused(events.put_rule, "AccessDeniedException", Name=name,
+            EventPattern=json.dumps({"source": ["aws.s3"]}))  # fmt: skip
+    events.put_rule(Name=name, EventPattern=json.dumps({"source": ["aws.ec2"]}))
+    refused(events.put_targets, "AccessDeniedException", Rule=name,
+            Targets=[{"Id": "1", "Arn": target + "x"}])  # fmt: skip
+    events.put_targets(Rule=name, Targets=[{"Id": "1", "Arn": target}])
+    refused(add, "AccessDeniedException", Principal="s3.amazonaws.com", **given)
+    refused(add, "ResourceNotFoundException", Principal="events.amazonaws.com", **given)
+
+
+def test_a_security_group_needs_its_vpc_and_its_tags_allowed(iam, url, seeded):
+    here = f"arn:aws:ec2:{REGION}:{ACCOUNT}"
+    own = {"StringEquals": {"aws:RequestTag/own": "yes"}}
+    create = "ec2:CreateSecurityGroup"
+    _, key, secret = make_user(
+        iam,
+        allow(create, f"{here}:security-group/*", **own),
+        allow(create, f"{here}:vpc/{seeded.vpc_id}"),
+        allow("ec2:CreateTags", "*", StringEquals={"ec2:CreateAction": "CreateSecurityGroup"}),
+    )
+    ec2 = signing(url, "ec2", key, secret)
+    tags = [{"ResourceType": "security-group", "Tags": [{"Key": "own", "Value": "yes"}]}]
+    wanted = {"GroupName": fresh("group"), "Description": "d", "VpcId": seeded.vpc_id}
+
+    refused(ec2.create_security_group, "UnauthorizedOperation", "security-group/*", **wanted)
+    refused(ec2.create_security_group, "UnauthorizedOperation", "vpc-none",
+            TagSpecifications=tags, **{**wanted, "VpcId": "vpc-none"})  # fmt: skip
+    made = ec2.create_security_group(TagSpecifications=tags, **wanted)["GroupId"]
+    refused(ec2.create_tags, "UnauthorizedOperation", "ec2:CreateTags", Resources=[made],
+            Tags=[{"Key": "x", "Value": "y"}])  # fmt: skip
+
+
+def test_tags_of_aws_are_written_by_aws_alone(client, seeded):
+    tag = {"Key": "aws:eks:cluster-name", "Value": "demo"}
+    ec2 = client("ec2")
+
+    refused(ec2.create_tags, "InvalidParameterValue", "reserved for internal use",
+            Resources=[seeded.nodes[1]], Tags=[tag])  # fmt: skip
+    found = ec2.describe_instances(InstanceIds=[seeded.nodes[1]])["Reservations"][0]
+    assert tag in found["Instances"][0]["Tags"], "the nodes of a group bear it all the same"
+
+
 # AssumeRole
 
 
@@ -434,7 +504,8 @@ def test_names_have_their_lengths(iam):
 
 
 def test_names_are_unique_whatever_their_case(iam):
-    name = make_role(iam)
+    name = fresh("Role")
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust(LAMBDA))
     refused(iam.create_role, "EntityAlreadyExists", RoleName=name.upper(),
             AssumeRolePolicyDocument=trust(LAMBDA))  # fmt: skip
     policy = fresh("p")

@@ -5,6 +5,7 @@ Resources and condition keys follow the service authorization reference
 operations that the program, its operator and CAST AI use; anything else is asked for on `*`.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,12 +13,23 @@ from typing import Any
 from sandbox.aws import backends
 from sandbox.aws.constants import ACCOUNT, PARTITION
 from sandbox.aws.identities import Principal, Propagation
-from sandbox.aws.policies import Policy, Verdict, evaluate
+from sandbox.aws.policies import Policy, Verdict, as_list, evaluate
 from sandbox.aws.protocol import ApiRequest, AwsError
 
 _FREE = frozenset({"sts:GetCallerIdentity", "sts:AssumeRole"})
 """Need no permission, or are judged by the trust policy."""
 _MAKING = ("CreateInstanceProfile", "CreateRole", "CreateUser", "CreateGroup")
+_EC2_MADE = {
+    "CreateSecurityGroup": "security-group",
+    "CreateKeyPair": "key-pair",
+    "ImportKeyPair": "key-pair",
+    "DeleteKeyPair": "key-pair",
+    "CreateVolume": "volume",
+    "CreateVpc": "vpc",
+    "CreateSubnet": "subnet",
+}
+"""What an operation makes, or names by its own name."""
+_EC2_IDS = ("InstanceId", "GroupId", "VolumeId", "VpcId", "SubnetId")
 _EC2_KINDS = {
     "i": "instance",
     "sg": "security-group",
@@ -180,11 +192,41 @@ def needs(request: ApiRequest) -> Iterator[Need]:
             context[f"iam:resourcetag/{key.lower()}"] = [value]
     else:
         resources = tuple(_regional(request)) or ("*",)
+        context |= _service_context(model, params)
     yield Need(action, resources, context)
     if action == "iam:AddRoleToInstanceProfile":
         yield _pass_role(_role_arn(params.get("RoleName", "")), "ec2.amazonaws.com")
     if model == "lambda" and "Role" in params:
         yield _pass_role(params["Role"], "lambda.amazonaws.com")
+
+
+def _service_context(model: str, params: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Condition keys of single services."""
+    if model == "lambda":
+        network = params.get("VpcConfig") or {}
+        found = {
+            "lambda:principal": [params["Principal"]] if "Principal" in params else [],
+            "lambda:vpcids": ["vpc"] if network.get("SubnetIds") else [],
+            "lambda:subnetids": list(network.get("SubnetIds") or []),
+        }
+    elif model == "events":
+        pattern = _pattern(params.get("EventPattern"))
+        found = {
+            "events:source": as_list(pattern.get("source", [])),
+            "events:detail-type": as_list(pattern.get("detail-type", [])),
+            "events:targetarn": [target["Arn"] for target in params.get("Targets", [])],
+        }
+    else:
+        found = {}
+    return {key: values for key, values in found.items() if values}
+
+
+def _pattern(text: str | None) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _pass_role(arn: str, service: str) -> Need:
@@ -299,17 +341,29 @@ def _ec2(request: ApiRequest, action: str) -> Iterator[Need]:
     if not request.write:
         yield Need(action, ("*",))
         return
+    tags = _tags_context({**_request_tags(params), **_specified_tags(params, None)})
+    kind = _EC2_MADE.get(request.action)
     ids = [
         *params.get("InstanceIds", []),
         *params.get("Resources", []),
-        *(params[name] for name in ("InstanceId", "GroupId", "VolumeId") if name in params),
+        *(params[name] for name in _EC2_IDS if name in params),
     ]
-    tags = _tags_context(_request_tags(params))
-    tags |= _tags_context(_specified_tags(params, None))
-    if not ids:
-        yield Need(action, ("*",), tags)
+    made = [_arn(request, f"{kind}/{params.get('KeyName', '*')}")] if kind else []
+    for resource in made or ([] if ids else ["*"]):
+        yield Need(action, (resource,), tags)
     for identity in ids:
-        yield Need(action, (_ec2_arn(request, identity),), {**tags, **_held_ec2(request, identity)})
+        context = {**tags, **_held_ec2(request, identity)}
+        yield Need(action, (_ec2_arn(request, identity),), context)
+    if kind:
+        yield from _tagged_at_creation(request, kind)
+
+
+def _tagged_at_creation(request: ApiRequest, kind: str) -> Iterator[Need]:
+    """Want the permission to tag of whoever makes something with tags."""
+    tags = _specified_tags(request.params, kind)
+    if tags:
+        context = {**_tags_context(tags), "ec2:createaction": [request.action]}
+        yield Need("ec2:CreateTags", (_arn(request, f"{kind}/*"),), context)
 
 
 def _specified_tags(params: Mapping[str, Any], kind: str | None) -> dict[str, str]:
@@ -353,16 +407,21 @@ def _vpc_of(ec2: Any, identity: str) -> str | None:
 def _run_instances(request: ApiRequest) -> Iterator[Need]:
     params, action = request.params, "ec2:RunInstances"
     interfaces = params.get("NetworkInterfaces", [])
-    subnets = [params["SubnetId"]] if "SubnetId" in params else []
-    groups = list(params.get("SecurityGroupIds", []))
+    subnets = [p["SubnetId"] for p in (params, *interfaces) if "SubnetId" in p]
+    groups = [*params.get("SecurityGroupIds", [])]
     for interface in interfaces:
-        subnets += [interface["SubnetId"]] if "SubnetId" in interface else []
         groups += interface.get("Groups", [])
-    instance_tags = _specified_tags(params, "instance")
-    volume_tags = _specified_tags(params, "volume")
-    yield Need(action, (_arn(request, "instance/*"),), _tags_context(instance_tags))
-    yield Need(action, (_arn(request, "volume/*"),), _tags_context(volume_tags))
-    yield Need(action, (_arn(request, "network-interface/*"),))
+    subnets = subnets or [_default_subnet(request)]
+    place = _held_ec2(request, subnets[0])
+    vpc = {"ec2:vpc": place["ec2:vpc"]} if "ec2:vpc" in place else {}
+    instance_tags = _tags_context(_specified_tags(params, "instance"))
+    volume_tags = _tags_context(_specified_tags(params, "volume"))
+    yield Need(action, (_arn(request, "instance/*"),), instance_tags)
+    yield Need(action, (_arn(request, "volume/*"),), volume_tags)
+    here = {**vpc, "ec2:subnet": [_ec2_arn(request, subnets[0])]}
+    yield Need(action, (_arn(request, "network-interface/*"),), here)
+    if not groups:
+        yield Need(action, (_arn(request, "security-group/*"),), vpc)
     if "ImageId" in params:
         image = f"arn:{PARTITION}:ec2:{request.region}::image/{params['ImageId']}"
         yield Need(action, (image,))
@@ -370,12 +429,18 @@ def _run_instances(request: ApiRequest) -> Iterator[Need]:
         yield Need(action, (_ec2_arn(request, identity),), _held_ec2(request, identity))
     if "KeyName" in params:
         yield Need(action, (_arn(request, f"key-pair/{params['KeyName']}"),))
-    for kind, tags in (("instance", instance_tags), ("volume", volume_tags)):
-        if tags:
-            context = {**_tags_context(tags), "ec2:createaction": ["RunInstances"]}
-            yield Need("ec2:CreateTags", (_arn(request, f"{kind}/*"),), context)
-    profile = params.get("IamInstanceProfile", {})
-    yield from _passed_profile(profile)
+    yield from _tagged_at_creation(request, "instance")
+    yield from _tagged_at_creation(request, "volume")
+    yield from _passed_profile(params.get("IamInstanceProfile", {}))
+
+
+def _default_subnet(request: ApiRequest) -> str:
+    """Find where EC2 puts an instance that names no subnet."""
+    for by_zone in backends.backend("ec2", request.region).subnets.values():
+        for identity, subnet in by_zone.items():
+            if str(subnet.default_for_az).lower() == "true":
+                return identity
+    return "subnet-none"
 
 
 def _passed_profile(profile: Mapping[str, str]) -> Iterable[Need]:

@@ -175,6 +175,10 @@ def seed(endpoint: str) -> Seed:
         )
     own = [_instance(ec2, subnets[0], group, CLUSTER, spot=n == 2) for n in range(3)]  # noqa: PLR2004
     other = [_instance(ec2, subnets[1], group, FOREIGN_CLUSTER, spot=n == 1) for n in range(2)]
+    mark = keys.client("ec2", endpoint)
+    for name, instances in ((CLUSTER, own), (FOREIGN_CLUSTER, other)):
+        # As EKS itself marks the instances of its node groups.
+        mark.create_tags(Resources=instances, Tags=[{"Key": "aws:eks:cluster-name", "Value": name}])
     return Seed(
         endpoint=endpoint,
         vpc_id=vpc,
