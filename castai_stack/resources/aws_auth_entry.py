@@ -48,7 +48,7 @@ class AwsAuthEntryProvider(ResourceProvider):
         if kubernetes_access.holds_secret(str(news.get("kubeconfig", ""))):
             failures.append(
                 CheckFailure(
-                    "kubeconfig",
+                    "",  # with a name of a property, the engine would print its value
                     "the text of this kubeconfig holds a secret, which the state would keep; "
                     "give its path, `ambient`, or one that logs in by a program (exec)",
                 )
