@@ -39,6 +39,13 @@ MARK = "castai-eks/entries"
 SOURCE = "castai-eks/source-version"
 """Annotation on the copy: the version of aws-auth that it was taken from."""
 
+KEPT = "castai-eks/kept"
+"""Annotation on the copy, written after the first entry was.
+
+Whoever takes the last entry out deletes the copy by its version. One that was read before a new
+first entry came has another version by then, so that the new entry's copy stays.
+"""
+
 OVERRIDE_SETTING = "access.overrideGuards"
 OVERRIDE_VARIABLE = "CASTAI_ACCESS_OVERRIDE"
 ATTEMPTS = 30
@@ -333,7 +340,7 @@ def _put(
     entries = tuple(sorted({*mark.entries, entry.identity} - gone))
     marked = replace(mark, entries=entries, spellings=spellings)
     if after.text == live.data.get(entry.key) and marked.entries == mark.entries:
-        return Decision(_kept_again(seen, base), warnings)
+        return Decision(_kept_for_good(seen, base), warnings)
     _guard(live, {**live.data, entry.key: after.text}, after, caller, overrides)
     patch = Patch(NAME, live.version, {entry.key: after.text}, {MARK: marked.as_text()})
     first = not mark.entries and (seen.copy is None or (base is None and order.was is None))
@@ -461,19 +468,24 @@ def _spelled(key: str, after: Listing, mark: Mark) -> str | None:
 
 
 def _keep(copy: Object | None, live: Object) -> tuple[Step, ...]:
-    annotations = {SOURCE: live.version}
     if copy is None:
-        return (Create(COPY, live.data, annotations),)
+        return (Create(COPY, live.data, {SOURCE: live.version}),)
     if copy.annotations.get(SOURCE) == live.version:
         return ()
     data: dict[str, str | None] = dict.fromkeys(copy.data)
+    annotations = {SOURCE: live.version, KEPT: None}
     return (Patch(COPY, copy.version, data | dict(live.data), annotations),)
 
 
-def _kept_again(seen: Seen, base: Object | None) -> tuple[Step, ...]:
-    if base is None or seen.copy is not None or mark_of(base).entries:
+def _kept_for_good(seen: Seen, base: Object | None) -> tuple[Step, ...]:
+    """Mark the copy as the one of entries that are there, or keep a lost one again."""
+    if seen.copy is not None:
+        if KEPT in seen.copy.annotations:
+            return ()
+        return (Patch(COPY, seen.copy.version, {}, {KEPT: "true"}),)
+    if base is None or mark_of(base).entries:
         return ()
-    return _keep(None, base)
+    return (Create(COPY, base.data, {SOURCE: base.version, KEPT: "true"}),)
 
 
 CopyState = Literal["none", "kept", "left over"]
