@@ -423,6 +423,12 @@ def test_pods_are_asked_for_by_the_agents_label(monkeypatch):
     asked = []
 
     class Client:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
         def list(self, kind, **options):
             asked.append((kind.__name__, options))
             return []

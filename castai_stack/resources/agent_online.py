@@ -64,10 +64,10 @@ def pods_say(
     try:
         from lightkube.resources.core_v1 import Event, Pod  # noqa: PLC0415 - lazy
 
-        client = kubernetes_access.connect(props["kubeconfig"], props.get("context"))
         namespace = props["namespace"]
-        pods = [pod.to_dict() for pod in client.list(Pod, namespace=namespace, labels=labels)]
-        events = [event.to_dict() for event in client.list(Event, namespace=namespace)]
+        with kubernetes_access.connect(props["kubeconfig"], props.get("context")) as client:
+            pods = [pod.to_dict() for pod in client.list(Pod, namespace=namespace, labels=labels)]
+            events = [event.to_dict() for event in client.list(Event, namespace=namespace)]
     except Exception as error:  # noqa: BLE001 - the wait's own message must get through
         return f"the pods could not be looked at: {kubernetes_access.explain(error)}"
     return pod_diagnosis.diagnose(pods, events, rolling_out=rolling_out)

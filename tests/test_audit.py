@@ -1,0 +1,207 @@
+"""The audit of an account that judges, and of the sandbox's CAST AI service."""
+
+import json
+
+import pytest
+from botocore.exceptions import ClientError
+
+from castai_stack import audit
+from castai_stack.castai_api import CastaiApi
+from castai_stack.leftovers import OURS, SCRIPT, SHARED
+from sandbox import aws
+from sandbox.castai import API_KEY, serve
+from tests.support.castai import QUICK, REGION, StubCloud, an_account
+
+ACCOUNT = "012345678901"
+WHICH = ["--cluster", "demo", "--region", REGION, "--account-id", ACCOUNT]
+MINE = [{"Key": audit.CLUSTER_TAG, "Value": "demo"}]
+THEIRS = [{"Key": audit.CLUSTER_TAG, "Value": "other"}]
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "ec2.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+            }
+        ],
+    }
+)
+POLICY = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "ec2:DescribeVpcs", "Resource": "*"}],
+    }
+)
+
+
+@pytest.fixture
+def account(tmp_path, monkeypatch):
+    """An account with somebody else's cluster, nodes and roles; the environment reaches it."""
+    with an_account(tmp_path / "aws") as url:
+        seeded = aws.seed(url)
+        operator = seeded.operator
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", operator.access_key_id)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", operator.secret_access_key)
+        monkeypatch.setenv("AWS_SESSION_TOKEN", operator.session_token)
+        yield lambda service: operator.client(service, url)
+
+
+@pytest.fixture
+def castai(tmp_path, monkeypatch):
+    running = serve(tmp_path / "castai", "http://127.0.0.1:1", options=QUICK)
+    running.service.cloud = StubCloud()
+    monkeypatch.setenv("CASTAI_API_URL", running.url)
+    monkeypatch.setenv("CASTAI_API_KEY", API_KEY)
+    yield running
+    running.close()
+
+
+def without(*places):
+    return [*WHICH, *(word for place in places for word in ("--without", place))]
+
+
+def test_everything_that_is_left_in_aws_is_listed_and_nothing_of_others(account, capsys):
+    only_aws = without("kubernetes", "castai")
+    assert audit.main(only_aws) == 0
+    assert capsys.readouterr().out == (
+        f"audit: 0 leftovers of cluster demo ({REGION}, account {ACCOUNT}); asked: aws\n"
+    )
+
+    iam, ec2 = account("iam"), account("ec2")
+    iam.create_user(UserName="cast-eks-demo", Tags=MINE)
+    key = iam.create_access_key(UserName="cast-eks-demo")["AccessKey"]
+    iam.create_user(UserName="cast-eks-other")
+    iam.create_role(RoleName="cast-demo-eks-3f2b8a4c", AssumeRolePolicyDocument=TRUST, Tags=MINE)
+    iam.create_role(RoleName="CastSomething", AssumeRolePolicyDocument=TRUST, Tags=MINE)
+    iam.create_role(RoleName="CastLambdaRoleForSpot", AssumeRolePolicyDocument=TRUST, Tags=THEIRS)
+    iam.create_instance_profile(InstanceProfileName="cast-demo-eks-3f2b8a4c")
+    iam.create_policy(PolicyName="CastEKSPolicy", PolicyDocument=POLICY)
+    iam.create_policy(PolicyName="CastEKSRestrictedAccess-demo", PolicyDocument=POLICY)
+    group = ec2.create_security_group(
+        GroupName="cast-demo-cluster/CastNodeSecurityGroup", Description="x"
+    )["GroupId"]
+    node = ec2.run_instances(
+        ImageId="ami-0123456789abcdef0",
+        InstanceType="m5.large",
+        MinCount=1,
+        MaxCount=1,
+        TagSpecifications=[
+            {
+                "ResourceType": "instance",
+                "Tags": [
+                    {"Key": "kubernetes.io/cluster/demo", "Value": "owned"},
+                    {"Key": "cast:cluster-id", "Value": "x"},
+                ],
+            }
+        ],
+    )["Instances"][0]["InstanceId"]
+    account("events").put_rule(
+        Name="cast-ai-spot-interruption-demo", EventPattern='{"source": ["aws.ec2"]}'
+    )
+    account("logs").create_log_group(logGroupName="/aws/lambda/cast-ai-ec2-events-handler-demo")
+    account("sqs").create_queue(QueueName="cast-ai-ec2-events-dead-letters-demo")
+
+    found, problems = audit.audit(
+        audit.Target("demo", REGION, ACCOUNT, "ambient", None, "unused"), ["aws"]
+    )
+    assert problems == []
+    node_role = f"{OURS} or CAST AI's script"
+    assert {(one.kind, one.name, one.origin) for one in found} == {
+        ("user", "cast-eks-demo", OURS),
+        ("access key", f"{key['AccessKeyId']} of cast-eks-demo, Active", OURS),
+        ("role", "cast-demo-eks-3f2b8a4c", node_role),
+        ("role", "CastSomething", OURS),
+        ("instance profile", "cast-demo-eks-3f2b8a4c", node_role),
+        ("policy", "CastEKSPolicy", SHARED),
+        ("policy", "CastEKSRestrictedAccess-demo", OURS),
+        ("security group", f"{group} cast-demo-cluster/CastNodeSecurityGroup", SCRIPT),
+        ("instance", node, "CAST AI, as a node"),
+        ("rule", "cast-ai-spot-interruption-demo", OURS),
+        ("log group", "/aws/lambda/cast-ai-ec2-events-handler-demo", OURS),
+        ("queue", "cast-ai-ec2-events-dead-letters-demo", OURS),
+    }
+    assert audit.main(only_aws) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["PLACE", "KIND", "NAME", "MADE", "BY"]
+    assert len(lines) == len(found) + 2
+    assert key["SecretAccessKey"] not in "".join(lines)
+
+
+def test_an_account_wide_policy_that_others_use_is_none_of_ours(account):
+    iam = account("iam")
+    arn = iam.create_policy(PolicyName="CastEKSPolicy", PolicyDocument=POLICY)["Policy"]["Arn"]
+    iam.create_user(UserName="cast-eks-other")
+    iam.attach_user_policy(UserName="cast-eks-other", PolicyArn=arn)
+    assert audit.main(without("kubernetes", "castai")) == 0
+
+
+def test_credentials_of_another_account_are_an_error_and_no_clean_bill(account, capsys):
+    del account
+    arguments = ["--cluster", "demo", "--region", REGION, "--account-id", "999999999999"]
+    assert audit.main([*arguments, "--without", "kubernetes", "--without", "castai"]) == 2
+    assert f"the credentials are for account {ACCOUNT}" in capsys.readouterr().err
+
+
+def test_one_refusal_hides_no_other_answer(account, monkeypatch, capsys):
+    account("iam").create_user(UserName="cast-eks-demo", Tags=MINE)
+
+    def refused(_self):
+        yield from ()
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListQueues")
+
+    monkeypatch.setattr(audit.AwsAudit, "_queues", refused)
+    assert audit.main(without("kubernetes", "castai")) == 2
+    told = capsys.readouterr()
+    assert "cast-eks-demo" in told.out
+    assert "not everything could be asked" in told.out
+    assert told.err == "audit: SQS queues: AWS answers AccessDenied: no\n"
+
+
+def test_a_live_cluster_in_castai_is_a_leftover_and_an_archived_one_is_not(castai, capsys):
+    api = CastaiApi(castai.url, API_KEY)
+    cluster_id = api.register("demo", REGION, ACCOUNT).id
+    api.register("other", REGION, ACCOUNT)
+    arguments = without("aws", "kubernetes")
+    assert audit.main(arguments) == 1
+    assert f"{cluster_id} demo, connecting" in capsys.readouterr().out
+    api.delete_cluster(cluster_id)
+    assert audit.main(arguments) == 0
+
+
+@pytest.mark.parametrize(("key", "told"), [("", "the API key is empty"), ("wrong", "HTTP 401")])
+def test_without_a_working_key_castai_is_not_taken_for_clean(
+    castai, monkeypatch, capsys, key, told
+):
+    del castai
+    monkeypatch.setenv("CASTAI_API_KEY", key)
+    assert audit.main(without("aws", "kubernetes")) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_cluster_that_cannot_be_reached_is_not_taken_for_clean(capsys):
+    arguments = [*without("aws", "castai"), "--kubeconfig", "/nowhere"]
+    assert audit.main(arguments) == 2
+    assert "Kubernetes: cluster.kubeconfig: there is no file /nowhere" in capsys.readouterr().err
+
+
+def test_without_a_cluster_nothing_is_asked(capsys):
+    assert audit.main(["--cluster", "demo"]) == 2
+    assert capsys.readouterr().err == (
+        "audit: --region, --account-id: not given; name it, or give --stack-file FILE\n"
+    )
+
+
+def test_a_stack_file_says_which_cluster_and_arguments_come_before_it(tmp_path, castai, capsys):
+    del castai
+    file = tmp_path / "Pulumi.x.yaml"
+    cluster = {"name": "demo", "region": REGION, "accountId": ACCOUNT}
+    file.write_text(json.dumps({"config": {"castai-eks:castai": {"cluster": cluster}}}))
+    skip = ["--without", "aws", "--without", "kubernetes"]
+    assert audit.main(["--stack-file", str(file), *skip]) == 0
+    assert "cluster demo" in capsys.readouterr().out
+    assert audit.main(["--stack-file", str(file), "--cluster", "other", *skip]) == 0
+    assert "cluster other" in capsys.readouterr().out
+    assert audit.main(["--stack-file", str(tmp_path / "none"), *skip]) == 2
