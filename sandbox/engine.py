@@ -27,6 +27,7 @@ PASSPHRASE = "castai-eks-sandbox"  # noqa: S105 - public: it guards what the san
 
 _STACK_NAME = re.compile(r"^[A-Za-z0-9_.-]{1,100}$")
 _SILENCE_SECONDS = 15
+_PATIENCE = 2
 _RESULT = "result.json"
 
 
@@ -112,24 +113,35 @@ class Running:
             os.killpg(self.group, signal.SIGKILL)
 
     def result(self) -> Result:
-        """Wait for the end; raises OperationError if it is not a good one."""
+        """Wait for the end; raises OperationError if it is not a good one.
+
+        The first interrupt asks the engine to come to a safe end and waits for it, the second to
+        end at once, the third ends it by force.
+        """
         started = time.monotonic()
-        try:
-            while not self._ended():
-                if time.monotonic() - self._heard > _SILENCE_SECONDS:
-                    self._heard = time.monotonic()
-                    waited = int(self._heard - started)
-                    self._on_line(f"... {self.operation} is still at work after {waited} s")
-        except KeyboardInterrupt:
-            # Once asks the engine to come to a safe end; the wait is for that.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.group, signal.SIGINT)
-            self._process.wait()
-            raise
-        finally:
-            if self._process.poll() is not None:
-                self._close()
+        interrupts = 0
+        while True:
+            try:
+                if self._ended():
+                    break
+                self._tell_of_silence(started)
+            except KeyboardInterrupt:
+                interrupts += 1
+                number = signal.SIGINT if interrupts <= _PATIENCE else signal.SIGKILL
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.group, number)
+        # A program that crashed leaves its plugins behind, which nobody else would end.
+        self.kill()
+        self._close()
+        if interrupts:
+            raise KeyboardInterrupt
         return self._judge()
+
+    def _tell_of_silence(self, started: float) -> None:
+        if time.monotonic() - self._heard > _SILENCE_SECONDS:
+            self._heard = time.monotonic()
+            waited = int(self._heard - started)
+            self._on_line(f"... {self.operation} is still at work after {waited} s")
 
     def _ended(self) -> bool:
         try:

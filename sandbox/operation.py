@@ -8,6 +8,7 @@ import json
 import re
 import resource
 import runpy
+import signal
 import sys
 import time
 from pathlib import Path
@@ -76,6 +77,9 @@ class _Record:
 
 def main(request_file: Path) -> int:
     """Run the operation that the file describes and write down what it did."""
+    # An interrupt goes to the whole process group: the engine comes to its end, and so do we. It is
+    # a handler because an ignored signal would be ignored by the engine, too.
+    signal.signal(signal.SIGINT, lambda *_: None)
     request = json.loads(request_file.read_text())
     record = _Record(request["operation"])
     try:

@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -47,6 +48,27 @@ class Thing(Resource, module="test", name="Thing"):
 
 
 Thing(Provider(), "thing", {"size": 3})
+"""
+
+
+SLOW_RESOURCE = """
+import time
+import pulumi
+from pulumi.dynamic import CreateResult, Resource, ResourceProvider
+
+
+class Provider(ResourceProvider):
+    def create(self, props):
+        time.sleep(4)
+        return CreateResult("an-id", props)
+
+
+class Thing(Resource, module="test", name="Thing"):
+    pass
+
+
+first = Thing(Provider(), "thing", {"size": 3})
+Thing(Provider(), "second", {"size": 3}, pulumi.ResourceOptions(depends_on=[first]))
 """
 
 
@@ -180,3 +202,22 @@ def living(group: int) -> list[str]:
     )
     rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
     return [name for pgid, state, name in rows if pgid == str(group) and "Z" not in state]
+
+
+def test_an_interrupt_lets_the_engine_come_to_its_end(stack: Stack):
+    stack.program = written(stack.directory, SLOW_RESOURCE)
+    before = time.monotonic()
+    stack.on_line = interrupt_when_begun
+
+    with pytest.raises(KeyboardInterrupt):
+        stack.up()
+
+    assert time.monotonic() - before > 3, "the resource under way was not waited for"
+    stack.program = written(stack.directory, OUTPUT_ONLY)
+    stack.on_line = print
+    stack.up()
+
+
+def interrupt_when_begun(line: str) -> None:
+    if "thing creating" in line:
+        signal.raise_signal(signal.SIGINT)
