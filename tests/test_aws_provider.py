@@ -728,6 +728,17 @@ def test_an_import_gives_the_inputs_that_would_make_it(provider):
     }
 
 
+def test_what_aws_does_not_keep_is_imported_with_its_default(provider):
+    secret = "aws:secretsmanager/secret:Secret"
+    identifier, _, asked = made(provider, secret, name="kept", recoveryWindowInDays=0)
+
+    _, state, inputs = provider.read(secret, identifier)
+
+    assert state["recoveryWindowInDays"] == 30
+    assert "recoveryWindowInDays" not in inputs
+    assert changes(provider.diff(secret, state, asked)) == {"recoveryWindowInDays": "update"}
+
+
 @pytest.mark.parametrize(
     ("kind", "identifier"),
     [

@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 import grpc
 from google.protobuf import any_pb2, empty_pb2
 from google.protobuf.struct_pb2 import Struct
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, status_pb2
 
 from sandbox.aws_provider import documents, registry
 from sandbox.aws_provider.account import (
@@ -29,6 +28,7 @@ from sandbox.aws_provider.account import (
     code,
     message,
 )
+from sandbox.aws_provider.messages import plugin_pb2, provider_pb2, status_pb2
 from sandbox.aws_provider.resource import (
     DEFAULTS,
     Change,
@@ -399,6 +399,9 @@ class Plugin:
         actual = resource.read(self.aws, identifier, {**told, **state})
         if actual is None:
             return provider_pb2.ReadResponse()
+        if not state:  # what AWS does not keep is as if nobody had asked for anything
+            unsaid = resource.fields.items()
+            told = {name: f.default for name, f in unsaid if f.default is not None} | told
         merged = self._merged(resource, {**told, **state}, actual)
         return provider_pb2.ReadResponse(
             id=identifier,
