@@ -66,7 +66,7 @@ class Cloud:
         answer = requests.put(self._foreign(arn), json={}, timeout=_TIMEOUT)
         answer.raise_for_status()
         made = answer.json()
-        return Keys(made["access_key_id"], made["secret_access_key"])
+        return Keys(made["accessKeyId"], made["secretAccessKey"])
 
     def delete_principal(self, cluster_id: str) -> None:
         """Remove that user."""
