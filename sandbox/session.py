@@ -310,6 +310,10 @@ def _wait_for_services(directory: Path, processes: Processes) -> dict[str, Any]:
 @contextmanager
 def _step(console: Console, what: str) -> Iterator[None]:
     started = time.monotonic()
-    with console.status(f"starting {what}") if console.is_terminal else contextlib.nullcontext():
+    if console.is_terminal:
+        with console.status(f"starting {what}"):
+            yield
+    else:
+        console.print(f"starting {what}", highlight=False)
         yield
     console.print(f"{what}: ready after {time.monotonic() - started:.1f} s", highlight=False)
