@@ -245,9 +245,16 @@ def kubernetes_requirements(
             KubernetesRequirement(_WRITES, "networking.k8s.io", "networkpolicies", NAMESPACE)
         )
     if aws_auth and settings.credentials.mode != "none":
-        needed.append(
-            KubernetesRequirement(("get", "update"), "", "configmaps", "kube-system", "aws-auth")
-        )
+        needed += [
+            # Creating cannot be limited to a name.
+            KubernetesRequirement(("create",), "", "configmaps", "kube-system"),
+            *(
+                KubernetesRequirement(
+                    ("delete", "get", "patch"), "", "configmaps", "kube-system", name
+                )
+                for name in ("aws-auth", "castai-aws-auth-backup")
+            ),
+        ]
     return tuple(needed)
 
 

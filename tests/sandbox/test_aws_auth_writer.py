@@ -9,8 +9,9 @@ import pytest
 from lightkube import ApiError, Client
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap
+from lightkube.resources.rbac_authorization_v1 import Role, RoleBinding
 
-from castai_stack import aws_auth, kubernetes_access
+from castai_stack import aws_auth, kubernetes_access, operator_permissions
 from castai_stack.aws_auth import MASTERS, AwsAuthError, Caller
 from castai_stack.aws_auth_steps import (
     ATTEMPTS,
@@ -27,6 +28,7 @@ from castai_stack.aws_auth_steps import (
 )
 from castai_stack.aws_auth_writer import ask_caller, look, send, write
 from castai_stack.kubernetes_access import connect, delete_unchanged
+from castai_stack.settings import StackConfig
 from sandbox.control_plane import ControlPlane
 
 pytestmark = pytest.mark.sandbox
@@ -296,3 +298,46 @@ def test_a_caller_without_rights_hears_what_is_needed(control_plane):
         "whoever runs this needs get, create, patch and delete on the ConfigMaps aws-auth and "
         "castai-aws-auth-backup in kube-system"
     )
+
+
+def test_what_the_operator_is_said_to_need_is_enough(client, control_plane):
+    settings = StackConfig.model_validate(
+        {"cluster": {"name": "demo", "region": "eu-central-1", "accountId": ACCOUNT}}
+    )
+    needed = operator_permissions.kubernetes_requirements(settings, aws_auth=True)
+    ours = [
+        one for one in needed if one.namespace == "kube-system" and one.resource == "configmaps"
+    ]
+    document = operator_permissions.cluster_role(ours, apply=True)
+    metadata = ObjectMeta(name="aws-auth-writer", namespace="kube-system")
+    make(client, FOREIGN)
+    client.create(Role.from_dict({"metadata": metadata.to_dict(), "rules": document["rules"]}))
+    client.create(
+        RoleBinding.from_dict(
+            {
+                "metadata": metadata.to_dict(),
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io",
+                    "kind": "Role",
+                    "name": "aws-auth-writer",
+                },
+                "subjects": [
+                    {
+                        "apiGroup": "rbac.authorization.k8s.io",
+                        "kind": "User",
+                        "name": "pull-request",
+                    }
+                ],
+            }
+        )
+    )
+    try:
+        with connect(str(control_plane.kubeconfig_of("reader")), None) as operator:
+            write(operator, Put(NODES), ())
+            assert NODES.arn in found(client).data["mapRoles"]
+            write(operator, Remove(NODES), ())
+    finally:
+        client.delete(RoleBinding, "aws-auth-writer", namespace="kube-system")
+        client.delete(Role, "aws-auth-writer", namespace="kube-system")
+    assert found(client).data == FOREIGN
+    assert not exists(client, COPY)
