@@ -892,6 +892,8 @@ def test_invocation_settings_are_replaced_by_put_and_merged_by_update(client, ia
     name = make_function(client, make_role(iam))
     functions.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=1)
     functions.put_function_event_invoke_config(FunctionName=name, MaximumEventAgeInSeconds=120)
+    replaced = functions.get_function_event_invoke_config(FunctionName=name)
+    assert "MaximumRetryAttempts" not in replaced, "the first settings are gone"
     functions.update_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=2)
     found = functions.get_function_event_invoke_config(FunctionName=name)
 
