@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 
-.PHONY: help test demo spot-replay fmt lint types lock
+.PHONY: help test demo bench spot-replay fmt lint types readme lock
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,12 @@ test: .venv/.ready lint types  ## formatting, lint, types and every test
 spot-replay: .venv/.ready  ## 10,000 Spot events through the real handler, with outages
 	$(PYTHON) -m sandbox.spot_replay
 
+demo: .venv/.ready  ## a whole life cycle on this machine, without a cloud account
+	$(PYTHON) -m sandbox.demo
+
+bench: .venv/.ready  ## what previews and updates cost, side by side with an empty program
+	$(PYTHON) -m sandbox.bench
+
 fmt: .venv/.ready  ## rewrite the formatting
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
@@ -28,6 +34,9 @@ lint: .venv/.ready
 
 types: .venv/.ready
 	$(PYTHON) -m pyrefly check
+
+readme: .venv/.ready  ## rewrite what the documents take from the code
+	$(PYTHON) -m tests.support.readme
 
 lock: .venv/.ready  ## rewrite the pins with hashes from pyproject.toml
 	PATH="$$PATH:$(CURDIR)/.tools/bin" uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --output-file requirements.txt

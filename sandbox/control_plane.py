@@ -229,6 +229,8 @@ class ControlPlane:
             "controller-manager",
             [
                 *(binary, "controller-manager", *common, "--kube-api-burst=1000"),
+                # A heartbeat that a busy machine delays must not take pods out of service.
+                "--node-monitor-grace-period=1h",
                 f"--kubeconfig={self.kubeconfig_of('controller-manager')}",
                 f"--service-account-private-key-file={files.service_account_key}",
                 f"--root-ca-file={files.authority}",
@@ -249,6 +251,8 @@ class ControlPlane:
             "kwok",
             [
                 *(programs.kwok, "--manage-all-nodes=false"),
+                # Without leases KWOK's nodes are heard of every ten minutes only.
+                "--node-lease-duration-seconds=40",
                 f"--manage-nodes-with-annotation-selector={'='.join(KWOK_ANNOTATION)}",
                 f"--kubeconfig={self.kubeconfig_of('kwok')}",
             ],

@@ -29,7 +29,9 @@ Who = Literal["operator", "reader", "expired"]
 _RECORD = "sandbox.json"
 _SERVICES_SECONDS = 60
 _LOCK = "lock"
-_OURS = frozenset({"bin", "kubernetes", _LOCK, "logs", "pids", "pulumi", "services", _RECORD})
+_OURS = frozenset(
+    {"aws-provider", "bin", "kubernetes", _LOCK, "logs", "pids", "pulumi", "services", _RECORD}
+)
 """What a state folder may hold: a folder with anything else in it is never emptied."""
 _LOOPBACK = "127.0.0.1,localhost"
 

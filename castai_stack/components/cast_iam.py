@@ -43,6 +43,7 @@ class CastIamComponent(pulumi.ComponentResource):
     ready_principal_arn: pulumi.Output[str]
     """The same, known only once every policy is attached: what CAST AI is told."""
     principal_name: pulumi.Output[str]
+    principal_unique_id: pulumi.Output[str]
     node_role_arn: pulumi.Output[str]
     node_role_unique_id: pulumi.Output[str]
     """IAM's id of the role; an access entry is bound to it, not to the name."""
@@ -68,6 +69,7 @@ class CastIamComponent(pulumi.ComponentResource):
 
         self.principal_arn = principal.arn
         self.principal_name = principal.name
+        self.principal_unique_id = principal.unique_id
         self.ready_principal_arn = pulumi.Output.all(
             principal.arn, *[part.id for part in attachments]
         ).apply(lambda known: str(known[0]))

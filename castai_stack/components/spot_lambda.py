@@ -55,7 +55,10 @@ class SpotLambdaComponent(pulumi.ComponentResource):
         super().__init__("castai-stack:index:SpotLambdaComponent", name, shown, opts)
         self._name = name
         self._args = args
-        self._child = pulumi.ResourceOptions(parent=self)
+        # Children do not inherit what their component waits for.
+        self._child = pulumi.ResourceOptions(
+            parent=self, depends_on=opts.depends_on if opts else None
+        )
 
         rules = self._rules()
         queue, queue_policy = self._queue(rules)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider
-from pulumi.runtime.rpc import UNKNOWN
+
+from castai_stack.resources.unknown import is_unknown
 
 
 class AccessEntryPlaceProvider(ResourceProvider):
@@ -43,7 +44,7 @@ class AccessEntryPlaceProvider(ResourceProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Look again for another principal only: what stands there later is our own entry."""
         wanted = _news.get("principal_arn")
-        moved = wanted not in (UNKNOWN, _olds.get("principal_arn"))
+        moved = not is_unknown(wanted) and wanted != _olds.get("principal_arn")
         return DiffResult(changes=moved, replaces=["principal_arn"] if moved else [])
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:

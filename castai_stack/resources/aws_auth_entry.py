@@ -18,11 +18,11 @@ from pulumi.dynamic import (
     ResourceProvider,
     UpdateResult,
 )
-from pulumi.runtime.rpc import UNKNOWN
 
 from castai_stack import aws_auth, aws_auth_steps, kubernetes_access
 from castai_stack.aws_auth import AwsAuthError, Entry, Kind
 from castai_stack.aws_auth_steps import OVERRIDE_VARIABLE, Order, Outcome, Put, Remove
+from castai_stack.resources.unknown import is_unknown
 
 
 class AwsAuthEntryProvider(ResourceProvider):
@@ -114,7 +114,7 @@ class AwsAuthEntryProvider(ResourceProvider):
 def _unknown(props: dict[str, Any]) -> bool:
     groups = props.get("groups")
     parts = groups if isinstance(groups, list) else [groups]
-    return UNKNOWN in (props.get("arn"), props.get("username"), *parts)
+    return any(map(is_unknown, (props.get("arn"), props.get("username"), *parts)))
 
 
 def _entry(props: dict[str, Any]) -> Entry:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pulumi.dynamic import ConfigureRequest, ResourceProvider
-from pulumi.runtime import rpc
+
+from castai_stack.resources.unknown import is_unknown
 
 if TYPE_CHECKING:
     from castai_stack.castai_api import CastaiApi, Cluster
@@ -153,7 +154,7 @@ class Wait:
 
 def is_known(value: object) -> bool:
     """Whether a value is there to compare with; in a preview some are not yet."""
-    return value is not None and value != rpc.UNKNOWN
+    return value is not None and not is_unknown(value)
 
 
 def differs(olds: Mapping[str, Any], news: Mapping[str, Any], *names: str) -> list[str]:
@@ -163,7 +164,7 @@ def differs(olds: Mapping[str, Any], news: Mapping[str, Any], *names: str) -> li
 
 def unknown(news: Mapping[str, Any], *names: str) -> bool:
     """Whether any wanted value is not known yet."""
-    return any(news.get(name) == rpc.UNKNOWN for name in names)
+    return any(is_unknown(news.get(name)) for name in names)
 
 
 def switched_on(name: str) -> bool:

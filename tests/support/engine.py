@@ -24,11 +24,22 @@ REGIONAL_ARNS = {
 }
 
 
+COMPUTED = {
+    "ClusterToken": {"token": "SENTINEL-of-a-token"},
+    "AssumeRolePrincipal": {"arn": "arn:aws:iam::809060229965:user/cast-crossrole-x"},
+    "HandOver": {"credentials_id": "1"},
+    "AccessKey": {"secret": "SENTINEL-of-a-secret-access-key"},
+}
+"""What a service adds to the inputs, by the last word of the type."""
+CLUSTER_ID = "0f3f1ba4-6f46-4f2e-9a39-6a1bb6c0f0a1"
+
+
 class FakeCloud(Mocks):
     """Answers with the outputs AWS would compute; in a preview it knows none of them."""
 
-    def __init__(self, *, preview: bool) -> None:
+    def __init__(self, *, preview: bool, answers: dict[str, Any]) -> None:
         self.preview = preview
+        self.answers = answers
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         state = dict(args.inputs)
@@ -42,10 +53,14 @@ class FakeCloud(Mocks):
             state["arn"] = f"arn:aws:{REGIONAL_ARNS[args.typ]}".format(
                 region=REGION, account=ACCOUNT, name=physical
             )
-        return f"{args.name}-id", state
+        kind = args.typ.rpartition(":")[2]
+        state |= COMPUTED.get(kind, {})
+        return CLUSTER_ID if kind == "ClusterRegistration" else f"{args.name}-id", state
 
-    def call(self, args: MockCallArgs) -> tuple[dict[str, Any], None]:
-        raise AssertionError(f"unexpected invoke: {args.token}")
+    def call(self, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        if args.token not in self.answers:
+            raise AssertionError(f"unexpected invoke: {args.token}")
+        return self.answers[args.token], []
 
 
 class Recorder(MockMonitor):
@@ -78,9 +93,12 @@ class Recorder(MockMonitor):
         return found[0]
 
 
-def run(program: Any, *, preview: bool = False) -> Recorder:
-    """Run `program` to the end against the fake and hand back what it registered."""
-    recorder = Recorder(FakeCloud(preview=preview))
+def run(program: Any, *, preview: bool = False, answers: dict[str, Any] | None = None) -> Recorder:
+    """Run `program` to the end against the fake and hand back what it registered.
+
+    `answers` are those of lookups by token; any other lookup fails the test.
+    """
+    recorder = Recorder(FakeCloud(preview=preview, answers=answers or {}))
     pulumi.runtime.set_mocks(
         recorder.mocks, project="castai-eks", stack="test", preview=preview, monitor=recorder
     )

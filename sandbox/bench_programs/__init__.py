@@ -1,0 +1,1 @@
+"""Programs to compare with: the engine alone, and the engine with the same plugins."""

@@ -1,0 +1,24 @@
+"""The same imports as the real program, and one resource that never changes per provider."""
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_kubernetes as kubernetes
+
+import castai_stack.stack  # noqa: F401 - the imports are part of the cost
+from castai_stack.resources.rotation import RotationGuard
+
+aws_provider = aws.Provider("aws", region="eu-central-1")
+kubernetes_provider = kubernetes.Provider("kubernetes")
+aws.iam.Policy(
+    "one",
+    name="bench-one",
+    policy='{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}',
+    opts=pulumi.ResourceOptions(provider=aws_provider),
+)
+kubernetes.core.v1.ConfigMap(
+    "one",
+    metadata={"name": "bench-one", "namespace": "default"},
+    data={"a": "b"},
+    opts=pulumi.ResourceOptions(provider=kubernetes_provider),
+)
+RotationGuard("one", generation=0)

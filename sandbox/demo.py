@@ -1,0 +1,361 @@
+"""A whole life cycle before your eyes: `python -m sandbox.demo`.
+
+Connect, check, change, drift, repair, a Spot interruption, take away, and an audit that compares
+what is left with what was there. Any deviation is named and ends with exit status 1.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import requests
+from lightkube import Client, KubeConfig
+from lightkube.resources.core_v1 import ConfigMap
+from rich.console import Console
+from rich.table import Table
+
+from sandbox import cluster, engine, inventory, toolchain
+from sandbox.engine import OperationError, Result, Stack
+from sandbox.processes import ProcessError
+from sandbox.session import Sandbox, SandboxError
+from sandbox.toolchain import ToolchainError
+
+_SECONDS = 10
+_EDITED = "# Friday: Kim may look, too\n"
+_KIM = """\
+- rolearn: arn:aws:iam::{account}:role/Kim
+  username: kim
+  groups: [ "viewers" ]
+"""
+_DETACHED = "AmazonEKS_CNI_Policy"
+
+
+class DeviationError(Exception):
+    """The life cycle did not go as it must; the message says where and how."""
+
+
+def expect(condition: bool, otherwise: str) -> None:
+    """Raise DeviationError unless the condition holds."""
+    if not condition:
+        raise DeviationError(otherwise)
+
+
+class Demo:
+    """The steps, in their order, on one sandbox."""
+
+    def __init__(self, sandbox: Sandbox, console: Console) -> None:
+        self._sandbox = sandbox
+        self._console = console
+        self._before: dict[str, inventory.Inventory] = {}
+        self._made = 0
+
+    def run(self) -> int:
+        """Go through all steps; returns the number of resources that were made and taken away."""
+        user = self._stack()
+        role = self._stack("credentials.mode=role")
+        with self._step("look at the cluster as it is"):
+            self._before = self._inventory()
+        with self._step("preview"):
+            self._told(user.preview())
+        with self._step("up, with the keys of a user"):
+            self._made = self._told(user.up()).changes.get("create", 0)
+        self._show_made(user)
+        self._show_outputs(user)
+        with self._step("preview again"):
+            expect_empty(user.preview(), "the second preview")
+        with self._step("preview of the change to a role"):
+            self._show_changes(role.preview())
+        with self._step("up, with a role that CAST AI assumes"):
+            self._told(role.up())
+        with self._step("somebody edits aws-auth and detaches a policy"):
+            self._meddle()
+        with self._step("refresh finds the drift"):
+            self._found_drift(role.refresh())
+        with self._step("up repairs it"):
+            self._told(role.up())
+            self._repaired()
+        with self._step("Spot interruptions: one of ours, one of another cluster"):
+            self._interrupt(role)
+        with self._step("destroy"):
+            self._told(role.destroy())
+        with self._step("audit: compare with the beginning"):
+            self._audit()
+        return self._made
+
+    def _stack(self, *settings: str) -> Stack:
+        return self._sandbox.stack(settings, on_line=self._progress)
+
+    def _progress(self, line: str) -> None:
+        if line.startswith("..."):
+            self._console.print(f"  {line}", style="dim", highlight=False)
+
+    @contextmanager
+    def _step(self, what: str) -> Iterator[None]:
+        started = time.monotonic()
+        self._console.print(f"[bold]{what}[/bold]")
+        yield
+        self._console.print(f"  {time.monotonic() - started:.1f} s", style="dim", highlight=False)
+
+    def _told(self, result: Result) -> Result:
+        counted = ", ".join(f"{n} {kind}" for kind, n in sorted(result.changes.items()) if n)
+        self._console.print(f"  {counted}", highlight=False)
+        return result
+
+    def _show_made(self, stack: Stack) -> None:
+        table = Table(title="made", show_lines=False)
+        table.add_column("kind")
+        table.add_column("name")
+        found = [
+            (r["type"].rpartition(":")[2], _physical_name(r))
+            for r in stack.export()["deployment"]["resources"]
+            if r.get("custom") and not r["type"].startswith("pulumi:")
+        ]
+        for kind, name in sorted(found):
+            table.add_row(kind, name)
+        self._console.print(table)
+        counted = Counter(kind for kind, _ in found)
+        self._console.print(f"  {len(found)} objects of {len(counted)} kinds", highlight=False)
+
+    def _show_outputs(self, stack: Stack) -> None:
+        table = Table(title="outputs (secrets masked)")
+        table.add_column("output")
+        table.add_column("value", overflow="fold")
+        for name, value in sorted(stack.outputs().items()):
+            table.add_row(name, str(value))
+        self._console.print(table)
+
+    def _show_changes(self, result: Result) -> None:
+        table = Table(title="what the change does")
+        table.add_column("does")
+        table.add_column("kind")
+        table.add_column("name")
+        for step in result.changing():
+            table.add_row(step.operation, step.type.rpartition(":")[2], step.name)
+        self._console.print(table)
+        operations = {(s.type.rpartition(":")[2], s.name): s.operation for s in result.changing()}
+        expect(
+            operations.get(("HandOver", "hand-over")) == "update",
+            f"the hand-over is to be updated in place, the preview says {operations}",
+        )
+        replaced = [s.name for s in result.changing() if "replace" in s.operation]
+        expect(not replaced, f"a change of the mode must replace nothing, it replaces {replaced}")
+
+    @contextmanager
+    def _kubernetes(self) -> Iterator[Client]:
+        path = self._sandbox.control_plane.kubeconfig
+        with Client(config=KubeConfig.from_file(path)) as client:
+            yield client
+
+    def _aws(self, service: str) -> Any:
+        # The stubs know every service by its literal name only.
+        session: Any = boto3.session.Session()
+        keys = self._sandbox.record["principals"]["operator"]
+        return session.client(
+            service,
+            region_name=cluster.REGION,
+            endpoint_url=self._sandbox.aws_url,
+            aws_access_key_id=keys["accessKeyId"],
+            aws_secret_access_key=keys["secretAccessKey"],
+            aws_session_token=keys["sessionToken"] or None,
+        )
+
+    def _account(self) -> str:
+        return str(self._sandbox.record["account"])
+
+    def _map_roles(self) -> str:
+        with self._kubernetes() as client:
+            return (client.get(ConfigMap, "aws-auth", namespace="kube-system").data or {})[
+                "mapRoles"
+            ]
+
+    def _node_role(self) -> str:
+        roles = self._aws("iam").list_roles(PathPrefix="/", MaxItems=1000)["Roles"]
+        (name,) = [r["RoleName"] for r in roles if r["RoleName"].startswith("cast-demo-eks-")]
+        return str(name)
+
+    def _meddle(self) -> None:
+        with self._kubernetes() as client:
+            found = client.get(ConfigMap, "aws-auth", namespace="kube-system")
+            data = dict(found.data or {})
+            data["mapRoles"] = _EDITED + data["mapRoles"] + _KIM.format(account=self._account())
+            found.data = data
+            client.replace(found)
+        node_role = self._node_role()
+        self._aws("iam").detach_role_policy(
+            RoleName=node_role, PolicyArn=f"arn:aws:iam::aws:policy/{_DETACHED}"
+        )
+        self._console.print(f"  Kim is mapped; {_DETACHED} is gone from {node_role}")
+
+    def _found_drift(self, result: Result) -> None:
+        drifted = sorted(s.name for s in result.steps if s.operation not in {"same", "refresh"})
+        self._console.print(f"  drifted: {', '.join(drifted) or 'nothing'}", highlight=False)
+        expect(
+            drifted == [f"iam-node-{_DETACHED}"],
+            f"only the detached policy is drift, the refresh says {drifted}",
+        )
+
+    def _repaired(self) -> None:
+        attached = self._aws("iam").list_attached_role_policies(RoleName=self._node_role())
+        names = {p["PolicyName"] for p in attached["AttachedPolicies"]}
+        expect(_DETACHED in names, f"{_DETACHED} was not attached again, there are {names}")
+        text = self._map_roles()
+        expect(
+            text.startswith(_EDITED) and _KIM.format(account=self._account()) in text,
+            "the other person's edit of aws-auth is not as they left it",
+        )
+
+    def _interrupt(self, stack: Stack) -> None:
+        ec2 = self._aws("ec2")
+        spot = {
+            _tag(i): i["InstanceId"]
+            for r in ec2.describe_instances()["Reservations"]
+            for i in r["Instances"]
+            if i.get("InstanceLifecycle") == "spot"
+        }
+        known = f"kubernetes.io/cluster/{cluster.NAME}"
+        own = spot.pop(known)
+        foreign = next(iter(spot.values()))
+        function = str(stack.outputs()["function_arn"])
+        answers = self._aws("lambda").get_function_configuration(FunctionName=function)
+        variables = answers["Environment"]["Variables"]
+        for instance in (own, foreign):
+            self._invoke(variables, instance)
+        state = requests.get(f"{self._sandbox.castai_url}/_sandbox/state", timeout=_SECONDS).json()
+        text = json.dumps(state["events"])
+        self._console.print(f"  CAST AI heard of {own}", highlight=False)
+        expect(own in text, f"CAST AI did not hear of {own}, it heard {text}")
+        expect(foreign not in text, f"CAST AI heard of {foreign}, which is not of this cluster")
+
+    def _invoke(self, variables: dict[str, str], instance: str) -> None:
+        """Run the function's own handler as Lambda would: its environment, its event."""
+        event = {
+            "version": "0",
+            "id": "00000000-0000-0000-0000-000000000000",
+            "detail-type": "EC2 Spot Instance Interruption Warning",
+            "source": "aws.ec2",
+            "account": self._account(),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "region": cluster.REGION,
+            "resources": [f"arn:aws:ec2:{cluster.REGION}a:instance/{instance}"],
+            "detail": {"instance-id": instance, "instance-action": "terminate"},
+        }
+        code = (
+            "import json, sys\n"
+            "from castai_stack.spot_handler.handler import handle\n"
+            "class Context:\n"
+            "    def get_remaining_time_in_millis(self): return 60000\n"
+            "handle(json.load(sys.stdin), Context())\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            input=json.dumps(event),
+            env={**os.environ, **self._sandbox.environment(), **variables},
+            cwd=engine.REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        expect(done.returncode == 0, f"the handler failed for {instance}: {done.stderr[-500:]}")
+        line = json.loads(done.stdout.splitlines()[-1])
+        self._console.print(
+            f"  {instance}: {line['decision']} {line.get('reason', '')}", highlight=False
+        )
+
+    def _inventory(self) -> dict[str, inventory.Inventory]:
+        plane = self._sandbox.control_plane
+        return {
+            "AWS": inventory.aws(self._sandbox.aws_url),
+            "Kubernetes": inventory.kubernetes(plane.url, plane.authority, plane.token_of("admin")),
+            "CAST AI": inventory.castai(self._sandbox.castai_url),
+        }
+
+    def _audit(self) -> None:
+        after = self._inventory()
+        edited = self._before["Kubernetes"]["ConfigMap (api/v1)"]["kube-system/aws-auth"]["data"]
+        edited["mapRoles"] = _EDITED + edited["mapRoles"] + _KIM.format(account=self._account())
+        left = [
+            f"{where}: {difference}"
+            for where, before in self._before.items()
+            for difference in inventory.differences(before, after[where])
+        ]
+        expect(not left, "left over or missing after the destroy:\n  " + "\n  ".join(left))
+
+
+def expect_empty(result: Result, what: str) -> None:
+    """Raise DeviationError unless nothing changed, or would."""
+    changing = ", ".join(f"{s.operation} {s.name}" for s in result.changing())
+    expect(result.empty, f"{what} is not empty: {changing or result.changes}")
+
+
+def _physical_name(resource: dict[str, Any]) -> str:
+    outputs = resource.get("outputs", {})
+    metadata = outputs.get("metadata")
+    if isinstance(metadata, dict) and "name" in metadata:
+        return "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
+    return str(outputs.get("name") or resource.get("id", ""))
+
+
+def _tag(instance: dict[str, Any]) -> str:
+    keys = [t["Key"] for t in instance.get("Tags", [])]
+    return next((k for k in keys if k.startswith("kubernetes.io/cluster/")), "")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Connect a cluster to CAST AI on this machine, change it, and take it away again."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox.demo", description=main.__doc__)
+    parser.add_argument("--state", type=Path, help="folder of the sandbox (default: a new one)")
+    parser.add_argument(
+        "--own-toolchain",
+        action="store_true",
+        help="use the programs that this project builds, whatever is on PATH",
+    )
+    options = parser.parse_args(arguments)
+    console = Console()
+    try:
+        with _folder(options.state) as folder:
+            programs = toolchain.programs(own=options.own_toolchain, console=console)
+            sandbox = Sandbox.start(folder, programs, console=console, with_parent=True)
+            try:
+                made = Demo(sandbox, console).run()
+            finally:
+                sandbox.stop()
+    except DeviationError as deviation:
+        return _failed(console, str(deviation))
+    except OperationError as error:
+        console.print(error.output, highlight=False, markup=False)
+        return _failed(console, str(error))
+    except (ProcessError, SandboxError, ToolchainError) as error:
+        return _failed(console, str(error))
+    except KeyboardInterrupt:
+        return _failed(console, "interrupted; everything that was started has been ended")
+    console.print(f"demo: ok, {made} resources, 0 leftovers", highlight=False)
+    return 0
+
+
+def _failed(console: Console, why: str) -> int:
+    console.print(f"demo: failed: {why}", highlight=False, markup=False)
+    return 1
+
+
+@contextmanager
+def _folder(chosen: Path | None) -> Iterator[Path]:
+    if chosen is not None:
+        yield chosen
+        return
+    with tempfile.TemporaryDirectory(prefix="castai-eks-demo-") as folder:
+        yield Path(folder) / "sandbox"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Documents that follow from the code: `make readme` writes them, a test compares them."""
+
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from annotated_types import Ge, Le
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from castai_stack import operator_permissions, stack_file
+from castai_stack.settings import Section, StackConfig
+from castai_stack.validation import validate
+
+README = Path(__file__).parents[2] / "README.md"
+BEGIN, END = "<!-- configuration: begin (make readme) -->\n", "<!-- configuration: end -->\n"
+
+
+def table() -> str:
+    """One row a key, sections spread out, in the order of the settings."""
+    rows = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| `{key}` | {kind} | {default} | {text} |"
+        for key, kind, default, text in _rows(StackConfig, "")
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def _rows(model: type[BaseModel], prefix: str) -> typing.Iterator[tuple[str, str, str, str]]:
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{field.alias or name}"
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            yield from _rows(annotation, f"{key}.")
+            continue
+        if not field.description:
+            raise ValueError(f"{model.__name__}.{name} has no docstring for the table")
+        text = " ".join(field.description.split()).replace("|", "\\|")
+        yield key, _kind(annotation, field.metadata), _default(field), text
+
+
+def _kind(annotation: Any, metadata: list[Any]) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _kind(arguments[0], list(arguments[1:]))
+    if origin is typing.Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin in {types.UnionType, typing.Union}:
+        return " or ".join(_kind(a, metadata) for a in arguments if a is not types.NoneType)
+    if origin is list:
+        return f"list of {_kind(arguments[0], [])}"
+    if origin is dict:
+        return "mapping"
+    if annotation is int:
+        low = next((m.ge for m in metadata if isinstance(m, Ge)), None)
+        high = next((m.le for m in metadata if isinstance(m, Le)), None)
+        return "number" if low is None else f"{low} to {high}" if high else f"{low} or more"
+    return {str: "text", bool: "true, false", float: "number"}.get(annotation, "mapping")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return "–"
+    if field.default is PydanticUndefined:
+        return "**required**"
+    if field.default is None or field.default in ([], {}):
+        return "–"
+    if isinstance(field.default, bool):
+        return f"`{str(field.default).lower()}`"
+    if isinstance(field.default, list):
+        return f"`[{', '.join(map(str, field.default))}]`"
+    return f"`{field.default}`"
+
+
+def rendered(readme: str) -> str:
+    """Return the README's text with the table of today between its marks."""
+    before, rest = readme.split(BEGIN)
+    after = rest.split(END)[1]
+    return f"{before}{BEGIN}{table()}{END}{after}"
+
+
+OPERATOR = README.parent / "docs" / "operator-permissions.md"
+_EXAMPLE = {"name": "prod", "region": "eu-central-1", "accountId": "012345678901"}
+
+
+def operator_document() -> str:
+    """Every document that the operator of a stack with the defaults needs."""
+    settings = validate({"cluster": _EXAMPLE}, stack_file.KEY)
+    aws = operator_permissions.requirements(settings, access_entries=True)
+    cluster = operator_permissions.kubernetes_requirements(settings, aws_auth=True)
+    parts = [
+        "# What the operator needs",
+        "These are for a cluster `prod` in account `012345678901`, region `eu-central-1`, with the "
+        "default settings. For yours: `python -m castai_stack.operator_permissions Pulumi.prod.yaml` "
+        "(`--for preview`, `--kubernetes`). The preflight asks for exactly these.",
+        "In Kubernetes, applying takes a caller who may grant the agent's read rules: one who holds "
+        "them, or who has the verb `escalate`. A preview takes `get` and `list`, and `patch` where "
+        "the Kubernetes provider compares an existing object by a server-side dry run.",
+    ]
+    for title, apply in (("To apply", True), ("To preview", False)):
+        policy = json.dumps(operator_permissions.policy(aws, apply=apply), indent=2)
+        role = yaml.safe_dump(
+            operator_permissions.cluster_role(cluster, apply=apply), sort_keys=False
+        )
+        parts += [f"## {title}: IAM", f"```json\n{policy}\n```"]
+        parts += [f"## {title}: Kubernetes", f"```yaml\n{role}```"]
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    README.write_text(rendered(README.read_text()))
+    OPERATOR.write_text(operator_document())

@@ -1,0 +1,170 @@
+"""The whole program against the recorder: what it asks the engine for, in every mode."""
+
+import json
+from pathlib import Path
+
+import pulumi
+import pytest
+from google.protobuf import json_format
+
+from castai_stack import preflight, stack
+from castai_stack.preflight import Findings, InCluster
+from tests.support.engine import CLUSTER_ID, run
+
+SECRET = "4dabf18193072939515e22adb298388d"  # Pulumi's mark of a secret value
+GOLDEN = Path(__file__).parent / "golden" / "resources.txt"
+SENTINEL = "SENTINEL"
+CLUSTER = {"name": "demo", "region": "eu-central-1", "accountId": "123456789012"}
+MODES = ["none", "user", "role"]
+ANSWERS = {
+    "aws:index/getCallerIdentity:getCallerIdentity": {
+        "accountId": "123456789012",
+        "arn": "arn:aws:sts::123456789012:assumed-role/platform/me",
+        "id": "123456789012",
+        "userId": "AROA:me",
+    },
+    "aws:eks/getCluster:getCluster": {
+        "arn": "arn:aws:eks:eu-central-1:123456789012:cluster/demo",
+        "name": "demo",
+        "status": "ACTIVE",
+        "endpoint": "https://demo.eks",
+        "certificateAuthorities": [{"data": "Q0E="}],
+        "vpcConfig": {"vpcId": "vpc-0123456789abcdef0"},
+        "accessConfigs": [{"authenticationMode": "CONFIG_MAP"}],
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_outside(monkeypatch):
+    async def cluster(*_):
+        return InCluster(Findings())
+
+    async def quiet(*_):
+        return Findings()
+
+    monkeypatch.setenv("CASTAI_API_KEY", "SENTINEL-of-a-key")
+    monkeypatch.delenv("CASTAI_API_URL", raising=False)
+    monkeypatch.setattr(preflight, "ask_cluster", cluster)
+    monkeypatch.setattr(preflight, "aws_findings", quiet)
+    monkeypatch.setattr(preflight, "castai_findings", quiet)
+    yield
+    pulumi.runtime.set_all_config({})
+
+
+def program(**settings):
+    def build():
+        raw = {"cluster": CLUSTER, **settings}
+        pulumi.runtime.set_all_config({"castai-eks:castai": json.dumps(raw)})
+        return stack.deploy()
+
+    return build
+
+
+def ran(*, preview=False, mode="user", **settings):
+    chosen = program(credentials={"mode": mode, **settings.pop("credentials", {})}, **settings)
+    return run(chosen, preview=preview, answers=ANSWERS)
+
+
+def leaks(node):
+    if isinstance(node, dict):
+        return SECRET not in node and any(leaks(value) for value in node.values())
+    if isinstance(node, list):
+        return any(leaks(value) for value in node)
+    return isinstance(node, str) and SENTINEL in node
+
+
+def named(recorder):
+    return {r.name: r for r in recorder.requests if r.custom}
+
+
+def waits_for(recorder, name):
+    """Everything that `name` waits for, directly or not."""
+    resources = named(recorder)
+    found, queue = set(), [name]
+    while queue:
+        for urn in resources[queue.pop()].dependencies:
+            dependency = urn.rpartition("::")[2]
+            if dependency in resources and dependency not in found:
+                found.add(dependency)
+                queue.append(dependency)
+    return found
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_preview_shows_what_an_up_makes(mode):
+    assert ran(preview=True, mode=mode).inventory() == ran(mode=mode).inventory()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_resource_uses_a_default_provider(mode):
+    for request in ran(mode=mode).requests:
+        provided = request.type.startswith(("aws:", "kubernetes:"))
+        if request.custom and provided:
+            assert "pulumi:providers:" in request.provider, f"{request.type} {request.name}"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("register", [True, False])
+def test_the_key_is_never_a_plain_value(mode, register):
+    brought = {} if register else {"register": False, "clusterId": CLUSTER_ID}
+    if not register and mode == "role":
+        brought["principalArn"] = "arn:aws:iam::809060229965:user/castai"
+    recorder = ran(mode=mode, api=brought)
+
+    for request in recorder.requests:
+        assert not leaks(json_format.MessageToDict(request.object)), request.name
+
+
+@pytest.mark.parametrize("mode", ["user", "role"])
+def test_the_hand_over_waits_for_everything_that_castai_needs(mode):
+    recorder = ran(mode=mode)
+
+    everything = set(named(recorder))
+    after = {"hand-over", "credentials-ready", "connection"}
+    assert waits_for(recorder, "hand-over") >= everything - after - {"aws", "kubernetes"}
+
+
+def test_access_comes_after_the_agent_is_online():
+    recorder = ran()
+
+    for name in named(recorder):
+        if name.startswith("iam-"):
+            assert "agent-online" in waits_for(recorder, name), name
+
+
+def test_the_agent_alone_touches_no_iam():
+    kinds = {r.type for r in ran(mode="none").requests}
+
+    assert not any(kind.startswith(("aws:iam", "aws:lambda")) for kind in kinds), kinds
+
+
+def test_the_retired_key_goes_inactive_only_once_castai_uses_the_new_one():
+    recorder = ran(credentials={"rotation": 1})
+
+    keys = {n: r for n, r in named(recorder).items() if n.startswith("iam-key-")}
+    assert {n: r.object["status"] for n, r in keys.items()} == {
+        "iam-key-b": "Active",
+        "iam-key-a": "Inactive",
+    }
+    assert "credentials-ready" in waits_for(recorder, "iam-key-a")
+    assert "iam-key-b" in waits_for(recorder, "hand-over")
+    assert "iam-key-a" not in waits_for(recorder, "hand-over")
+    assert all(r.deleteBeforeReplace for r in keys.values())
+
+
+def test_without_registration_nothing_is_asked_of_castai():
+    recorder = ran(api={"register": False, "clusterId": CLUSTER_ID})
+
+    kinds = {r.type.rpartition(":")[2] for r in recorder.requests if "castai" in r.type.lower()}
+    assert not kinds & {"ClusterRegistration", "ClusterToken", "HandOver", "AgentOnline"}
+
+
+def test_types_names_and_parents_are_those_of_the_golden_list():
+    """A changed line replaces something in every user's stack, unless it carries an alias."""
+    found = [
+        f"{type_} {name} in {parent.rpartition('::')[2] or 'the stack'}"
+        for type_, name, parent in ran().inventory()
+    ]
+
+    assert "\n".join(found) + "\n" == GOLDEN.read_text()
