@@ -22,6 +22,7 @@ import requests
 from lightkube import Client, KubeConfig
 from lightkube.resources.core_v1 import ConfigMap
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sandbox import cluster, engine, inventory, toolchain
@@ -131,7 +132,7 @@ class Demo:
         table.add_column("output")
         table.add_column("value", overflow="fold")
         for name, value in sorted(stack.outputs().items()):
-            table.add_row(name, str(value))
+            table.add_row(name, escape(str(value)))
         self._console.print(table)
 
     def _show_changes(self, result: Result) -> None:
@@ -140,6 +141,8 @@ class Demo:
         table.add_column("kind")
         table.add_column("name")
         for step in result.changing():
+            if step.type.startswith("pulumi:providers:"):
+                continue
             table.add_row(step.operation, step.type.rpartition(":")[2], step.name)
         self._console.print(table)
         operations = {(s.type.rpartition(":")[2], s.name): s.operation for s in result.changing()}
@@ -333,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DeviationError as deviation:
         return _failed(console, str(deviation))
     except OperationError as error:
-        console.print(error.output, highlight=False, markup=False)
+        console.print(error.output, highlight=False, markup=False, soft_wrap=True)
         return _failed(console, str(error))
     except (ProcessError, SandboxError, ToolchainError) as error:
         return _failed(console, str(error))
@@ -344,7 +347,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(console: Console, why: str) -> int:
-    console.print(f"demo: failed: {why}", highlight=False, markup=False)
+    console.print(f"demo: failed: {why}", highlight=False, markup=False, soft_wrap=True)
     return 1
 
 

@@ -66,6 +66,8 @@ def kubernetes(url: str, authority: Path, token: str) -> Inventory:
     """Every object of every listable kind, without what changes by itself."""
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {token}"
+        # Otherwise REQUESTS_CA_BUNDLE of the environment comes before `verify`.
+        session.trust_env = False
         session.verify = str(authority)
 
         def get(path: str) -> dict[str, Any]:
