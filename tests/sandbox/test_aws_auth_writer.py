@@ -4,6 +4,7 @@ import contextlib
 import json
 import random
 import threading
+from functools import partial
 
 import pytest
 from lightkube import ApiError, Client
@@ -11,7 +12,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap
 from lightkube.resources.rbac_authorization_v1 import Role, RoleBinding
 
-from castai_stack import aws_auth, kubernetes_access, operator_permissions
+from castai_stack import aws_auth, aws_auth_writer, kubernetes_access, operator_permissions
 from castai_stack.aws_auth import MASTERS, AwsAuthError, Caller
 from castai_stack.aws_auth_steps import (
     ATTEMPTS,
@@ -231,6 +232,54 @@ def test_sixteen_concurrent_writers_lose_nothing(client, control_plane):
     kept = found(client, COPY).data["mapRoles"]
     assert kept.startswith(FOREIGN["mapRoles"]), "the copy is the text before our first entry"
     assert "role/cast-" not in kept, "the copy is the text before our first entry"
+
+
+class Crash(BaseException):
+    """What a killed process leaves behind: nothing after this line runs."""
+
+
+@pytest.mark.parametrize("after_effect", [False, True], ids=["before", "after"])
+def test_a_crash_at_any_request_is_mended_by_the_next_run(client, monkeypatch, after_effect):
+    make(client, FOREIGN)
+    real = {name: getattr(aws_auth_writer, name) for name in ("_read", "_sent")}
+    crashed = 0
+    for order in (Put(NODES), Remove(NODES)):
+        for number in range(20):
+            countdown = [number]
+
+            def crashing(name, *arguments, _left=countdown, **named):
+                _left[0] -= 1
+                if _left[0] == -1 and not after_effect:
+                    raise Crash
+                answer = real[name](*arguments, **named)
+                if _left[0] == -1:
+                    raise Crash
+                return answer
+
+            for name in real:
+                monkeypatch.setattr(aws_auth_writer, name, partial(crashing, name))
+            try:
+                write(client, order, ())
+                finished = True
+            except Crash:
+                finished = False
+                crashed += 1
+            monkeypatch.undo()
+            write(client, order, ())
+            text = found(client).data["mapRoles"]
+            assert text.startswith(FOREIGN["mapRoles"]), (order, number)
+            assert text.count(NODES.arn) == isinstance(order, Put), (order, number)
+            kept = found(client, COPY).data if exists(client, COPY) else None
+            assert kept == (FOREIGN if isinstance(order, Put) else None), (order, number)
+            if finished:
+                break
+            opposite = Remove(NODES) if isinstance(order, Put) else Put(NODES)
+            write(client, opposite, ())
+        else:
+            pytest.fail("a write took more than 20 requests")
+    write(client, Remove(NODES), ())
+    assert found(client).data == FOREIGN
+    assert crashed >= 12, "each write has several requests to crash at"
 
 
 def test_a_refused_write_leaves_no_copy_behind(client):
