@@ -46,7 +46,7 @@ def seeded(server):
 @pytest.fixture
 def url(seeded):
     yield seeded.endpoint
-    requests.delete(f"{seeded.endpoint}/_sandbox/faults", timeout=5)
+    requests.delete(f"{seeded.endpoint}/_sandbox/faults", timeout=60)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def make_role(iam, assumed_by=LAMBDA, **more):
 
 
 def internal(url, method, path, **more):
-    return requests.request(method, f"{url}/_sandbox/{path}", timeout=5, **more)
+    return requests.request(method, f"{url}/_sandbox/{path}", timeout=60, **more)
 
 
 # Who signs
@@ -181,7 +181,7 @@ def test_a_session_without_its_token_is_refused(url, seeded):
 
 
 def test_an_unsigned_request_is_refused(url):
-    answer = requests.post(url, data={"Action": "ListRoles"}, timeout=5)
+    answer = requests.post(url, data={"Action": "ListRoles"}, timeout=60)
 
     assert answer.status_code == 403
     assert "MissingAuthenticationToken" in answer.text
@@ -198,9 +198,9 @@ def presigned(url, keys):
 def test_a_presigned_identity_is_answered_with_its_header_only(url, seeded):
     address = presigned(url, seeded.operator)
 
-    answer = requests.get(address, headers={"x-k8s-aws-id": "demo"}, timeout=5)
+    answer = requests.get(address, headers={"x-k8s-aws-id": "demo"}, timeout=60)
     assert "assumed-role/platform-admin/operator" in answer.text
-    other = requests.get(address, headers={"x-k8s-aws-id": "other"}, timeout=5)
+    other = requests.get(address, headers={"x-k8s-aws-id": "other"}, timeout=60)
     assert other.status_code == 403, "the cluster's name is signed"
 
 
@@ -208,7 +208,7 @@ def test_a_presigned_identity_expires(url, seeded):
     address = presigned(url, seeded.operator)
     internal(url, "PUT", "clock", json={"advance": 61})
 
-    answer = requests.get(address, headers={"x-k8s-aws-id": "demo"}, timeout=5)
+    answer = requests.get(address, headers={"x-k8s-aws-id": "demo"}, timeout=60)
     assert answer.status_code == 403
 
 
@@ -1024,7 +1024,7 @@ class Cbor:
         held = Keys(keys.access_key_id, secret, keys.session_token)
         SigV4Auth(held, "monitoring", REGION).add_auth(request)
         ready = request.prepare()
-        answer = requests.post(ready.url, data=ready.body, headers=dict(ready.headers), timeout=5)
+        answer = requests.post(ready.url, data=ready.body, headers=dict(ready.headers), timeout=60)
         found = {
             "body": answer.content, "headers": answer.headers, "status_code": answer.status_code,
         }  # fmt: skip

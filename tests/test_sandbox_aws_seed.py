@@ -19,7 +19,7 @@ def test_the_log_outlives_the_server(tmp_path):
 def test_a_seeded_cluster_with_entries_has_its_people_and_nodes(tmp_path):
     made = aws.serve(tmp_path, authentication_mode="API")
     found = aws.seed(made.url)
-    entries = requests.get(f"{made.url}/_sandbox/access-entries", timeout=5).json()
+    entries = requests.get(f"{made.url}/_sandbox/access-entries", timeout=60).json()
     made.close()
 
     own = {e["principalArn"].rpartition("/")[2]: e for e in entries if e["cluster"] == "demo"}

@@ -50,20 +50,20 @@ def url(things):
 
 
 def faults(url, **wanted):
-    return requests.put(f"{url}/_sandbox/faults", json=wanted, timeout=5)
+    return requests.put(f"{url}/_sandbox/faults", json=wanted, timeout=60)
 
 
 def log(url):
-    return requests.get(f"{url}/_sandbox/requests", timeout=5).json()
+    return requests.get(f"{url}/_sandbox/requests", timeout=60).json()
 
 
 def put(url, text="a"):
-    return requests.put(f"{url}/things", data=text, headers={"X-Who": "me"}, timeout=5)
+    return requests.put(f"{url}/things", data=text, headers={"X-Who": "me"}, timeout=60)
 
 
 def test_reads_and_writes_are_counted_apart_with_their_principal(url):
     put(url)
-    requests.get(f"{url}/things", timeout=5)
+    requests.get(f"{url}/things", timeout=60)
 
     seen = log(url)
     assert (seen["reads"], seen["writes"]) == (1, 1)
@@ -74,7 +74,7 @@ def test_reads_and_writes_are_counted_apart_with_their_principal(url):
 
 
 def test_a_request_that_cannot_be_classified_is_refused_and_never_answered(url, things):
-    answer = requests.put(f"{url}/elsewhere", data="a", timeout=5)
+    answer = requests.put(f"{url}/elsewhere", data="a", timeout=60)
 
     assert answer.status_code == 400
     assert "no such path: /elsewhere" in answer.text
@@ -116,7 +116,7 @@ def test_kill_carries_the_nth_request_out_and_ends_the_group_before_answering(ur
     program = (
         "import requests, sys\n"
         "for text in 'abc':\n"
-        "    requests.put(sys.argv[1], data=text, timeout=5)\n"
+        "    requests.put(sys.argv[1], data=text, timeout=60)\n"
         "    print(text, flush=True)\n"
     )
     child = subprocess.Popen(
@@ -152,8 +152,8 @@ def test_malformed_faults_are_refused(url, wanted, said):
 def test_faults_and_the_log_are_taken_away_by_delete(url):
     faults(url, throttle=1)
     put(url)
-    requests.delete(f"{url}/_sandbox/faults", timeout=5)
-    requests.delete(f"{url}/_sandbox/requests", timeout=5)
+    requests.delete(f"{url}/_sandbox/faults", timeout=60)
+    requests.delete(f"{url}/_sandbox/requests", timeout=60)
 
     assert put(url).status_code == 200
     assert len(log(url)["log"]) == 1
