@@ -242,6 +242,11 @@ def access(
     )
 
 
+def too_large(scope: Scope, settings: StackConfig) -> tuple[str, ...]:
+    """Measure every document of a stack against IAM's quotas; a sentence for each excess."""
+    return _measured(scope, settings)[1]
+
+
 def differences(old: Access, new: Access) -> list[Difference]:
     """Compare by meaning: statements may be cut, merged and renamed without a difference."""
     before = {actor.title: actor for actor in old.actors}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
-from castai_stack import agent_adoption, agent_manifests, arn, iam_policies, iam_quotas
+from castai_stack import agent_adoption, agent_manifests, arn, iam_policies, permission_grants
 from castai_stack.castai_api import CastaiApi, CastaiError
 from castai_stack.kubernetes_access import connect
 from castai_stack.lookups import Caller, ClusterFacts, answered, first_line
@@ -97,34 +97,7 @@ def access_findings(settings: StackConfig, facts: ClusterFacts) -> Findings:
 
 def document_findings(scope: iam_policies.Scope, settings: StackConfig) -> Findings:
     """Measure every document against IAM's quotas, with the id at its full length."""
-    mode, flavour, iam = settings.credentials.mode, settings.permissions, settings.iam
-    if mode == "none":
-        return Findings()
-    names = scope.names
-    restricted = iam_policies.restricted_policy(scope, flavour, iam)
-    external_id = settings.credentials.external_id or scope.cluster_id
-    longest = (
-        f"arn:{scope.partition}:iam::{scope.account_id}:user/cast-crossrole-{scope.cluster_id}"
-    )
-    problems = [
-        *iam_quotas.check(
-            names.castai_policy, "managed", iam_policies.castai_policy(scope, flavour, iam)
-        ),
-        *(
-            iam_quotas.check(names.restricted_policy, "managed", restricted)
-            if mode == "user"
-            else [
-                *iam_quotas.check("CastEKSRestrictedAccess", "role inline", restricted),
-                *iam_quotas.check(
-                    f"{names.principal} trust policy",
-                    "trust",
-                    iam_policies.principal_trust(longest, external_id),
-                ),
-            ]
-        ),
-        *iam_quotas.check(names.node_boundary, "managed", iam_policies.node_boundary(scope, iam)),
-    ]
-    return Findings(problems=tuple(problems))
+    return Findings(problems=permission_grants.too_large(scope, settings))
 
 
 async def castai_findings(settings: StackConfig, key: pulumi.Output[str]) -> Findings:

@@ -235,6 +235,7 @@ class Iam(Section):
     """
 
     path: IamPath = "/"
+    """IAM path of every user, role, policy and profile."""
     permissions_boundary_arn: PolicyArn | None = None
     """Boundary of every principal and role; it takes the place of the program's own ones."""
     node_boundary: bool = True
@@ -242,10 +243,15 @@ class Iam(Section):
     node_interface_tags: bool = False
     """Node boundary: only interfaces tagged `cluster.k8s.amazonaws.com/name=<cluster>`."""
     manage_node_role: bool = True
+    """CAST AI may create and delete the node role and its profile, always with the boundary."""
     manage_security_groups: bool = True
+    """CAST AI may create security groups in the VPC, and change those that it created."""
     manage_key_pairs: bool = True
+    """CAST AI may create and import key pairs, and delete those."""
     manage_node_groups: bool = True
+    """CAST AI may update and delete the cluster's EKS node groups."""
     manage_lambda: bool = True
+    """CAST AI may create, update and delete the Spot function and its rules."""
     original_nodes: Literal["by-eks-name", "by-cluster-tag", "none"] = "by-eks-name"
     """Which instances that CAST AI did not launch it may stop, start, terminate and tag.
 
