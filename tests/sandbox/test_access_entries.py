@@ -39,7 +39,7 @@ own = pulumi.ResourceOptions(provider=cloud)
 trust = {{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Action": "sts:AssumeRole",
          "Principal": {{"Service": "ec2.amazonaws.com"}}}}]}}
 role = aws.iam.Role("role", name="mapped-nodes", assume_role_policy=json.dumps(trust),
-                    path="%(path)s", opts=own)
+                    path="%(path)s", tags=%(tags)s, opts=own)
 user = aws.iam.User("user", name="mapped-user", opts=own)
 AwsAuthMapping(
     "mapping",
@@ -120,8 +120,8 @@ class Mapping:
         self.sandbox = sandbox
         self.program = folder / "program.py"
 
-    def stack(self, mode, path="/", **access):
-        values = {"mode": mode, "path": path, "access": repr(access)}
+    def stack(self, mode, path="/", tags=None, **access):
+        values = {"mode": mode, "path": path, "tags": tags or {}, "access": repr(access)}
         self.program.write_text(PROGRAM % values)
         return self.sandbox.stack(program=self.program, name="mapping")
 
@@ -158,6 +158,10 @@ def test_a_change_of_mode_makes_before_it_deletes_and_entries_follow_the_role(
     assert (user["kubernetesGroups"], user["username"]) == ([], "mapped-user")
     assert policies(eks, USER_ARN) == [ADMIN_POLICY]
     assert mapping.stack("access-entries").preview().empty
+
+    tagged = mapping.stack("access-entries", tags={"team": "nodes"}).preview()
+    assert kinds(tagged, "update") == ["Role"]
+    assert len(tagged.changing()) == 1, "a role that stays the same role keeps its entry"
 
     # Another path makes another role, of the same name for the map and with another id for EKS.
     moved = mapping.stack("access-entries", path="/castai/").up()
