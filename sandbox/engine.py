@@ -244,6 +244,7 @@ class Stack:
             "arguments": arguments,
             "stack": self.name,
             "work": str(self.work),
+            "backend": str(self.backend),
             "program": str(self.program),
             "result": str(folder / _RESULT),
             "events": str(folder / "events"),

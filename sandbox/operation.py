@@ -4,6 +4,7 @@ Started by `sandbox.engine`, which prepares the environment and reads the result
 the real `__main__.py`; the Automation API serves it to the engine, so no language plugin is needed.
 """
 
+import datetime as dt
 import json
 import re
 import resource
@@ -15,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from pulumi import automation
+from pulumi.automation._stack import StackInitMode
 from pulumi.automation.events import EngineEvent, StepEventMetadata
+
+PROJECT = "castai-eks"
 
 _MARKUP = re.compile(r"<\{%.*?%\}>")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -34,6 +38,34 @@ class _Command(automation.PulumiCommand):
         if args and args[0] == self._operation:
             args = [args[0], *self._arguments, *args[1:]]
         return super().run(args, *rest, **named)
+
+
+class _Workspace(automation.LocalWorkspace):
+    """Looks for the stack in the backend's folder, where the CLI would take a second to say so."""
+
+    def __init__(self, state: Path, **options: Any) -> None:
+        super().__init__(**options)
+        self._state = state
+
+    def select_stack(self, stack_name: str) -> None:
+        """Be content with a stack that exists: every command names it."""
+        if not self._state.exists():
+            missing = automation.CommandResult("", f"no stack named {stack_name!r}", 255)
+            raise automation.StackNotFoundError(missing)
+
+
+class _Stack(automation.Stack):
+    """Asks the CLI for nothing after an operation: nobody here reads outputs and history."""
+
+    def outputs(self) -> automation.OutputMap:
+        """Return none, and so decrypt no secret."""
+        return {}
+
+    def info(self, show_secrets: bool = True) -> automation.UpdateSummary:
+        """Return what the base wants to see."""
+        del show_secrets
+        now = dt.datetime.now(dt.UTC)
+        return automation.UpdateSummary("update", now, "", {}, {}, "succeeded")
 
 
 class _Record:
@@ -100,19 +132,16 @@ def _run(request: dict[str, Any], record: _Record) -> dict[str, Any]:
     def run_program() -> None:
         runpy.run_path(program, run_name="__main__")
 
-    stack = automation.create_or_select_stack(
-        stack_name=request["stack"],
-        project_name="castai-eks",
+    name = request["stack"]
+    workspace = _Workspace(
+        Path(request["backend"]) / ".pulumi" / "stacks" / PROJECT / f"{name}.json",
+        work_dir=request["work"],
         program=run_program,
-        opts=automation.LocalWorkspaceOptions(
-            work_dir=request["work"],
-            pulumi_command=_Command(operation, request["arguments"]),
-        ),
+        pulumi_command=_Command(operation, request["arguments"]),
     )
+    stack = _Stack(name, workspace, StackInitMode.CREATE_OR_SELECT)
     started = time.monotonic()
-    getattr(stack, operation)(
-        on_output=_say, on_error=_say, on_event=record.take, color="never", **_SILENT[operation]
-    )
+    getattr(stack, operation)(on_output=_say, on_error=_say, on_event=record.take, color="never")
     seconds = time.monotonic() - started
     return {
         "changes": record.changes,
@@ -124,15 +153,6 @@ def _run(request: dict[str, Any], record: _Record) -> dict[str, Any]:
             for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         ),
     }
-
-
-_SILENT: dict[str, dict[str, Any]] = {
-    "preview": {},
-    # Without it the outputs' secrets would be fetched in clear for a result that nobody reads.
-    "up": {"show_secrets": False},
-    "refresh": {"show_secrets": False},
-    "destroy": {"show_secrets": False},
-}
 
 
 def _say(line: str) -> None:
