@@ -671,6 +671,21 @@ def test_an_update_that_failed_half_way_keeps_what_is_true(provider, faults):
     assert "tags" not in kept
 
 
+def test_code_that_was_not_taken_is_still_to_be_sent(provider, faults):
+    _, role, _ = made(provider, ROLE, name="stuck", assumeRolePolicy=trust("lambda"))
+    inputs = {"name": "stuck", "role": role["arn"], "code": CODE, "handler": "spot.main"}
+    identifier, state, checked = made(provider, FUNCTION, **inputs, runtime="python3.13")
+    rule = {"action": "lambda:UpdateFunctionCode", "status": 403, "code": "AccessDeniedException"}
+    requests.put(faults, json={"rules": [rule]}, timeout=5).raise_for_status()
+    wanted = {**checked, "code": Archive("0ther", assets={"spot.py": Asset("x", text="2")})}
+
+    with pytest.raises(RefusedError, match="AWS refused UpdateFunctionCode") as refused:
+        provider.update(FUNCTION, identifier, state, wanted)
+
+    kept = properties(refused.value.half_made.properties)
+    assert changes(provider.diff(FUNCTION, kept, wanted)) == {"code": "update"}
+
+
 def test_refused_requests_are_repeated(provider, faults):
     requests.put(faults, json={"throttle": 0.3, "seed": 7}, timeout=5).raise_for_status()
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from sandbox.aws_provider import documents
 from sandbox.aws_provider.account import Account
 from sandbox.aws_provider.rules import Rule
-from sandbox.aws_provider.wire import UNKNOWN, Archive, Asset, holds_unknown
+from sandbox.aws_provider.wire import UNKNOWN, Archive, Asset
 
 Properties = dict[str, Any]
 DEFAULTS = "__defaults"
@@ -110,8 +110,6 @@ def is_empty(value: Any) -> bool:
 
 def same(field: Field, old: Any, new: Any) -> bool:
     """Whether an old and a wanted value of a property come to the same."""
-    if holds_unknown(new):
-        return False
     if is_empty(old) and is_empty(new):
         return True
     if field.kind == "part" and isinstance(old, dict) and isinstance(new, dict):
