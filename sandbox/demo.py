@@ -234,7 +234,7 @@ class Demo:
         for instance in (own, foreign):
             self._invoke(variables, instance)
         state = requests.get(f"{self._sandbox.castai_url}/_sandbox/state", timeout=_SECONDS).json()
-        text = json.dumps(state["events"])
+        text = json.dumps([c["events"] for c in state["clusters"]])
         self._console.print(f"  CAST AI heard of {own}", highlight=False)
         expect(own in text, f"CAST AI did not hear of {own}, it heard {text}")
         expect(foreign not in text, f"CAST AI heard of {foreign}, which is not of this cluster")

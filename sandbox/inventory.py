@@ -58,8 +58,7 @@ def castai(url: str) -> Inventory:
     answer = requests.get(f"{url}/_sandbox/state", timeout=_SECONDS)
     answer.raise_for_status()
     clusters = answer.json()["clusters"]
-    listed = clusters.values() if isinstance(clusters, dict) else clusters
-    return {"Cluster": {c["name"]: c for c in listed if c.get("status") != "archived"}}
+    return {"Cluster": {c["name"]: c for c in clusters if c["status"] != "archived"}}
 
 
 def kubernetes(url: str, authority: Path, token: str) -> Inventory:
