@@ -285,7 +285,9 @@ class Proxy(Section):
     """
 
     http: ProxyUrl | None = None
+    """Address for plain HTTP."""
     https: ProxyUrl | None = None
+    """Address for HTTPS."""
     no_proxy: list[str] = []
     """Beyond the cluster's own addresses, which never go through the proxy."""
 
@@ -298,15 +300,25 @@ class Autoscaling(Section):
     """
 
     enabled: bool = True
+    """Size the agent's memory by the cluster; off, `agent.memory` holds."""
     base: Quantity = "2Gi"
+    """Memory of the smallest cluster."""
     max: Quantity = "8Gi"
+    """Most memory."""
     step: Quantity = "256Mi"
+    """Memory added per step."""
     nodes_per_step: Annotated[int, Field(ge=1)] = 20
+    """Nodes that make a step."""
     cores_per_step: Annotated[int, Field(ge=1)] = 480
+    """Cores that make a step."""
     tag: Image = "v0.8.4"
+    """Version of the autoscaler's image."""
     digest: Digest | None = None
+    """Pins that image beyond its tag."""
     image_registry: Registry = "registry.k8s.io/cpa"
+    """Where that image is."""
     poll_period_seconds: Annotated[int, Field(ge=5)] = 300
+    """How often the autoscaler looks."""
 
 
 class Agent(Section):
@@ -316,14 +328,19 @@ class Agent(Section):
     """
 
     tag: Image = "v0.123.1"
+    """Version of the agent's image."""
     digest: Digest | None = None
     """Pins the image beyond its tag."""
     image_registry: Registry = "us-docker.pkg.dev/castai-hub/library"
+    """Where the agent's image is."""
     pull_secrets: list[ObjectName] = []
     """Secrets of the namespace that open a private registry, for both images."""
     replicas: Annotated[int, Field(ge=1, le=5)] = 2
+    """Pods of the agent; one leads, the others stand by."""
     cpu_request: Quantity = "100m"
+    """CPU that each pod asks for."""
     cpu_limit: Quantity = "1000m"
+    """CPU that each pod may use."""
     memory: Quantity = "2Gi"
     """Request and limit when autoscaling is off."""
     autoscaling: Autoscaling = Autoscaling()
@@ -331,6 +348,7 @@ class Agent(Section):
     trusted_ca_certificate: Certificates | None = None
     """Further authorities that the agent trusts, such as that of a proxy."""
     node_selector: dict[str, str] = {}
+    """Labels of the nodes that may run the agent."""
     tolerations: list[dict[str, Any]] = []
     """Beyond that of `CriticalAddonsOnly`."""
     affinity: dict[str, Any] | None = None
@@ -338,9 +356,11 @@ class Agent(Section):
     priority_class: PriorityClass = "system-cluster-critical"
     """Empty for none; the resource quota then falls away, too."""
     topology_spread: bool = True
+    """Spread the pods over nodes where possible."""
     network_policy: bool = False
     """Allow the agent no more traffic than it needs: name lookups and HTTPS going out."""
     extra_env: dict[AgentVariable, str] = {}
+    """Further variables of the agent."""
     labels: dict[LabelKey, LabelValue] = {}
     """On every object and pod; selectors never change."""
     create_namespace: bool = True
@@ -352,6 +372,7 @@ class Agent(Section):
     read_custom_resources: bool = True
     """Off: no rule for the custom resources of other projects and of CAST AI."""
     rollout_timeout_seconds: Annotated[int, Field(ge=10, le=3600)] = 600
+    """How long to wait for the pods."""
     adopt: bool = False
     """Take over an agent that the vendor's script or chart installed."""
 
@@ -360,14 +381,19 @@ class Spot(Section):
     """The Lambda that reports Spot interruptions."""
 
     enabled: bool = True
+    """Report Spot interruptions by a Lambda."""
     memory_mb: Annotated[int, Field(ge=128, le=10240)] = 256
+    """Memory of the function, in MB."""
     timeout_seconds: Annotated[int, Field(ge=10, le=120)] = 110
     """How long one attempt may sit out an outage; the notice is two minutes."""
     architecture: Literal["arm64", "x86_64"] = "arm64"
+    """Processor of the function."""
     log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365] = 30
+    """How long the function's log is kept."""
     maximum_event_age_seconds: Annotated[int, Field(ge=60, le=21600)] = 120
     """How long Lambda keeps an event; one that is a minute older still is dropped as stale."""
     maximum_retries: Annotated[int, Field(ge=0, le=2)] = 2
+    """How often Lambda tries a failed event again."""
     reserved_concurrency: Annotated[int, Field(ge=1)] | None = None
     """Concurrent runs kept for the function, and its limit; null shares the account's."""
     key_in_secrets_manager: bool = False

@@ -6,8 +6,8 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from annotated_types import Ge, Le
 import yaml
+from annotated_types import Ge, Le
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -64,11 +64,11 @@ def _kind(annotation: Any, metadata: list[Any]) -> str:
 
 def _default(field: FieldInfo) -> str:
     if field.default_factory is not None:
-        return "–"
+        return ""
     if field.default is PydanticUndefined:
         return "**required**"
     if field.default is None or field.default in ([], {}):
-        return "–"
+        return ""
     if isinstance(field.default, bool):
         return f"`{str(field.default).lower()}`"
     if isinstance(field.default, list):
