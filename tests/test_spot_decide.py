@@ -1,6 +1,7 @@
 """What the Spot handler makes of an event; says nothing of EC2, CAST AI or Lambda."""
 
 import dataclasses
+import time
 
 import pytest
 from hypothesis import given
@@ -110,6 +111,16 @@ def test_times_are_moments_however_they_are_spelled(text):
     assert decision == Notice("interrupted", OURS, 1_795_004_800)
 
 
+@pytest.fixture
+def far_from_utc(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_utc")
 def test_a_time_without_a_zone_is_utc():
     assert read(an_event(time="2026-11-18T12:26:40"), 1_795_004_800, MAXIMUM_AGE) == Notice(
         "interrupted", OURS, 1_795_004_800
