@@ -12,7 +12,7 @@ import requests
 _APART = {"events", "leases"}
 """Kinds that the cluster itself writes all the time."""
 _VOLATILE = ("resourceVersion", "managedFields", "generation", "uid", "creationTimestamp")
-_SECONDS = 10
+_SECONDS = 60
 
 Inventory = dict[str, dict[str, Any]]
 """Kind, then name (with its namespace), then content."""

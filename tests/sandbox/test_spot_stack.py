@@ -2,15 +2,20 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from castai_stack import spot_events
+from castai_stack.spot_handler.handler import from_environment
 from sandbox import SANDBOX_VARIABLE, aws, inventory, program_folder
 from sandbox.engine import Stack
 from sandbox.toolchain import Programs
+from tests.support.spot import EventsEndpoint, an_event, iso
 
 pytestmark = pytest.mark.sandbox
 
@@ -94,6 +99,35 @@ def environment_of(account: str, cluster: str) -> dict[str, str]:
     return function["Environment"]["Variables"]
 
 
+def run_as_the_role(account: str, cluster: str, variables: dict[str, str]) -> None:
+    """Run the handler with the deployed environment and nothing but its own role's permissions."""
+    ours, theirs = (spot_instance(account, name) for name in (cluster, cluster.upper()))
+    role = aws.session(account, f"CastLambdaRoleForSpot-{cluster}", "handler")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in role.environment(account).items():
+            patch.setenv(name, value)
+        # boto3 keeps the keys that it found first.
+        patch.setattr(boto3, "DEFAULT_SESSION", None)
+        handler = from_environment(variables)
+        for instance in (ours, theirs):
+            handler.handle(an_event(instance, time=iso(time.time())), 60)
+    with pytest.raises(ClientError, match=r"UnauthorizedOperation|AccessDenied"):
+        role.client("ec2", account).describe_volumes()
+    client(account, "ec2").terminate_instances(InstanceIds=[ours, theirs])
+
+
+def spot_instance(account: str, cluster: str) -> str:
+    tags = [{"Key": f"kubernetes.io/cluster/{cluster}", "Value": "owned"}]
+    made = client(account, "ec2").run_instances(
+        ImageId="ami-12c6146b",
+        MinCount=1,
+        MaxCount=1,
+        InstanceMarketOptions={"MarketType": "spot"},
+        TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+    )
+    return made["Instances"][0]["InstanceId"]
+
+
 def client(account: str, service: str):
     return aws.root(account).client(service, account)
 
@@ -111,9 +145,13 @@ def test_it_comes_stays_and_goes_without_a_trace(stack: Stack, account: str, tmp
     secret = client(account, "secretsmanager").get_secret_value(
         SecretId=environments[1]["CASTAI_API_KEY_SECRET_ARN"]
     )
+    with EventsEndpoint() as endpoint:
+        for name, variables in zip(("shop", "warehouse"), environments, strict=True):
+            run_as_the_role(account, name, {**variables, "CASTAI_API_URL": endpoint.url})
     stack.destroy()
 
     assert again.empty, again.changing()
+    assert [heard.key for heard in endpoint.heard] == [KEY, KEY], "one report for each cluster"
     assert not exported, f"the key is in clear in {exported}"
     assert environments[0]["CASTAI_API_KEY"] == KEY, "the function is to have it"
     assert "CASTAI_API_KEY" not in environments[1]
