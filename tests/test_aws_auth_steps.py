@@ -229,6 +229,14 @@ def test_the_other_list_may_be_unreadable():
     assert patch.data == {"mapRoles": ADMIN + text_of(NODES)}
 
 
+def test_good_items_beside_a_bad_one_count_as_they_do_for_the_authenticator():
+    users = f"- stray\n- {{userarn: arn:aws:iam::{ACCOUNT}:user/ana, groups: [{MASTERS}]}}\n"
+    ours = aws_auth.role(NODES.arn, "x", [MASTERS])
+    found = Object("7", {"mapRoles": text_of(ours), "mapUsers": users}, marked(ours))
+
+    assert decide(Seen(None, found), Remove(ours), NOBODY).steps, "ana is left"
+
+
 def test_a_lost_map_is_told_and_the_copy_stays():
     for order in (Put(NODES), Remove(NODES)):
         decision = decide(Seen(copy(), None), order, NOBODY)
