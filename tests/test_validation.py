@@ -88,6 +88,12 @@ def test_a_missing_key_is_named():
             "allowed: aws, where region eu-central-1 is",
         ),
         (
+            {"iam": {"nodeBoundary": False}},
+            "iam.manageNodeRole: found true without a boundary for the role that CAST AI may "
+            "create; set iam.nodeBoundary to true, give iam.permissionsBoundaryArn, or set "
+            "iam.manageNodeRole to false",
+        ),
+        (
             {"tags": {f"t{i}": "x" for i in range(41)}},
             "tags: found 41 tags; allowed: 40",
         ),

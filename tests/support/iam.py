@@ -112,24 +112,30 @@ def _statements(policies: Iterable[Document]) -> Iterator[tuple[str, Mapping[str
 
 
 def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
+    return value if isinstance(value, list) else [value]
 
 
 def _actions_match(statement: Mapping[str, Any], action: str) -> bool:
     """Actions compare without case."""
     if "NotAction" in statement:
-        patterns = _as_list(statement["NotAction"])
-        return not any(_glob(p.lower()).fullmatch(action.lower()) for p in patterns)
-    patterns = _as_list(statement["Action"])
-    return any(_glob(p.lower()).fullmatch(action.lower()) for p in patterns)
+        return not _names(tuple(_as_list(statement["NotAction"])), action)
+    return _names(tuple(_as_list(statement["Action"])), action)
+
+
+@functools.lru_cache(maxsize=500_000)
+def _names(patterns: tuple[str, ...], action: str) -> bool:
+    lower = action.lower()
+    return any(_glob(pattern.lower()).fullmatch(lower) for pattern in patterns)
 
 
 def _resources_match(statement: Mapping[str, Any], request: Request, version: str) -> bool:
     """Resources compare with case; a `*` is read as spanning the colons of an ARN."""
     key = "NotResource" if "NotResource" in statement else "Resource"
-    patterns = (_with_variables(p, request, version) for p in _as_list(statement[key]))
-    hit = any(p is not None and p.fullmatch(request.resource) for p in patterns)
-    return hit if key == "Resource" else not hit
+    for pattern in _as_list(statement[key]):
+        expression = _with_variables(pattern, request, version)
+        if expression is not None and expression.fullmatch(request.resource):
+            return key == "Resource"
+    return key != "Resource"
 
 
 @functools.cache

@@ -341,7 +341,8 @@ def _text(tags: Mapping[str, str]) -> str:
     return "\n".join(f"{key}={value}" for key, value in tags.items())
 
 
-def _tags(text: Value | None) -> dict[str, str]:
+@functools.cache
+def _tags(text: Value | None) -> Mapping[str, str]:
     return (
         dict(line.split("=", 1) for line in text.split("\n") if line)
         if isinstance(text, str)
@@ -447,9 +448,18 @@ def reaches_outside(ours: Scope, settings: Iam, case: Case) -> bool:
         return not (case.kind in ("image", "snapshot") and home.region == ours.region)
     if _marks_another(ours, case) and not _tags_judged_apart(case):
         return True
+    if settings.original_nodes == "by-cluster-tag" and _bears_our_tag(ours, case):
+        case = replace(case, thing=replace(thing, mine=True))
+        thing = case.thing
     if rule := _RULES.get(case.action):
         return rule(ours, settings, case)
     return not thing.mine if not thing.new else not _marked(ours, case)
+
+
+def _bears_our_tag(ours: Scope, case: Case) -> bool:
+    """Whether IAM takes a tag of an instance for ours: the reach that this switch admits to."""
+    tags = {key.lower(): value for key, value in case.thing.tags.items()}
+    return case.kind == "instance" and tags.get(_tag(ours).lower()) in ("owned", "shared")
 
 
 def _tags_judged_apart(case: Case) -> bool:
