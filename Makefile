@@ -1,6 +1,9 @@
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 
+# With it every process would compile the SDKs anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help test demo bench spot-replay fmt lint types readme lock
 
 help:  ## this list

@@ -296,6 +296,8 @@ class Stack:
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("AWS_", "PULUMI_", "CASTAI_", "KUBE"))
+            # With it every process of an operation would compile the SDKs anew.
+            and name != "PYTHONDONTWRITEBYTECODE"
         }
         return {
             **kept,
