@@ -48,9 +48,10 @@ class AdoptionError(Exception):
 def find(client: "lightkube.Client", release: agent_manifests.Release) -> list[Found]:
     """Look for every object that the agent would have, by name; reads only.
 
-    An object that may not be read counts as absent, unless it is to be adopted.
+    An object that may not be read counts as absent, unless it is to be adopted. The client must
+    be one of `kubernetes_access.connect`, which threads may share.
     """
-    documents = list(agent_manifests.objects(release).values())
+    documents = agent_manifests.objects(release).values()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = pool.map(lambda one: _look(client, one, release.settings.adopt), documents)
         return [found for found in answers if found is not None]

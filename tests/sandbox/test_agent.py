@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from lightkube import ApiError, Client, KubeConfig, codecs
+from lightkube import ApiError, Client, codecs
 from lightkube.models.core_v1 import ResourceQuotaSpec
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
@@ -15,9 +15,8 @@ from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import ConfigMap, Namespace, Node, Pod, ResourceQuota, Secret
 from lightkube.resources.rbac_authorization_v1 import ClusterRole, Role
 from lightkube.types import PatchType
-from pulumi.automation import CommandError
 
-from castai_stack import agent_adoption, agent_manifests, settings
+from castai_stack import agent_adoption, agent_manifests, kubernetes_access, settings
 from castai_stack.agent_manifests import AGENT, AUTOSCALER, NAMESPACE
 from sandbox.control_plane import KWOK_ANNOTATION, ControlPlane
 from sandbox.toolchain import Programs
@@ -38,7 +37,7 @@ def api(control_plane: ControlPlane) -> Iterator[Client]:
     """A client with all powers, and two nodes to run pods on."""
     annotation, value = KWOK_ANNOTATION
     names = ("agent-node-0", "agent-node-1")
-    with Client(config=KubeConfig.from_file(control_plane.kubeconfig)) as client:
+    with kubernetes_access.connect(str(control_plane.kubeconfig), None) as client:
         for name in names:
             labels = {"kubernetes.io/os": "linux", "kubernetes.io/hostname": name}
             metadata = ObjectMeta(name=name, annotations={annotation: value}, labels=labels)
@@ -61,14 +60,14 @@ def agent(tmp_path: Path, programs: Programs, control_plane: ControlPlane) -> It
     stack.stack().destroy()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def installed(
     tmp_path_factory: pytest.TempPathFactory,
     programs: Programs,
     control_plane: ControlPlane,
     api: Client,  # its nodes
 ) -> Iterator[AgentStack]:
-    """An agent with default settings that several tests look at."""
+    """An agent with default settings; nothing of it is left in the end."""
     stack = AgentStack(tmp_path_factory.mktemp("agent"), programs, control_plane.kubeconfig)
     stack.stack().up()
     yield stack
@@ -105,79 +104,6 @@ def leave_things_behind(api: Client) -> None:
         api.create(ConfigMap(metadata=metadata, data={"CLUSTER_ID": "x"}))
     for name in (*agent_manifests.LEASES, "somebody-elses"):
         api.create(Lease(metadata=ObjectMeta(name=name, namespace=NAMESPACE)))
-
-
-def test_what_was_made_is_as_wanted(installed: AgentStack):
-    assert changes(installed.stack().preview()) == {}
-    assert changes(installed.stack().refresh()) == {}
-    assert changes(installed.stack().up()) == {}
-
-
-@pytest.mark.usefixtures("installed")
-def test_the_pods_run_under_a_quota_that_asks_for_no_memory(api: Client):
-    running = pods(api)
-
-    assert len(running) == 3, "two of the agent, one of its autoscaler"
-    assert agent_container(api)["resources"] == {
-        "requests": {"cpu": "100m"},
-        "limits": {"cpu": "1"},
-    }
-    for name, pod in running.items():
-        ready = [one for one in pod["status"]["conditions"] if one["type"] == "Ready"]
-        assert [one["status"] for one in ready] == ["True"], name
-
-
-def test_the_key_is_encrypted_wherever_the_state_keeps_it(installed: AgentStack):
-    exported = installed.export()
-
-    assert "castai-agent" in exported, "the state must be the one that is looked at"
-    assert KEY not in exported
-    assert agent_manifests.encoded(KEY) not in exported
-
-
-def test_the_autoscalers_memory_is_no_drift_and_survives_an_upgrade(
-    installed: AgentStack, api: Client, authorizer: Authorizer
-):
-    memory = {"requests": {"memory": "2304Mi"}, "limits": {"memory": "2304Mi"}}
-    containers = [{"name": "agent", "resources": memory}]
-    authorizer.call(
-        "PATCH",
-        f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{AGENT}",
-        {"spec": {"template": {"spec": {"containers": containers}}}},
-        kind="application/strategic-merge-patch+json",
-        account=ACCOUNT,
-    )
-    assert agent_container(api)["resources"]["limits"]["memory"] == "2304Mi"
-
-    assert changes(installed.stack().preview()) == {}
-    assert changes(installed.stack().refresh()) == {}
-    assert changes(installed.stack().preview()) == {}
-
-    before = api.get(Deployment, AGENT, namespace=NAMESPACE).metadata.uid
-    upgrade = installed.stack(tag="v0.124.0")
-    assert changes(upgrade.preview()) == ROLLOUT
-    assert changes(upgrade.up()) == ROLLOUT
-
-    after = api.get(Deployment, AGENT, namespace=NAMESPACE)
-    assert after.metadata.uid == before, "an upgrade is a rollout, no replacement"
-    assert after.status.updatedReplicas == after.status.readyReplicas == 2
-    assert agent_container(api)["image"].endswith(":v0.124.0")
-    assert agent_container(api)["resources"]["limits"] == {"cpu": "1", "memory": "2304Mi"}
-    assert changes(installed.stack().up()) == ROLLOUT
-
-
-def test_a_new_key_restarts_the_pods_and_replaces_nothing(installed: AgentStack, api: Client):
-    before = set(pods(api))
-    rotated = installed.stack(api_key="another")
-
-    assert changes(rotated.preview()) == {"update": 3}, "secret, deployment and rollout"
-    rotated.up()
-
-    secret = api.get(Secret, AGENT, namespace=NAMESPACE)
-    assert secret.data == {"API_KEY": agent_manifests.encoded("another")}
-    restarted = {name for name in set(pods(api)) - before if not name.startswith(AUTOSCALER)}
-    assert len(restarted) == 2
-    assert changes(installed.stack().up()) == {"update": 3}
 
 
 # Resources that no server without their operators knows, and that the rules name all the same.
@@ -263,20 +189,94 @@ def table(allowed: set[Question]) -> dict[str, dict[str, list[str]]]:
 
 
 @pytest.mark.usefixtures("installed")
-def test_the_agent_may_do_what_the_table_says_and_nothing_else(api: Client, authorizer: Authorizer):
-    namespaces = [one.metadata.name for one in api.list(Namespace)]
-    assert {NAMESPACE, "kube-system", "default"} <= set(namespaces)
+class TestDefaults:
+    """One agent with default settings, gone before the next test."""
 
-    asked = set(questions(authorizer, namespaces))
-    may = authorizer.allowed(ACCOUNT, asked)
-    anybody = authorizer.allowed((NAMESPACE, "without-any-binding"), may)
-    granted = may - anybody
+    def test_what_was_made_is_as_wanted(self, installed: AgentStack):
+        assert changes(installed.stack().preview()) == {}
+        assert changes(installed.stack().refresh()) == {}
+        assert changes(installed.stack().up()) == {}
 
-    assert table(granted) == yaml.safe_load((GOLDEN / "agent_access.yaml").read_text())
-    reading = {"get", "list", "watch"}
-    for question in granted:
-        assert question.resource.partition("/")[0] != "secrets", question
-        assert question.verb in reading or question.namespace == NAMESPACE, question
+    def test_the_pods_run_under_a_quota_that_asks_for_no_memory(self, api: Client):
+        running = pods(api)
+
+        assert len(running) == 3, "two of the agent, one of its autoscaler"
+        assert agent_container(api)["resources"] == {
+            "requests": {"cpu": "100m"},
+            "limits": {"cpu": "1"},
+        }
+        for name, pod in running.items():
+            ready = [one for one in pod["status"]["conditions"] if one["type"] == "Ready"]
+            assert [one["status"] for one in ready] == ["True"], name
+
+    def test_the_key_is_encrypted_wherever_the_state_keeps_it(self, installed: AgentStack):
+        exported = installed.export()
+
+        assert "castai-agent" in exported, "the state must be the one that is looked at"
+        assert KEY not in exported
+        assert agent_manifests.encoded(KEY) not in exported
+
+    def test_the_autoscalers_memory_is_no_drift_and_survives_an_upgrade(
+        self, installed: AgentStack, api: Client, authorizer: Authorizer
+    ):
+        memory = {"requests": {"memory": "2304Mi"}, "limits": {"memory": "2304Mi"}}
+        containers = [{"name": "agent", "resources": memory}]
+        authorizer.call(
+            "PATCH",
+            f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{AGENT}",
+            {"spec": {"template": {"spec": {"containers": containers}}}},
+            kind="application/strategic-merge-patch+json",
+            account=ACCOUNT,
+        )
+        assert agent_container(api)["resources"]["limits"]["memory"] == "2304Mi"
+
+        assert changes(installed.stack().preview()) == {}
+        assert changes(installed.stack().refresh()) == {}
+        assert changes(installed.stack().preview()) == {}
+
+        before = api.get(Deployment, AGENT, namespace=NAMESPACE).metadata.uid
+        upgrade = installed.stack(tag="v0.124.0")
+        assert changes(upgrade.preview()) == ROLLOUT
+        assert changes(upgrade.up()) == ROLLOUT
+
+        after = api.get(Deployment, AGENT, namespace=NAMESPACE)
+        assert after.metadata.uid == before, "an upgrade is a rollout, no replacement"
+        assert after.status.updatedReplicas == after.status.readyReplicas == 2
+        assert agent_container(api)["image"].endswith(":v0.124.0")
+        assert agent_container(api)["resources"]["limits"] == {"cpu": "1", "memory": "2304Mi"}
+        assert changes(installed.stack().up()) == ROLLOUT
+
+    def test_a_new_key_restarts_the_pods_and_replaces_nothing(
+        self, installed: AgentStack, api: Client
+    ):
+        before = set(pods(api))
+        rotated = installed.stack(api_key="another")
+
+        assert changes(rotated.preview()) == {"update": 3}, "secret, deployment and rollout"
+        rotated.up()
+
+        secret = api.get(Secret, AGENT, namespace=NAMESPACE)
+        assert secret.data == {"API_KEY": agent_manifests.encoded("another")}
+        restarted = {name for name in set(pods(api)) - before if not name.startswith(AUTOSCALER)}
+        assert len(restarted) == 2
+        assert changes(installed.stack().up()) == {"update": 3}
+
+    def test_the_agent_may_do_what_the_table_says_and_nothing_else(
+        self, api: Client, authorizer: Authorizer
+    ):
+        namespaces = [one.metadata.name for one in api.list(Namespace)]
+        assert {NAMESPACE, "kube-system", "default"} <= set(namespaces)
+
+        asked = set(questions(authorizer, namespaces))
+        may = authorizer.allowed(ACCOUNT, asked)
+        anybody = authorizer.allowed((NAMESPACE, "without-any-binding"), may)
+        granted = may - anybody
+
+        assert table(granted) == yaml.safe_load((GOLDEN / "agent_access.yaml").read_text())
+        reading = {"get", "list", "watch"}
+        for question in granted:
+            assert question.resource.partition("/")[0] != "secrets", question
+            assert question.verb in reading or question.namespace == NAMESPACE, question
 
 
 def test_a_namespace_that_enforces_the_restricted_level_takes_the_pods_and_is_left_clean(
@@ -389,13 +389,13 @@ def test_what_keeps_the_pods_from_running_is_said(agent: AgentStack, api: Client
     api.create(Namespace(metadata=ObjectMeta(name=NAMESPACE)))
     team = ObjectMeta(name="team", namespace=NAMESPACE)
     api.create(ResourceQuota(metadata=team, spec=ResourceQuotaSpec(hard={"pods": "0"})))
-    stack = agent.stack(create_namespace=False, rollout_timeout_seconds=10)
+    bounded = {"create_namespace": False, "rollout_timeout_seconds": 10}
 
-    with pytest.raises(CommandError) as failed:
-        stack.up()
+    said = agent.failing_up(**bounded)
 
-    assert "a resource quota refuses the pods of ReplicaSet castai-agent-" in str(failed.value)
-    assert "exceeded quota: team" in str(failed.value)
+    assert "a resource quota refuses the pods of ReplicaSet castai-agent-" in said
+    assert "exceeded quota: team" in said
+    stack = agent.stack(**bounded)
     api.delete(ResourceQuota, "team", namespace=NAMESPACE)
     assert changes(stack.up()) == {"create": 1}, "the next up goes on where this one stopped"
     stack.destroy()

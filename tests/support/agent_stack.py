@@ -1,10 +1,12 @@
 """The agent's component alone, run by the real engine against a real API server."""
 
+import multiprocessing
 import os
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,12 @@ class AgentStack:
             ),
         )
 
+    def failing_up(self, **changes: Any) -> str:
+        """Return what an `up` that must fail says; the SDK leaves threads behind that one."""
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            return pool.submit(_failing_up, self, changes).result()
+
     def export(self) -> str:
         """Return the state as `pulumi stack export` gives it, secrets encrypted."""
         return subprocess.run(
@@ -101,3 +109,11 @@ class AgentStack:
             pulumi.export("ready", agent.ready)
 
         return program
+
+
+def _failing_up(stack: AgentStack, changes: dict[str, Any]) -> str:
+    try:
+        stack.stack(**changes).up()
+    except automation.CommandError as error:
+        return str(error)
+    raise AssertionError("it was to fail")
