@@ -1,5 +1,6 @@
 """The two explicit providers; nothing in the program uses a default one."""
 
+import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
@@ -30,11 +31,24 @@ def kubernetes_provider(
     identifier keeps a moved kubeconfig from replacing every object of the cluster. A new key or
     sizing changes its secret or config map in place, which by default would be deleted first.
     """
+    ambient = kubeconfig == AMBIENT
     return kubernetes.Provider(
         "kubernetes",
-        kubeconfig=None if kubeconfig == AMBIENT else kubeconfig,
+        kubeconfig=None if ambient else kubeconfig,
         context=context,
         cluster_identifier=facts.arn,
         enable_secret_mutable=True,
         enable_config_map_mutable=True,
+        opts=pulumi.ResourceOptions(transformations=[_drop_kubeconfig]) if ambient else None,
     )
+
+
+def _drop_kubeconfig(
+    args: pulumi.ResourceTransformationArgs,
+) -> pulumi.ResourceTransformationResult:
+    """Take out what the SDK fills in from KUBECONFIG: the plugin reads that variable itself.
+
+    Source: pulumi/pulumi-kubernetes, sdk/python/pulumi_kubernetes/provider.py
+    """
+    kept = {name: value for name, value in args.props.items() if name != "kubeconfig"}
+    return pulumi.ResourceTransformationResult(props=kept, opts=args.opts)

@@ -168,3 +168,14 @@ def test_types_names_and_parents_are_those_of_the_golden_list():
     ]
 
     assert "\n".join(found) + "\n" == GOLDEN.read_text()
+
+
+def test_an_ambient_kubeconfig_stays_on_its_machine(monkeypatch):
+    # The SDK fills the variable in: the next machine would show a change, and be led astray.
+    monkeypatch.setenv("KUBECONFIG", "/home/somebody/.kube/config")
+
+    ambient = ran(mode="none", cluster={**CLUSTER, "kubeconfig": "ambient"})
+    named_file = ran(mode="none", cluster={**CLUSTER, "kubeconfig": "/srv/kubeconfig"})
+
+    assert "kubeconfig" not in named(ambient)["kubernetes"].object
+    assert named(named_file)["kubernetes"].object["kubeconfig"] == "/srv/kubeconfig"
