@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 # With it every process would compile the SDKs anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help test demo bench spot-replay fmt lint types readme lock
+.PHONY: help test demo bench spot-replay fmt lint types readme lock crash
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ demo: .venv/.ready  ## a whole life cycle on this machine, without a cloud accou
 
 bench: .venv/.ready  ## what previews and updates cost, side by side with an empty program
 	$(PYTHON) -m sandbox.bench
+
+crash: .venv/.ready  ## the engine killed after every write of up and destroy, recovered each time
+	$(PYTHON) -m sandbox.crash
 
 fmt: .venv/.ready  ## rewrite the formatting
 	$(PYTHON) -m ruff format .

@@ -18,13 +18,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from castai_stack.audit import CLUSTER_TAG, clients
-from castai_stack.resources.service import TAKE_OVER
+from castai_stack.resources.service import DEFAULT_URL, TAKE_OVER
+
+if TYPE_CHECKING:
+    from castai_stack.castai_api import CastaiApi
 
 PROJECT = "castai-eks"
 HAND_OVER = "pulumi-python:dynamic/castai:HandOver"
+PRINCIPAL = "pulumi-python:dynamic/castai:AssumeRolePrincipal"
+REGISTRATION = "pulumi-python:dynamic/castai:ClusterRegistration"
 ACCESS_KEY = "aws:iam/accessKey:AccessKey"
 OK, FAILED = 0, 1
 
@@ -90,11 +95,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - help needs none
 
+    from castai_stack.castai_api import CastaiError  # noqa: PLC0415 - help needs none
+
     try:
         Recovery(
             Engine(given.cwd, given.stack), dry_run=given.dry_run, delete_keys=given.delete_key
         ).run()
-    except RecoveryError as error:
+    except (RecoveryError, CastaiError) as error:
         _say(f"recover: {error}", sys.stderr)
         return FAILED
     except (BotoCoreError, ClientError) as error:
@@ -141,6 +148,16 @@ class Engine:
             file.flush()
             self.run("stack", "import", "--file", file.name)
 
+    def api(self) -> "CastaiApi":
+        """Return the client of CAST AI's API, as the dynamic resources make it."""
+        from castai_stack.castai_api import CastaiApi  # noqa: PLC0415 - lazy
+
+        url = os.environ.get("CASTAI_API_URL") or self.settings().get("api", {}).get("url")
+        key = os.environ.get("CASTAI_API_KEY")
+        if not key:
+            key = self.run("config", "get", f"{PROJECT}:apiKey").strip()
+        return CastaiApi(url or DEFAULT_URL, key)
+
     def settings(self) -> dict[str, Any]:
         """Return the `castai` object of the configuration, which holds no secret."""
         values = json.loads(self.run("config", "--json"))
@@ -182,7 +199,7 @@ class Recovery:
             for one in deployment.get("pending_operations") or ()
         )
         if pending or interrupted:
-            self._settle(deployment, pending, Places(client, cluster["name"]))
+            self._settle(deployment, pending, Places(client, self._engine.api, cluster["name"]))
         self._keys(deployment, pending, client("iam"), cluster["name"])
         would = "would be " if self._dry_run else ""
         _say(
@@ -313,9 +330,18 @@ class Places:
     else's, whatever its name.
     """
 
-    def __init__(self, client: Callable[[str], Any], cluster: str) -> None:
+    def __init__(
+        self, client: Callable[[str], Any], api: Callable[[], "CastaiApi"], cluster: str
+    ) -> None:
         self._client = client
+        self._api = api
         self._cluster = cluster
+        # Reading tells whether there is one; a refresh drops what is not there.
+        self._castai: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
+            HAND_OVER: lambda inputs: str(inputs["cluster_id"]),
+            PRINCIPAL: lambda inputs: f"{inputs['cluster_id']}/principal",
+            REGISTRATION: self._registration,
+        }
         self._looks: dict[str, Callable[[Mapping[str, Any]], Found | None]] = {
             "aws:iam/user:User": self._user,
             "aws:iam/role:Role": self._role,
@@ -332,8 +358,8 @@ class Places:
         """Return the id to import, or None when the create is to be forgotten."""
         if pending.type.startswith("kubernetes:"):
             return _kubernetes_id(pending.inputs)
-        if pending.type == HAND_OVER:
-            return str(pending.inputs["cluster_id"])
+        if pending.type in self._castai:
+            return self._castai[pending.type](pending.inputs)
         found = self._found(pending)
         if found is None:
             return None
@@ -355,6 +381,13 @@ class Places:
             if error.response.get("Error", {}).get("Code") in _ABSENT:
                 return None
             raise
+
+    def _registration(self, inputs: Mapping[str, Any]) -> str | None:
+        wanted = (inputs["cluster_name"], inputs["region"], inputs["account_id"])
+        for cluster in self._api().list_clusters():
+            if (cluster.name, cluster.region, cluster.account_id) == wanted:
+                return None if cluster.archived else cluster.id
+        return None
 
     def _user(self, inputs: Mapping[str, Any]) -> Found | None:
         user = self._client("iam").get_user(UserName=inputs["name"])["User"]
