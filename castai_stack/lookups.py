@@ -41,7 +41,13 @@ T = TypeVar("T")
 
 async def answered(question: pulumi.Output[T]) -> T:
     """Wait for the answer of a lookup; its arguments are plain, so there is always one."""
-    answer = await question.future()
+    try:
+        answer = await question.future()
+    except Exception:
+        # Whoever asked tells the refusal in a sentence. Left to the engine's own bookkeeping, it
+        # would come up again at the end as a traceback, in the sentence's place.
+        question._untrack()  # noqa: SLF001 - there is no public way to handle a failed invoke
+        raise
     if answer is None:
         raise LookupFailed("A lookup has no answer; its provider is not configured yet")
     return answer

@@ -21,6 +21,7 @@ from pulumi.automation.events import EngineEvent, StepEventMetadata
 
 PROJECT = "castai-eks"
 
+_REPEATED = "an unhandled error occurred:"
 _MARKUP = re.compile(r"<\{%.*?%\}>")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -81,6 +82,12 @@ class _Record:
     def steps(self) -> list[dict[str, Any]]:
         return list(self._steps.values())
 
+    @property
+    def sentence(self) -> str:
+        """What went wrong, without the engine's repetition of it."""
+        own = [error for error in self.errors if not error.startswith(_REPEATED)]
+        return "\n".join(own or self.errors)
+
     def take(self, event: EngineEvent) -> None:
         if event.resource_pre_event is not None:
             self._step(event.resource_pre_event.metadata, as_begun=True)
@@ -117,9 +124,9 @@ def main(request_file: Path) -> int:
     try:
         result = _run(request, record)
     except automation.CommandError as error:
-        result = {"error": "\n".join(record.errors) or _last_error(str(error))}
+        result = {"error": record.sentence or _last_error(str(error))}
     except (automation.InvalidVersionError, RuntimeError) as error:
-        result = {"error": "\n".join(record.errors) or str(error)}
+        result = {"error": record.sentence or str(error)}
     Path(request["result"]).write_text(json.dumps(result))
     return 1 if "error" in result else 0
 
