@@ -201,6 +201,13 @@ def feature_policy(scope: Scope, flavour: Flavour, settings: Iam) -> PolicyDocum
     return _document(*statements) if statements else None
 
 
+def has_features(flavour: Flavour, settings: Iam) -> bool:
+    """Whether there is a `feature_policy`; that depends on the switches alone."""
+    names = naming.names("", "suffixed")
+    anywhere = Scope("aws", "", "", "", naming.PLACEHOLDER_CLUSTER_ID, "", names)
+    return feature_policy(anywhere, flavour, settings) is not None
+
+
 def node_boundary_arn(scope: Scope, flavour: Flavour, settings: Iam) -> str | None:
     """Return the boundary that the node role carries, and must carry when CAST AI creates it.
 

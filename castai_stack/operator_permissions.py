@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from castai_stack import arn, naming, stack_file
+from castai_stack import arn, iam_policies, naming, stack_file
 from castai_stack.agent_manifests import NAMESPACE
 from castai_stack.settings import StackConfig
 from castai_stack.validation import SettingsError
@@ -152,6 +152,8 @@ def _requirements(settings: StackConfig, *, access_entries: bool) -> Iterator[Re
         policies.append(own.restricted_policy)
     else:
         roles.append(own.principal)
+    if iam_policies.has_features(settings.permissions, settings.iam):
+        policies.append(own.feature_policy)
     if settings.iam.node_boundary:
         policies.append(own.node_boundary)
     if settings.spot.enabled:

@@ -17,6 +17,8 @@ def read(path: Path) -> StackConfig:
     """
     try:
         document = yaml.safe_load(path.read_text())
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path}: not a text file; name a stack file") from None
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}; name a stack file") from None
     except yaml.YAMLError as error:

@@ -74,3 +74,16 @@ def test_the_command_prints_documents_for_a_stack_file(tmp_path, capsys):
 def test_a_wrong_stack_file_is_exit_status_two(tmp_path, capsys):
     assert operator.main([str(tmp_path / "none.yaml")]) == 2
     assert "No such file" in capsys.readouterr().err
+
+
+def test_the_policy_of_features_is_the_operators_only_when_one_is_switched_on():
+    def policies(**iam):
+        [found] = [
+            r
+            for r in operator.requirements(settings(iam=iam), access_entries=False)
+            if r.part == "policies"
+        ]
+        return found.resources
+
+    assert not any("CastEKSFeatures" in policy for policy in policies())
+    assert any("CastEKSFeatures-" in policy for policy in policies(createNodeGroups=True))

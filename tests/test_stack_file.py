@@ -36,3 +36,10 @@ def test_what_is_no_stack_file_is_told(tmp_path, text, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(SettingsError, match=r"Pulumi.none.yaml: No such file or directory"):
         read(tmp_path / "Pulumi.none.yaml")
+
+
+def test_what_is_no_text_is_told(tmp_path):
+    path = tmp_path / "Pulumi.x.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match=r"Pulumi.x.yaml: not a text file; name a stack file"):
+        read(path)
