@@ -114,7 +114,8 @@ Source: https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-l
 """
 
 _READS = re.compile(
-    r":(Get|List|Describe|Simulate|Generate|BatchGet|BatchCheck|AssumeRoleForPodIdentity)"
+    r":(Get|List|Describe|Simulate|BatchGet|BatchCheck|AssumeRoleForPodIdentity)"
+    r"|^(iam|cloudwatch):Generate"
 )
 _TIES = (
     "aws:requesttag/",

@@ -220,7 +220,7 @@ def _picture(access: Access) -> str:
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {total}" role="img" font-family="{_FONT}">',
         f"<title>Who may change what: {escape(cluster.name)}</title>",
-        _zone(_INSIDE, total, _COLOURS["this cluster"], f"Cluster {_cut(cluster.name, 30)}"),
+        _zone(_INSIDE, total, _COLOURS["this cluster"], f"Cluster {_cut(cluster.name, 25)}"),
         _zone(_BEYOND, total, beyond, f"Beyond it, in account {cluster.account_id}"),
         _heading(_ENTER, "Who comes in"),
         _heading(_ACTOR, "as whom"),

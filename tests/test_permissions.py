@@ -13,6 +13,7 @@ from moto.iam.aws_managed_policies import aws_managed_policies_data
 from castai_stack import iam_policies, permission_grants, permissions
 from castai_stack.permission_grants import Grant
 from castai_stack.settings import StackConfig
+from tests.support import service_reference
 from tests.support.iam import Request, may
 
 CLUSTER = {"name": "demo", "region": "eu-central-1", "accountId": "012345678901"}
@@ -66,6 +67,26 @@ def test_every_managed_policy_of_every_role_is_known():
     ):
         for name in names:
             assert name.rpartition("/")[2] in permission_grants._MANAGED
+
+
+@pytest.mark.parametrize("flavour", ["scoped", "documented"])
+def test_what_counts_as_a_read_is_what_aws_counts_as_one(flavour):
+    key = "arn:aws:kms:eu-central-1:012345678901:key/0a1b"
+    chosen = settings(
+        permissions=flavour,
+        spot={"keyInSecretsManager": True},
+        iam={
+            "createNodeGroups": True,
+            "serviceLinkedRoles": True,
+            "ipv6": True,
+            "kmsKeyArns": [key],
+        },
+    )
+    for found in permission_grants.access(chosen).actors:
+        for grant in found.grants:
+            if "*" not in grant.action:
+                action = service_reference.action(grant.action)
+                assert (grant.reach == "reads") is not action.writes, grant.action
 
 
 # --- who may do what ----------------------------------------------------------------------------
