@@ -410,9 +410,16 @@ def _objects(client: "lightkube.Client") -> Iterator[Leftover]:
         RoleBinding,
     )
 
-    from castai_stack import access_rbac, agent_manifests, spot_rbac  # noqa: PLC0415 - lazy
+    from castai_stack import (  # noqa: PLC0415 - lazy
+        access_rbac,
+        agent_manifests,
+        aws_auth_steps,
+        spot_rbac,
+    )
 
-    kinds: Any = (
+    agent, system = agent_manifests.AGENT, "kube-system"
+    own = {agent, access_rbac.NAME, spot_rbac.NAME}
+    inside = (
         Deployment,
         ConfigMap,
         ResourceQuota,
@@ -423,25 +430,25 @@ def _objects(client: "lightkube.Client") -> Iterator[Leftover]:
         RoleBinding,
         Lease,
     )
-    agent = agent_manifests.AGENT
-    names = {agent, access_rbac.NAME, spot_rbac.NAME}
 
-    for kind in (Namespace, ClusterRole, ClusterRoleBinding):
-        for found in client.list(kind):
-            if found.metadata is not None and found.metadata.name in names:
-                yield _object(kind.__name__, found.metadata)
-    for kind in (Role, RoleBinding):
-        for found in client.list(kind, namespace="kube-system"):
-            if found.metadata is not None and found.metadata.name == agent:
-                yield _object(kind.__name__, found.metadata)
-    for kind in kinds:
-        for found in client.list(kind, namespace=agent_manifests.NAMESPACE):
-            name = found.metadata.name
-            if name.startswith(agent) or name in agent_manifests.LEASES:
+    def of_the_agent(name: str) -> bool:
+        return name.startswith(agent) or name in agent_manifests.LEASES
+
+    places: list[tuple[Any, str | None, Callable[[str], bool]]] = [
+        *((kind, None, own.__contains__) for kind in (Namespace, ClusterRole, ClusterRoleBinding)),
+        *((kind, system, {agent}.__contains__) for kind in (Role, RoleBinding)),
+        (ConfigMap, system, {aws_auth_steps.COPY}.__contains__),
+        *((kind, agent_manifests.NAMESPACE, of_the_agent) for kind in inside),
+    ]
+    for kind, namespace, wanted in places:
+        where: dict[str, Any] = {"namespace": namespace} if namespace else {}
+        for found in client.list(kind, **where):
+            if wanted(found.metadata.name):
                 yield _object(kind.__name__, found.metadata)
 
 
 def _object(kind: str, metadata: Any) -> Leftover:
+    from castai_stack import aws_auth_steps  # noqa: PLC0415 - lazy
     from castai_stack.agent_manifests import (  # noqa: PLC0415 - lazy
         MANAGED_BY_LABEL,
         PART_OF,
@@ -451,6 +458,7 @@ def _object(kind: str, metadata: Any) -> Leftover:
     name = f"{metadata.namespace}/{metadata.name}" if metadata.namespace else metadata.name
     labels = metadata.labels or {}
     ours = PART_OF in (labels.get(PART_OF_LABEL), labels.get(MANAGED_BY_LABEL))
+    ours = ours or metadata.name == aws_auth_steps.COPY
     return Leftover("kubernetes", kind, name, OURS if ours else f"{SCRIPT} or its chart")
 
 

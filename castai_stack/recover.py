@@ -1,4 +1,4 @@
-"""After a run that was killed: `python -m castai_stack.recover --stack NAME`.
+"""After a run that was killed: `python -m castai_stack.recover`.
 
 A killed engine leaves a lock, plugins without a parent, and creates of which nobody knows whether
 they happened. This takes the lock away, ends those plugins, takes into the state what bears our
@@ -74,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "shell. Only run it when no other run of the stack is under way. Exit status: 0 in order, "
         "1 not.",
     )
-    parser.add_argument("--stack", required=True, metavar="NAME", help="name of the stack")
+    parser.add_argument(
+        "--stack", metavar="NAME", help="name of the stack; default: the one that is selected"
+    )
     parser.add_argument(
         "--cwd",
         type=Path,
@@ -113,15 +115,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class Engine:
     """The pulumi command on one stack."""
 
-    def __init__(self, folder: Path, stack: str) -> None:
+    def __init__(self, folder: Path, stack: str | None) -> None:
         self.folder = folder
-        self.stack = stack
+        self.stack = stack or self.run("stack", "--show-name", stack="").strip()
 
-    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
-        """Run a command and return what it printed."""
+    def run(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        stack: str | None = None,
+    ) -> str:
+        """Run a command on the stack and return what it printed."""
+        name = self.stack if stack is None else stack
         try:
             done = subprocess.run(
-                ["pulumi", "--non-interactive", *arguments, "--stack", self.stack],
+                ["pulumi", "--non-interactive", *arguments, *(("--stack", name) if name else ())],
                 cwd=self.folder,
                 env={**os.environ, **(environment or {})},
                 capture_output=True,

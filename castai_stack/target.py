@@ -44,10 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Let a command ask for a stack file, or for the cluster itself."""
     group = parser.add_argument_group("which cluster")
     group.add_argument(
-        "--stack-file",
+        "stack_file",
         type=Path,
-        metavar="FILE",
-        help="Pulumi stack file, such as Pulumi.prod.yaml; the arguments below come before it",
+        nargs="?",
+        help="Pulumi stack file, such as Pulumi.prod.yaml; the options below come before it",
     )
     group.add_argument("--cluster", metavar="NAME", help="name of the EKS cluster")
     group.add_argument("--region", metavar="REGION", help="region of the cluster")
@@ -80,5 +80,5 @@ def from_arguments(arguments: argparse.Namespace) -> Target:
         if name not in found
     ]
     if missing:
-        raise TargetError(f"{', '.join(missing)}: not given; name it, or give --stack-file FILE")
+        raise TargetError(f"{', '.join(missing)}: not given; name it, or give a stack file")
     return Target(**found)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ MODES = ("user", "role")
 OPERATIONS = ("up", "destroy")
 SERVERS = ("aws", "castai")
 _SECONDS = 30
-_HEADER = ("MODE", "OPERATION", "SERVER", "POINT", "REQUEST", "THEN", "SECONDS", "RESULT")
+_HEADER = ("MODE", "OPERATION", "SERVER", "REQUEST", "NO.", "THEN", "SECONDS", "RESULT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,9 @@ class Point:
     mode: str
     operation: str
     server: str
-    number: int
-    """Which write of the operation, counted from 1."""
     request: str
+    number: int
+    """Which request of that name, counted from 1."""
     then: str
     """What runs after the recovery: `up` and then `destroy`, or `destroy` at once."""
 
@@ -60,8 +61,8 @@ class Outcome:
             point.mode,
             point.operation,
             point.server,
-            str(point.number),
             point.request,
+            str(point.number),
             point.then,
             f"{self.seconds:.0f}",
             self.problem or "ok",
@@ -94,10 +95,12 @@ class Crash:
 
     def _recorded(self, mode: str, operation: str) -> Iterator[Point]:
         for server in SERVERS:
-            for number, request in enumerate(self._writes(server), start=1):
+            seen: Counter[str] = Counter()
+            for index, request in enumerate(self._writes(server)):
+                seen[request] += 1
                 # After a killed `up` either command must do; they take turns.
-                then = "up" if operation == "up" and number % 2 else "destroy"
-                yield Point(mode, operation, server, number, request, then)
+                then = "destroy" if operation == "destroy" or index % 2 else "up"
+                yield Point(mode, operation, server, request, seen[request], then)
 
     def die(self, point: Point) -> Outcome:
         """Go to the point, die there, recover, go on, and look at what is left."""
@@ -122,20 +125,25 @@ class Crash:
         url = self._urls[point.server]
         self._forget_requests()
         running = stack.begin(point.operation)
-        kill = {"after": point.number, "pid": running.group, "writes_only": True}
+        kill = {
+            "action": f"*:{point.request}",
+            "after": point.number,
+            "pid": running.group,
+            "writes_only": True,
+        }
         requests.put(f"{url}/_sandbox/faults", json={"kill": kill}, timeout=_SECONDS)
         try:
             running.result()
         except OperationError:
             pass
         else:
-            raise CrashError(f"the {point.operation} ended before its write {point.number}")
+            raise CrashError(f"the {point.operation} ended before {point.request} {point.number}")
         finally:
             requests.delete(f"{url}/_sandbox/faults", timeout=_SECONDS)
 
     def _recovered(self, stack: Stack) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", "castai_stack.recover", "--stack", stack.name],
+            [sys.executable, "-m", "castai_stack.recover"],
             cwd=stack.work,
             env={**stack.process_environment(), "CASTAI_API_KEY": castai.API_KEY},
             stdin=subprocess.DEVNULL,

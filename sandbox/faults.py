@@ -26,7 +26,7 @@ _FAULTS = CONTROL + "faults"
 _REQUESTS = CONTROL + "requests"
 _FAULT_KEYS = frozenset({"throttle", "seed", "rules", "kill"})
 _RULE_KEYS = frozenset({"action", "status", "times", "after_effect", "code", "message"})
-_KILL_KEYS = frozenset({"after", "pid", "writes_only"})
+_KILL_KEYS = frozenset({"action", "after", "pid", "writes_only"})
 
 
 class Call(NamedTuple):
@@ -94,6 +94,12 @@ class Kill:
     after: int
     pid: int
     writes_only: bool = False
+    action: str = "*"
+    """Pattern of `service:action`; only calls that fit it count."""
+
+    def counts(self, call: Call) -> bool:
+        """Whether a call is one of those that are counted."""
+        return (call.write or not self.writes_only) and fnmatch.fnmatchcase(call.name, self.action)
 
 
 @dataclass
@@ -177,7 +183,7 @@ class Faults:
         with self._lock:
             plan = self._plan
             kill = plan.kill
-            if kill is not None and (call.write or not kill.writes_only):
+            if kill is not None and kill.counts(call):
                 plan.counted += 1
             due = kill if kill is not None and plan.counted == kill.after else None
             if due is not None:
@@ -272,7 +278,7 @@ def _kill(wanted: Mapping[str, Any] | None) -> Kill | None:
             f"kill.pid: found {pid!r}, wanted the process group of a program under test, "
             "never 0, 1 or the sandbox's own"
         )
-    return Kill(after, pid, bool(wanted.get("writes_only", False)))
+    return Kill(after, pid, bool(wanted.get("writes_only", False)), str(wanted.get("action", "*")))
 
 
 def _known(what: str, found: Any, known: frozenset[str]) -> None:

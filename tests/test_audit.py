@@ -190,7 +190,7 @@ def test_a_cluster_that_cannot_be_reached_is_not_taken_for_clean(capsys):
 def test_without_a_cluster_nothing_is_asked(capsys):
     assert audit.main(["--cluster", "demo"]) == 2
     assert capsys.readouterr().err == (
-        "audit: --region, --account-id: not given; name it, or give --stack-file FILE\n"
+        "audit: --region, --account-id: not given; name it, or give a stack file\n"
     )
 
 
@@ -200,8 +200,8 @@ def test_a_stack_file_says_which_cluster_and_arguments_come_before_it(tmp_path, 
     cluster = {"name": "demo", "region": REGION, "accountId": ACCOUNT}
     file.write_text(json.dumps({"config": {"castai-eks:castai": {"cluster": cluster}}}))
     skip = ["--without", "aws", "--without", "kubernetes"]
-    assert audit.main(["--stack-file", str(file), *skip]) == 0
+    assert audit.main([str(file), *skip]) == 0
     assert "cluster demo" in capsys.readouterr().out
-    assert audit.main(["--stack-file", str(file), "--cluster", "other", *skip]) == 0
+    assert audit.main([str(file), "--cluster", "other", *skip]) == 0
     assert "cluster other" in capsys.readouterr().out
-    assert audit.main(["--stack-file", str(tmp_path / "none"), *skip]) == 2
+    assert audit.main([str(tmp_path / "none"), *skip]) == 2

@@ -9,7 +9,7 @@ import pytest
 import requests
 from werkzeug.wrappers import Request, Response
 
-from sandbox.faults import Call, Faults, UnclassifiedError, json_response
+from sandbox.faults import Call, Faults, Kill, UnclassifiedError, json_response
 from sandbox.http_server import PortInUseError, serve
 
 
@@ -129,6 +129,13 @@ def test_kill_carries_the_nth_request_out_and_ends_the_group_before_answering(ur
     assert child.returncode == -signal.SIGKILL
     assert things.kept == ["a", "b"], "the second request is carried out"
     assert out.split() == ["a"], "and its answer is never seen"
+
+
+def test_kill_counts_the_calls_that_fit_its_action_only():
+    kill = Kill(1, 12345, writes_only=True, action="*:Put")
+    assert kill.counts(Call("things", "Put", write=True, principal=""))
+    assert not kill.counts(Call("things", "Delete", write=True, principal=""))
+    assert not kill.counts(Call("things", "Put", write=False, principal=""))
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ _ROUTES = (
     ),
 )
 _ACTIONS_OF_NO_EFFECT = re.compile(r"^(Get|List)")
+_REPORTS = ("SendDelta",)
+"""What agents send by themselves is no write of anybody's run."""
 _EVENT_TYPES = ("interrupted", "rebalanceRecommendation")
 
 
@@ -103,7 +105,8 @@ def _classifier(service: Service) -> Callable[[dict[str, Any], bytes], Call]:
         route, _ = _route(request)
         if route is None:
             raise UnclassifiedError(f"{request.method} {request.path}: no such endpoint")
-        write = _ACTIONS_OF_NO_EFFECT.match(route.action) is None
+        reads = _ACTIONS_OF_NO_EFFECT.match(route.action) is not None
+        write = not reads and route.action not in _REPORTS
         return Call("castai", route.action, write, _who(service, request)[0])
 
     return classify
