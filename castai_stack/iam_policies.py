@@ -58,7 +58,10 @@ SERVICE_LINKED = (
 )
 
 _ID_TAG = "cast:cluster-id"
+# EKS writes it on instances that take part in a cluster, however they were launched:
+# https://docs.aws.amazon.com/eks/latest/userguide/eks-using-tags.html
 _EKS_INSTANCE_TAG = "aws:eks:cluster-name"
+# EKS writes it on the auto-scaling groups of its node groups; nothing granted here changes it.
 _EKS_GROUP_TAG = "eks:cluster-name"
 _INTERFACE_TAG = "cluster.k8s.amazonaws.com/name"
 _SPOT_EVENTS = (
