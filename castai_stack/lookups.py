@@ -1,8 +1,10 @@
 """What the program must know of AWS before it can compose anything, asked once and side by side."""
 
 import asyncio
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import pulumi
 import pulumi_aws as aws
@@ -34,31 +36,42 @@ class LookupFailed(pulumi.RunError):
     """AWS did not answer a question; the message names the question and the answer."""
 
 
-_SHOWN = 300
+_SHOWN = 500
+_PREAMBLE = re.compile(r"^invoke of \S+ failed: (?:invocation of \S+ returned an error: )?")
 
 T = TypeVar("T")
 
 
-async def answered(question: pulumi.Output[T]) -> T:
-    """Wait for the answer of a lookup; its arguments are plain, so there is always one."""
-    try:
-        answer = await question.future()
-    except Exception:
-        # Whoever asked tells the refusal in a sentence. Left to the engine's own bookkeeping, it
-        # would come up again at the end as a traceback, in the sentence's place.
-        question._untrack()  # noqa: SLF001 - there is no public way to handle a failed invoke
-        raise
-    if answer is None:
+async def ask(
+    function: str, arguments: Mapping[str, Any], answer: type[T], provider: aws.Provider
+) -> T:
+    """Call a function of the provider; what it refuses is raised here, and nowhere else.
+
+    The SDK's own `..._output` functions leave a failed Output behind, which ends the program with
+    a traceback whatever its caller made of the failure.
+    """
+    options = pulumi.InvokeOptions(provider=provider)
+    found = await pulumi.runtime.invoke_async(function, dict(arguments), options, answer)
+    if found is None:
         raise LookupFailed("A lookup has no answer; its provider is not configured yet")
-    return answer
+    return found
 
 
 async def look_up(cluster: Cluster, provider: aws.Provider) -> tuple[Caller, ClusterFacts]:
     """Return the caller and the cluster. Raises LookupFailed, with every answer that was wrong."""
-    options = pulumi.InvokeOutputOptions(provider=provider)
     caller, found = await asyncio.gather(
-        answered(aws.get_caller_identity_output(opts=options)),
-        answered(aws.eks.get_cluster_output(name=cluster.name, opts=options)),
+        ask(
+            "aws:index/getCallerIdentity:getCallerIdentity",
+            {},
+            aws.GetCallerIdentityResult,
+            provider,
+        ),
+        ask(
+            "aws:eks/getCluster:getCluster",
+            {"name": cluster.name},
+            aws.eks.GetClusterResult,
+            provider,
+        ),
         return_exceptions=True,
     )
     problems = [
@@ -70,7 +83,11 @@ async def look_up(cluster: Cluster, provider: aws.Provider) -> tuple[Caller, Clu
         if isinstance(answer, BaseException)
     ]
     if isinstance(caller, BaseException) or isinstance(found, BaseException):
-        raise LookupFailed("AWS does not answer:\n" + "\n".join(problems))
+        raise LookupFailed(
+            "AWS does not answer, nothing was written:\n"
+            + "\n".join(problems)
+            + "\nLog in again, or correct cluster.accountId, cluster.name or cluster.region"
+        )
     return Caller(caller.account_id, caller.arn), _facts(found)
 
 
@@ -94,4 +111,4 @@ def _facts(found: aws.eks.GetClusterResult) -> ClusterFacts:
 def first_line(error: BaseException) -> str:
     """Return what an error says without the engine's preamble and traceback."""
     text = str(error).strip() or type(error).__name__
-    return text.rsplit(" failed: ", 1)[-1].splitlines()[0][:_SHOWN]
+    return _PREAMBLE.sub("", text).splitlines()[0][:_SHOWN]

@@ -216,6 +216,8 @@ def policy(needed: Iterable[Requirement], *, apply: bool) -> dict[str, Any]:
 
 
 _WRITES = ("create", "delete", "get", "patch")
+ROOT_CERTIFICATES = "kube-root-ca.crt"
+"""ConfigMap in which every cluster publishes its own certificate authority."""
 
 
 def kubernetes_requirements(
@@ -237,6 +239,7 @@ def kubernetes_requirements(
         KubernetesRequirement(_WRITES, "", "resourcequotas", NAMESPACE),
         KubernetesRequirement(("get", "list"), "", "pods", NAMESPACE),
         KubernetesRequirement(("get", "list"), "", "events", NAMESPACE),
+        KubernetesRequirement(("get",), "", "configmaps", "kube-system", ROOT_CERTIFICATES),
         # Granting a rule takes holding it, or this verb.
         KubernetesRequirement(("escalate",), "rbac.authorization.k8s.io", "clusterroles"),
     ]

@@ -1,6 +1,8 @@
 """Everything that is checked before anything is written: a wrong stack starts nothing."""
 
 import asyncio
+import base64
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,15 +13,21 @@ import pulumi_aws as aws
 
 from castai_stack import agent_adoption, agent_manifests, arn, iam_policies, permission_grants
 from castai_stack.castai_api import CastaiApi, CastaiError
-from castai_stack.kubernetes_access import connect
-from castai_stack.lookups import Caller, ClusterFacts, answered, first_line
-from castai_stack.operator_permissions import KubernetesRequirement, Requirement
+from castai_stack.kubernetes_access import connect, explain
+from castai_stack.lookups import Caller, ClusterFacts, ask, first_line
+from castai_stack.operator_permissions import (
+    ROOT_CERTIFICATES,
+    KubernetesRequirement,
+    Requirement,
+)
 from castai_stack.settings import StackConfig
 
 if TYPE_CHECKING:
     import lightkube
 
 _AT_ONCE = 8
+_FORBIDDEN, _NOT_FOUND = 403, 404
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 
 
 class PreflightFailed(pulumi.RunError):
@@ -108,7 +116,7 @@ async def castai_findings(settings: StackConfig, key: pulumi.Output[str]) -> Fin
     try:
         await asyncio.to_thread(api.check_key)
     except CastaiError as error:
-        return Findings(problems=(f"CAST AI: {first_line(error)}",))
+        return Findings(problems=(first_line(error),))
     return Findings()
 
 
@@ -126,13 +134,18 @@ async def ask_cluster(
     context: str | None,
     needed: Iterable[KubernetesRequirement],
     release: agent_manifests.Release,
+    authority: str,
 ) -> InCluster:
-    """Ask the API server whether it answers, what the caller may do, and whose agent is there.
+    """Ask the API server who it is, what the caller may do, and whose agent is there.
+
+    `authority` are the cluster's certificates as EKS gives them, in base64.
 
     Access reviews are answered, not stored.
     Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/
     """
-    return await asyncio.to_thread(_ask_cluster, kubeconfig, context, tuple(needed), release)
+    return await asyncio.to_thread(
+        _ask_cluster, kubeconfig, context, tuple(needed), release, authority
+    )
 
 
 def _ask_cluster(
@@ -140,17 +153,59 @@ def _ask_cluster(
     context: str | None,
     needed: tuple[KubernetesRequirement, ...],
     release: agent_manifests.Release,
+    authority: str,
 ) -> InCluster:
     try:
         client = connect(kubeconfig, context)
+        identity = _identity(client, release.cluster_name, authority)
         missing = _missing(client, needed)
         found = agent_adoption.find(client, release)
     except Exception as error:  # noqa: BLE001 - whatever the client raises, the cluster is not usable
-        return InCluster(Findings(problems=(f"Kubernetes does not answer: {first_line(error)}",)))
+        return InCluster(Findings(problems=(f"Kubernetes: {explain(error)}",)))
     refusal = agent_adoption.refusal(found, release)
-    findings = Findings(problems=(refusal,) if refusal else (), missing=missing)
+    findings = identity + Findings(problems=(refusal,) if refusal else (), missing=missing)
     adopted = agent_adoption.existing(found) if release.settings.adopt else frozenset()
     return InCluster(findings, adopted)
+
+
+def _identity(client: "lightkube.Client", name: str, authority: str) -> Findings:
+    """Compare the certificates that the cluster publishes in itself with those that EKS names.
+
+    A kubeconfig may go by a proxy with an address and certificates of its own.
+    Source: https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
+    """
+    from lightkube import ApiError  # noqa: PLC0415 - only this thread pays for it
+    from lightkube.resources.core_v1 import ConfigMap  # noqa: PLC0415
+
+    try:
+        published = client.get(ConfigMap, ROOT_CERTIFICATES, namespace="kube-system")
+    except ApiError as error:
+        if error.status.code not in {_FORBIDDEN, _NOT_FOUND}:
+            raise
+        return Findings(
+            inconclusive=(
+                (
+                    f"Kubernetes: whether the kubeconfig leads to {name} is not known, "
+                    f"{explain(error)}"
+                ),
+            )
+        )
+    here = _certificates((published.data or {}).get("ca.crt", ""))
+    if here & _certificates(base64.b64decode(authority).decode(errors="replace")):
+        return Findings()
+    return Findings(
+        problems=(
+            (
+                f"Kubernetes: the kubeconfig leads to another cluster than {name}, its certificate "
+                "authority is not the one that EKS names. Correct cluster.kubeconfig, "
+                "cluster.context or cluster.name"
+            ),
+        )
+    )
+
+
+def _certificates(text: str) -> set[str]:
+    return {"".join(body.split()) for body in _CERTIFICATE.findall(text)}
 
 
 def _missing(
@@ -204,24 +259,30 @@ async def aws_findings(
 
     Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
     """
-    options = pulumi.InvokeOutputOptions(provider=provider)
     asked = tuple(needed)
     if caller.arn.endswith(":root"):
         return Findings(
             inconclusive=("AWS permissions: the simulator does not know the root user",)
         )
     try:
-        session = await answered(aws.iam.get_session_context_output(caller.arn, opts=options))
+        session = await ask(
+            "aws:iam/getSessionContext:getSessionContext",
+            {"arn": caller.arn},
+            aws.iam.GetSessionContextResult,
+            provider,
+        )
         answers = await asyncio.gather(
             *(
-                answered(
-                    aws.iam.get_principal_policy_simulation_output(
-                        policy_source_arn=session.issuer_arn or caller.arn,
-                        action_names=list(requirement.actions),
+                ask(
+                    "aws:iam/getPrincipalPolicySimulation:getPrincipalPolicySimulation",
+                    {
+                        "policySourceArn": session.issuer_arn or caller.arn,
+                        "actionNames": list(requirement.actions),
                         # A pattern is no resource to ask about: zeros stand for its star.
-                        resource_arns=[r.replace("*", "00000000") for r in requirement.resources],
-                        opts=options,
-                    )
+                        "resourceArns": [r.replace("*", "00000000") for r in requirement.resources],
+                    },
+                    aws.iam.GetPrincipalPolicySimulationResult,
+                    provider,
                 )
                 for requirement in asked
             )

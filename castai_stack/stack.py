@@ -113,6 +113,7 @@ async def _checked(ground: Ground, caller: Caller, key: pulumi.Output[str]) -> f
             settings.cluster.context,
             kubernetes_requirements(settings, aws_auth=not ground.access_entries),
             _release(settings),
+            ground.facts.certificate_authority,
         ),
         preflight.aws_findings(
             caller, requirements(settings, access_entries=ground.access_entries), ground.aws

@@ -1,6 +1,10 @@
+import base64
 import dataclasses
 
+import httpx2
 import pytest
+from lightkube import ApiError
+from lightkube.resources.core_v1 import ConfigMap
 
 from castai_stack import iam_policies, naming, preflight
 from castai_stack.lookups import Caller, ClusterFacts
@@ -155,3 +159,41 @@ def test_a_document_that_is_too_long_says_by_how_much_and_the_way_out():
     problems = preflight.document_findings(scope_of(chosen), chosen).problems
 
     assert any("IAM allows 6144; shorten iam.path" in p for p in problems), problems
+
+
+def certificate(body):
+    return f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"
+
+
+class Cluster:
+    def __init__(self, published):
+        self.published = published
+
+    def get(self, _kind, name, namespace):
+        assert (name, namespace) == ("kube-root-ca.crt", "kube-system")
+        if isinstance(self.published, int):
+            body = {"code": self.published, "message": "no", "status": "Failure"}
+            raise ApiError(response=httpx2.Response(self.published, json=body))
+        return ConfigMap(data={"ca.crt": self.published})
+
+
+def identity(published, named):
+    authority = base64.b64encode(named.encode()).decode()
+    return preflight._identity(Cluster(published), "demo", authority)
+
+
+def test_a_cluster_is_known_by_the_certificates_that_it_publishes():
+    # While authorities change, both are published; line ends may differ.
+    both = certificate("b2xk") + certificate("bm\r\nV3")
+
+    assert identity(both, certificate("bmV3")) == Findings()
+    (problem,) = identity(both, certificate("b3RoZXI=")).problems
+    assert "leads to another cluster than demo" in problem
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_cluster_that_does_not_say_who_it_is_is_no_problem(status):
+    findings = identity(status, certificate("bmV3"))
+
+    assert findings.problems == ()
+    assert "whether the kubeconfig leads to demo is not known" in findings.inconclusive[0]

@@ -51,10 +51,17 @@ def refused(stack: Stack, operation: str) -> str:
     [
         (["cluster.accountId=111122223333"], "111122223333"),
         (["cluster.name=nosuch"], "cluster nosuch in eu-central-1"),
+        (["cluster.name=other"], "leads to another cluster than other"),
         (["agent.replicas=zero", "nonsense=1"], "agent.replicas"),
         (["cluster.kubeconfig=/nonexistent/kubeconfig"], "/nonexistent/kubeconfig"),
     ],
-    ids=["wrong-account", "missing-cluster", "wrong-settings", "missing-kubeconfig"],
+    ids=[
+        "wrong-account",
+        "missing-cluster",
+        "foreign-cluster",
+        "wrong-settings",
+        "missing-kubeconfig",
+    ],
 )
 def test_a_wrong_setting_is_told_and_starts_nothing(
     sandbox: Sandbox, settings: list[str], told: str

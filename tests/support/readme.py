@@ -98,8 +98,10 @@ def operator_document() -> str:
         "default settings. For yours: `python -m castai_stack.operator_permissions Pulumi.prod.yaml` "
         "(`--for preview`, `--kubernetes`). The preflight asks for exactly these.",
         "In Kubernetes, applying takes a caller who may grant the agent's read rules: one who holds "
-        "them, or who has the verb `escalate`. A preview takes `get` and `list`, and `patch` where "
-        "the Kubernetes provider compares an existing object by a server-side dry run.",
+        "them, or who has the verb `escalate`. A preview takes `get` and `list`: where the API "
+        "server refuses the Kubernetes provider's dry run, the provider compares with the state. "
+        "With `patch` as well, a preview also shows what the API server itself would refuse or "
+        "change.",
     ]
     for title, apply in (("To apply", True), ("To preview", False)):
         policy = json.dumps(operator_permissions.policy(aws, apply=apply), indent=2)
