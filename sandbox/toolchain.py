@@ -220,7 +220,7 @@ def _watch(process: subprocess.Popen[bytes], build: Build, console: Console) -> 
             TextColumn("building {task.description}"),
             BarColumn(),
             TimeElapsedColumn(),
-            TextColumn(f"up to {expected} the first time"),
+            TextColumn(f"about {expected} the first time"),
         )
         with Progress(*columns, console=console) as progress:
             task = progress.add_task(build.name, total=build.expected_seconds)
@@ -230,10 +230,10 @@ def _watch(process: subprocess.Popen[bytes], build: Build, console: Console) -> 
                 progress.update(task, completed=min(elapsed, 0.99 * build.expected_seconds))
             progress.update(task, completed=build.expected_seconds)
         return
-    console.print(f"building {build.name}: up to {expected} the first time", highlight=False)
+    console.print(f"building {build.name}: about {expected} the first time", highlight=False)
     while not _ended(process, _QUIET_REPORT_SECONDS):
         elapsed = _minutes(time.monotonic() - started)
-        console.print(f"building {build.name}: {elapsed} of up to {expected}", highlight=False)
+        console.print(f"building {build.name}: {elapsed} of about {expected}", highlight=False)
 
 
 def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:

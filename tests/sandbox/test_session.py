@@ -233,8 +233,7 @@ def test_a_folder_with_other_things_is_never_emptied(tmp_path: Path):
     assert (tmp_path / "thesis.txt").read_text() == "ten years"
 
 
-def test_an_interrupted_start_is_cleaned_up_and_stop_leaves_no_process(tmp_path: Path):
-    state = tmp_path / "state"
+def begun_start(state: Path) -> subprocess.Popen[bytes]:
     start = subprocess.Popen(
         [sys.executable, "-m", "sandbox", "start", "--state", str(state)],
         cwd=REPOSITORY,
@@ -242,6 +241,21 @@ def test_an_interrupted_start_is_cleaned_up_and_stop_leaves_no_process(tmp_path:
         stderr=subprocess.DEVNULL,
     )
     wait_for((state / "kubernetes" / "pids" / "apiserver").exists)
+    return start
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_an_interrupted_start_ends_what_it_began(tmp_path: Path, number: signal.Signals):
+    start = begun_start(tmp_path / "state")
+    start.send_signal(number)
+
+    assert start.wait(30) == 130
+    assert session.stop(tmp_path / "state") == [], "an interrupted start left a process"
+
+
+def test_a_killed_start_is_cleaned_up_by_stop(tmp_path: Path):
+    state = tmp_path / "state"
+    start = begun_start(state)
     start.send_signal(signal.SIGKILL)
     start.wait()
     with pytest.raises(SandboxError, match="no sandbox runs"):
