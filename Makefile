@@ -11,7 +11,7 @@ help:  ## this list
 
 .venv/.ready: requirements-dev.txt
 	@command -v uv >/dev/null || test -x .tools/bin/uv || (python3 -m venv .tools && .tools/bin/pip install --quiet uv==0.13.9)
-	PATH="$$PATH:$(CURDIR)/.tools/bin" uv venv --quiet --allow-existing --python 3.11 .venv
+	PATH="$$PATH:$(CURDIR)/.tools/bin" uv venv --quiet --allow-existing --python '>=3.11' .venv
 	PATH="$$PATH:$(CURDIR)/.tools/bin" uv pip sync --quiet --require-hashes requirements-dev.txt
 	@touch $@
 
