@@ -22,6 +22,7 @@ from pulumi.automation.events import EngineEvent, StepEventMetadata
 PROJECT = "castai-eks"
 
 _REPEATED = "an unhandled error occurred:"
+_TRACEBACK = "Traceback (most recent call last):"
 _MARKUP = re.compile(r"<\{%.*?%\}>")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -86,7 +87,7 @@ class _Record:
     def sentence(self) -> str:
         """What went wrong, without the engine's repetition of it."""
         own = [error for error in self.errors if not error.startswith(_REPEATED)]
-        return "\n".join(own or self.errors)
+        return "\n".join(map(_without_traceback, own or self.errors))
 
     def take(self, event: EngineEvent) -> None:
         if event.resource_pre_event is not None:
@@ -168,6 +169,15 @@ def _say(line: str) -> None:
 
 def _plain(text: str) -> str:
     return _COLOUR.sub("", _MARKUP.sub("", text)).strip()
+
+
+def _without_traceback(text: str) -> str:
+    """Leave of a dynamic resource's traceback what it ends with, the exception's own words."""
+    before, raised, trace = text.rpartition(_TRACEBACK)
+    words = re.search(r"^(?:[\w.]+: )?(\S.*)", trace.lstrip("\n"), re.DOTALL | re.MULTILINE)
+    if not raised or words is None:
+        return text
+    return before.partition(_TRACEBACK)[0] + words[1].strip()
 
 
 def _last_error(text: str) -> str:
