@@ -112,6 +112,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return OK
 
 
+def _error_of(output: str) -> str:
+    """Pick what the engine complained of, or its last words."""
+    lines = output.strip().splitlines()
+    first = next((n for n, line in enumerate(lines) if "error:" in line), max(len(lines) - 10, 0))
+    return "\n".join(lines[first : first + 30])
+
+
 class Engine:
     """The pulumi command on one stack."""
 
@@ -140,8 +147,7 @@ class Engine:
         except FileNotFoundError:
             raise RecoveryError("there is no pulumi on PATH, or no folder to run it in") from None
         if done.returncode != 0:
-            told = (done.stderr.strip() or done.stdout.strip()).splitlines()
-            raise RecoveryError(f"pulumi {arguments[0]}: " + "\n".join(told[-20:]))
+            raise RecoveryError(f"pulumi {arguments[0]}: {_error_of(done.stdout + done.stderr)}")
         return done.stdout
 
     def deployment(self) -> dict[str, Any]:
@@ -202,11 +208,7 @@ class Recovery:
         self._unlock()
         deployment = self._engine.deployment()
         pending = list(pending_creates(deployment))
-        interrupted = any(
-            one["resource"]["type"] == HAND_OVER
-            for one in deployment.get("pending_operations") or ()
-        )
-        if pending or interrupted:
+        if pending or updates_hand_over(deployment):
             self._settle(deployment, pending, Places(client, self._engine.api, cluster["name"]))
         self._keys(deployment, pending, client("iam"), cluster["name"])
         would = "would be " if self._dry_run else ""
@@ -241,10 +243,7 @@ class Recovery:
             else:
                 _say(f"recover: {one.name} ({one.type}): taken into the state as {found}")
                 taken[one.urn] = found
-        hand_over = any(
-            one["resource"]["type"] == HAND_OVER and one["resource"]["urn"] in known
-            for one in deployment.get("pending_operations") or ()
-        )
+        hand_over = updates_hand_over(deployment)
         if hand_over:
             _say("recover: the interrupted hand-over counts as this stack's own")
         if self._dry_run:
@@ -292,6 +291,14 @@ def pending_creates(deployment: Mapping[str, Any]) -> Iterator[Pending]:
         if operation["type"] == "creating":
             resource = operation["resource"]
             yield Pending(resource["urn"], resource["type"], resource.get("inputs") or {})
+
+
+def updates_hand_over(deployment: Mapping[str, Any]) -> bool:
+    """Tell whether a killed run was about to hand over once more, and perhaps did."""
+    return any(
+        one["type"] == "updating" and one["resource"]["type"] == HAND_OVER
+        for one in deployment.get("pending_operations") or ()
+    )
 
 
 def settled(deployment: Mapping[str, Any], taken: Mapping[str, str]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Outcome:
             str(point.number),
             point.then,
             f"{self.seconds:.0f}",
-            self.problem or "ok",
+            self.problem.splitlines()[0] if self.problem else "ok",
         )
 
 
@@ -118,7 +118,7 @@ class Crash:
             stack.destroy()
             self._require_nothing_left()
         except (CrashError, OperationError) as error:
-            problem = str(error).splitlines()[0]
+            problem = str(error)
         return Outcome(point, time.monotonic() - started, problem)
 
     def _killed(self, stack: Stack, point: Point) -> None:
@@ -251,6 +251,7 @@ def _run(console: Console, given: argparse.Namespace, directory: Path) -> int:
             console.print("  ".join(outcomes[-1].row()), highlight=False, markup=False)
             (directory / "crash.txt").write_text(table(outcomes))
             if outcomes[-1].problem:
+                console.print(outcomes[-1].problem, highlight=False, markup=False)
                 break  # the sandbox is not as it was, and neither would be what follows
     finally:
         sandbox.stop()
