@@ -215,9 +215,11 @@ def policy(needed: Iterable[Requirement], *, apply: bool) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-_WRITES = ("create", "delete", "get", "patch")
 ROOT_CERTIFICATES = "kube-root-ca.crt"
 """ConfigMap in which every cluster publishes its own certificate authority."""
+# The Kubernetes provider lists and watches what it deletes until it is gone.
+_WRITES = ("create", "delete", "get", "list", "patch", "watch")
+_GRANTS = ("bind", "escalate")
 
 
 def kubernetes_requirements(
@@ -238,13 +240,20 @@ def kubernetes_requirements(
         KubernetesRequirement(_WRITES, "", "secrets", NAMESPACE),
         KubernetesRequirement(_WRITES, "", "resourcequotas", NAMESPACE),
         KubernetesRequirement(("get", "list"), "", "pods", NAMESPACE),
-        KubernetesRequirement(("get", "list"), "", "events", NAMESPACE),
         KubernetesRequirement(("get",), "", "configmaps", "kube-system", ROOT_CERTIFICATES),
-        # Granting a rule takes holding it, or this verb.
-        KubernetesRequirement(("escalate",), "rbac.authorization.k8s.io", "clusterroles"),
+        KubernetesRequirement(("get", "list", "watch"), "", "events", NAMESPACE),
+        # Writing a rule into a role, or a role into a binding, takes holding it, or these verbs.
+        KubernetesRequirement(_GRANTS, "rbac.authorization.k8s.io", "clusterroles"),
+        KubernetesRequirement(_GRANTS, "rbac.authorization.k8s.io", "roles", "kube-system"),
+        KubernetesRequirement(_GRANTS, "rbac.authorization.k8s.io", "roles", NAMESPACE),
     ]
     if settings.agent.create_namespace:
         needed.append(KubernetesRequirement(_WRITES, "", "namespaces"))
+    else:
+        # What the agent made at run time is removed from a namespace that stays.
+        needed.append(
+            KubernetesRequirement(("delete",), "coordination.k8s.io", "leases", NAMESPACE)
+        )
     if settings.agent.network_policy:
         needed.append(
             KubernetesRequirement(_WRITES, "networking.k8s.io", "networkpolicies", NAMESPACE)

@@ -105,11 +105,17 @@ class AgentComponent(pulumi.ComponentResource):
 def _needs(
     part: str, document: agent_manifests.Document, made: dict[str, pulumi.CustomResource]
 ) -> list[pulumi.CustomResource]:
-    """Return what must stand before a part: for a deployment all else, so that its pods start."""
+    """Return what must stand before a part.
+
+    For a deployment that is all else, so that its pods start; for a binding its role, which the
+    API server looks into unless the operator may do everything.
+    """
     if part in agent_manifests.DEPLOYMENTS:
         return list(made.values())
-    inside = "namespace" in made and "namespace" in document["metadata"]
-    return [made["namespace"]] if inside else []
+    inside = "namespace" in document["metadata"]
+    bound = part.removesuffix("-binding")
+    needed = [made["namespace"]] if inside and "namespace" in made else []
+    return [*needed, made[bound]] if bound != part else needed
 
 
 def _digest(key: pulumi.Output[str] | None, chosen: settings.Agent) -> pulumi.Output[str] | None:

@@ -96,6 +96,12 @@ def test_what_lives_in_the_namespace_waits_for_it():
             assert "agent-namespace" in dependencies(recorder, request.name), request.name
 
 
+def test_a_binding_waits_for_its_role():
+    recorder = recorded()
+    for role in ("cluster-role", "role", "config-role"):
+        assert f"agent-{role}" in dependencies(recorder, f"agent-{role}-binding")
+
+
 def test_the_deployment_waits_for_all_that_its_pods_need():
     assert dependencies(recorded(network_policy=True), "agent-deployment") == {
         "agent-namespace",

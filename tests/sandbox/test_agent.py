@@ -10,13 +10,28 @@ import yaml
 from lightkube import ApiError, Client, codecs
 from lightkube.models.core_v1 import ResourceQuotaSpec
 from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.models.rbac_v1 import RoleRef, Subject
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.coordination_v1 import Lease
-from lightkube.resources.core_v1 import ConfigMap, Namespace, Node, Pod, ResourceQuota, Secret
-from lightkube.resources.rbac_authorization_v1 import ClusterRole, Role
+from lightkube.resources.core_v1 import (
+    ConfigMap,
+    Namespace,
+    Node,
+    Pod,
+    ResourceQuota,
+    Secret,
+    ServiceAccount,
+)
+from lightkube.resources.rbac_authorization_v1 import ClusterRole, ClusterRoleBinding, Role
 from lightkube.types import PatchType
 
-from castai_stack import agent_adoption, agent_manifests, kubernetes_access, settings
+from castai_stack import (
+    agent_adoption,
+    agent_manifests,
+    kubernetes_access,
+    operator_permissions,
+    settings,
+)
 from castai_stack.agent_manifests import AGENT, AUTOSCALER, NAMESPACE
 from sandbox.control_plane import KWOK_ANNOTATION, ControlPlane
 from sandbox.toolchain import Programs
@@ -368,6 +383,40 @@ def test_somebody_elses_edit_is_found_and_taken_back(agent: AgentStack, api: Cli
     assert api.get(Deployment, AGENT, namespace=NAMESPACE).spec.replicas == 2
     assert api.get(ClusterRole, AGENT).rules
     assert changes(agent.stack().preview()) == {}
+
+
+def test_an_operator_with_the_documented_rights_installs_it_and_takes_it_away(
+    agent: AgentStack, api: Client, authorizer: Authorizer, tmp_path: Path
+):
+    """The rights alone, not those of an administrator."""
+    cluster = settings.Cluster(name="demo", region="eu-central-1", account_id="012345678901")
+    needed = operator_permissions.kubernetes_requirements(
+        settings.StackConfig(cluster=cluster), aws_auth=True
+    )
+    role = operator_permissions.cluster_role(needed, apply=True)
+    api.create(codecs.from_dict(role))
+    api.create(ServiceAccount(metadata=ObjectMeta(name="deployer", namespace="default")))
+    binding = ObjectMeta(name="deployer")
+    api.create(
+        ClusterRoleBinding(
+            metadata=binding,
+            roleRef=RoleRef(
+                apiGroup="rbac.authorization.k8s.io",
+                kind="ClusterRole",
+                name=role["metadata"]["name"],
+            ),
+            subjects=[Subject(kind="ServiceAccount", name="deployer", namespace="default")],
+        )
+    )
+    agent.kubeconfig = authorizer.kubeconfig_of(("default", "deployer"), tmp_path / "deployer")
+
+    assert changes(agent.stack().up())["create"] == 18
+    assert changes(agent.stack(tag="v0.124.0").up()) == ROLLOUT
+    assert changes(agent.stack().destroy())["delete"] == 18
+    assert gone(api, Namespace, NAMESPACE)
+    api.delete(ClusterRoleBinding, "deployer")
+    api.delete(ClusterRole, role["metadata"]["name"])
+    api.delete(ServiceAccount, "deployer", namespace="default")
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -32,7 +32,7 @@ class Authorizer:
     """Asks the server of a kubeconfig what somebody else may do."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        config = json.loads(kubeconfig.read_text())
+        config = self._config = json.loads(kubeconfig.read_text())
         cluster = config["clusters"][0]["cluster"]
         self._address = cluster["server"].removeprefix("https://")
         self._context = ssl.create_default_context(
@@ -52,6 +52,17 @@ class Authorizer:
         """Make one request, as a service account if one is given."""
         with closing(self._connection()) as connection:
             return self._send(connection, method, path, body, kind=kind, account=account)
+
+    def kubeconfig_of(self, account: tuple[str, str], path: Path) -> str:
+        """Write a kubeconfig that is a service account's, and return where it is."""
+        namespace, name = account
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        answer = self.call(
+            "POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", request
+        )
+        user = {**self._config["users"][0], "user": {"token": answer["status"]["token"]}}
+        path.write_text(json.dumps({**self._config, "users": [user]}))
+        return str(path)
 
     def resources(self) -> list[tuple[str, str, bool]]:
         """Every resource and subresource that the server knows: group, name, in a namespace?"""
