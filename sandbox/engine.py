@@ -112,6 +112,14 @@ class Running:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.group, signal.SIGKILL)
 
+    def ended(self, seconds: float) -> bool:
+        """Wait for the end at most so long; what is left of a killed engine may still be there."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def result(self) -> Result:
         """Wait for the end; raises OperationError if it is not a good one.
 
@@ -122,7 +130,7 @@ class Running:
         interrupts = 0
         while True:
             try:
-                if self._ended():
+                if self.ended(0.5):
                     break
                 self._tell_of_silence(started)
             except KeyboardInterrupt:
@@ -142,13 +150,6 @@ class Running:
             self._heard = time.monotonic()
             waited = int(self._heard - started)
             self._on_line(f"... {self.operation} is still at work after {waited} s")
-
-    def _ended(self) -> bool:
-        try:
-            self._process.wait(0.5)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
 
     def _close(self) -> None:
         # A plugin that outlived a killed engine would hold the pipe open for ever.

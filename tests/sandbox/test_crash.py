@@ -1,34 +1,85 @@
-"""A fixed sample of the moments at which an engine can die; `make crash` goes through all."""
+"""The engine killed at a few points; `make crash` does it at all of them."""
+
+import subprocess
+import sys
 
 import pytest
+from lightkube import Client, KubeConfig
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import ConfigMap
 
-from sandbox.crash import Crash, Outcome, Point, sample, table
+from sandbox.crash import Crash, Point, verdict
+from sandbox.kubernetes_proxy import KubernetesProxy
+
+pytestmark = pytest.mark.sandbox
+
+AWS_AUTH = "PATCH /api/v1/namespaces/kube-system/configmaps/aws-auth"
+
 
 POINTS = [
-    Point("user", "up", "aws", "CreateAccessKey", 1, "destroy"),
-    Point("role", "up", "castai", "UpdateCluster", 1, "up"),
-    Point("user", "destroy", "castai", "Disconnect", 1, "destroy"),
+    Point("user", "up", "AWS", "iam:CreateAccessKey", 1, "destroy"),
+    Point("user", "up", "Kubernetes", AWS_AUTH, 1, "up"),
+    Point("user", "destroy", "CAST AI", "castai:Disconnect", 1, "destroy"),
 ]
 
 
-@pytest.mark.sandbox
-@pytest.mark.parametrize("point", POINTS, ids=lambda p: f"{p.mode}-{p.operation}-{p.request}")
-def test_a_killed_run_is_recovered_and_leaves_nothing(sandbox, point):
-    outcome = Crash(sandbox).die(point)
-    assert outcome.problem is None
+def test_a_killed_run_is_recovered_and_leaves_nothing_odd(sandbox):
+    run = Crash(sandbox)
+    try:
+        run.measure("user")
+        outcomes = list(run.run(POINTS))
+    finally:
+        run.close()
 
-
-def test_a_sample_is_spread_evenly_and_always_the_same():
-    points = [Point("user", "up", "aws", "A", n, "up") for n in range(1, 11)]
-    assert [point.number for point in sample(points, 5)] == [1, 3, 5, 7, 9]
-    assert sample(points, 0) == points
-    assert sample(points, 99) == points
-
-
-def test_the_table_names_each_point_and_what_came_of_it():
-    lines = table([Outcome(POINTS[0], 12.4, None), Outcome(POINTS[1], 1, "AWS: x appeared")])
-    assert lines.splitlines() == [
-        "MODE  OPERATION  SERVER  REQUEST          NO.  THEN     SECONDS  RESULT",
-        "user  up         aws     CreateAccessKey  1    destroy  12       ok",
-        "role  up         castai  UpdateCluster    1    up       1        AWS: x appeared",
+    assert [(str(one.point), verdict(one)) for one in outcomes] == [
+        (str(point), "converged") for point in POINTS
     ]
+
+
+def test_a_write_to_kubernetes_is_carried_out_before_its_sender_dies(control_plane, tmp_path):
+    proxy = KubernetesProxy(control_plane, tmp_path)
+    code = (
+        "import sys\n"
+        "from lightkube import Client, KubeConfig\n"
+        "from lightkube.models.meta_v1 import ObjectMeta\n"
+        "from lightkube.resources.core_v1 import ConfigMap\n"
+        "with Client(config=KubeConfig.from_file(sys.argv[1])) as client:\n"
+        "    sys.stdin.readline()\n"
+        "    for name in ('first', 'second', 'third'):\n"
+        "        list(client.list(ConfigMap, namespace='default'))\n"
+        "        metadata = ObjectMeta(name=name, namespace='default')\n"
+        "        client.create(ConfigMap(metadata=metadata))\n"
+    )
+    sender = subprocess.Popen(
+        [sys.executable, "-c", code, str(proxy.kubeconfig)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        path = "POST /api/v1/namespaces/default/configmaps"
+        proxy.count_anew((path, 2, sender.pid))
+        sender.communicate(b"go\n", timeout=60)
+        assert proxy.writes == [path, path]
+    finally:
+        proxy.close()
+    with Client(config=KubeConfig.from_file(control_plane.kubeconfig)) as client:
+        found = [one.metadata.name for one in client.list(ConfigMap, namespace="default")]
+        for name in ("first", "second"):
+            client.delete(ConfigMap, name, namespace="default")
+
+    assert sender.returncode == -9
+    assert "second" in found, "the write was not carried out"
+    assert "third" not in found, "the sender went on"
+
+
+def test_a_watch_comes_through_the_proxy_as_it_happens(control_plane, tmp_path):
+    proxy = KubernetesProxy(control_plane, tmp_path)
+    try:
+        with Client(config=KubeConfig.from_file(proxy.kubeconfig)) as client:
+            made = ConfigMap(metadata=ObjectMeta(name="watched", namespace="default"))
+            client.create(made)
+            seen = client.watch(ConfigMap, namespace="default", fields={"metadata.name": "watched"})
+            assert next(iter(seen))[1].metadata.name == "watched"
+            client.delete(ConfigMap, "watched", namespace="default")
+    finally:
+        proxy.close()
