@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from castai_stack import aws_auth
 from castai_stack.audit import CLUSTER_TAG, clients
 from castai_stack.resources.service import DEFAULT_URL, TAKE_OVER
 
@@ -30,12 +31,20 @@ PROJECT = "castai-eks"
 HAND_OVER = "pulumi-python:dynamic/castai:HandOver"
 PRINCIPAL = "pulumi-python:dynamic/castai:AssumeRolePrincipal"
 REGISTRATION = "pulumi-python:dynamic/castai:ClusterRegistration"
+LEFTOVERS = "pulumi-python:dynamic/castai:AgentLeftovers"
+AWS_AUTH = "pulumi-python:dynamic/castai:AwsAuthEntry"
 ACCESS_KEY = "aws:iam/accessKey:AccessKey"
 OK, FAILED = 0, 1
 
 _PLUGINS = ("pulumi-resource-", "pulumi.dynamic", "pulumi-language-")
 _GRACE_SECONDS = 5.0
-_ABSENT = ("NoSuchEntity", "ResourceNotFoundException", "InvalidRequestException")
+_ABSENT = (
+    "NoSuchEntity",
+    "ResourceNotFoundException",
+    "InvalidRequestException",
+    "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueDoesNotExist",
+)
 """AWS's words for: there is none."""
 
 
@@ -239,7 +248,7 @@ class Recovery:
             # The predecessor is still there: the next run replaces it from the beginning.
             found = None if one.urn in known else places.look(one)
             if found is None:
-                _say(f"recover: {one.name} ({one.type}): not there, or safe to repeat; forgotten")
+                _say(f"recover: {one.name} ({one.type}): not there, or without effect; forgotten")
             else:
                 _say(f"recover: {one.name} ({one.type}): taken into the state as {found}")
                 taken[one.urn] = found
@@ -340,9 +349,9 @@ def keys_of(iam: Any, user: str, cluster: str) -> list[dict[str, Any]]:
 class Places:
     """Where a pending create would be found, if it happened.
 
-    Only what cannot be created a second time is looked up; the rest is put again by the next
-    run, or made anew, with the same result. A thing that lacks this cluster's tag is somebody
-    else's, whatever its name.
+    Whatever a destroy would have to take away is taken in; what goes with something else, or has
+    no effect outside of the state, is forgotten. A thing that lacks this cluster's tag is
+    somebody else's, whatever its name.
     """
 
     def __init__(
@@ -351,11 +360,23 @@ class Places:
         self._client = client
         self._api = api
         self._cluster = cluster
-        # Reading tells whether there is one; a refresh drops what is not there.
-        self._castai: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
+        # The id follows from the inputs; the refresh drops what turns out not to be there.
+        self._derived: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
             HAND_OVER: lambda inputs: str(inputs["cluster_id"]),
             PRINCIPAL: lambda inputs: f"{inputs['cluster_id']}/principal",
             REGISTRATION: self._registration,
+            LEFTOVERS: lambda inputs: str(inputs["namespace"]),
+            AWS_AUTH: lambda inputs: f"{aws_auth.WHERE}/{aws_auth.KEYS[inputs['kind']]}",
+            "aws:iam/rolePolicyAttachment:RolePolicyAttachment": lambda inputs: (
+                f"{inputs['role']}/{inputs['policyArn']}"
+            ),
+            "aws:iam/userPolicyAttachment:UserPolicyAttachment": lambda inputs: (
+                f"{inputs['user']}/{inputs['policyArn']}"
+            ),
+            "aws:iam/rolePolicy:RolePolicy": lambda inputs: f"{inputs['role']}:{inputs['name']}",
+            "aws:cloudwatch/eventTarget:EventTarget": lambda inputs: (
+                f"{inputs['rule']}/{inputs['targetId']}" if inputs.get("targetId") else None
+            ),
         }
         self._looks: dict[str, Callable[[Mapping[str, Any]], Found | None]] = {
             "aws:iam/user:User": self._user,
@@ -365,6 +386,9 @@ class Places:
             "aws:lambda/function:Function": self._function,
             "aws:lambda/permission:Permission": self._permission,
             "aws:cloudwatch/logGroup:LogGroup": self._log_group,
+            "aws:cloudwatch/eventRule:EventRule": self._rule,
+            "aws:cloudwatch/metricAlarm:MetricAlarm": self._alarm,
+            "aws:sqs/queue:Queue": self._queue,
             "aws:secretsmanager/secret:Secret": self._secret,
             "aws:eks/accessEntry:AccessEntry": self._access_entry,
         }
@@ -373,8 +397,8 @@ class Places:
         """Return the id to import, or None when the create is to be forgotten."""
         if pending.type.startswith("kubernetes:"):
             return _kubernetes_id(pending.inputs)
-        if pending.type in self._castai:
-            return self._castai[pending.type](pending.inputs)
+        if pending.type in self._derived:
+            return self._derived[pending.type](pending.inputs)
         found = self._found(pending)
         if found is None:
             return None
@@ -450,6 +474,23 @@ class Places:
                 arn = group["arn"].removesuffix(":*")
                 return Found(name, logs.list_tags_for_resource(resourceArn=arn).get("tags", {}))
         return None
+
+    def _rule(self, inputs: Mapping[str, Any]) -> Found | None:
+        events = self._client("events")
+        arn = events.describe_rule(Name=inputs["name"])["Arn"]
+        return Found(inputs["name"], _tags(events.list_tags_for_resource(ResourceARN=arn)))
+
+    def _alarm(self, inputs: Mapping[str, Any]) -> Found | None:
+        watch = self._client("cloudwatch")
+        for alarm in watch.describe_alarms(AlarmNames=[inputs["name"]])["MetricAlarms"]:
+            tags = watch.list_tags_for_resource(ResourceARN=alarm["AlarmArn"])
+            return Found(alarm["AlarmName"], _tags(tags))
+        return None
+
+    def _queue(self, inputs: Mapping[str, Any]) -> Found | None:
+        queues = self._client("sqs")
+        url = queues.get_queue_url(QueueName=inputs["name"])["QueueUrl"]
+        return Found(url, queues.list_queue_tags(QueueUrl=url).get("Tags", {}))
 
     def _secret(self, inputs: Mapping[str, Any]) -> Found | None:
         found = self._client("secretsmanager").describe_secret(SecretId=inputs["name"])

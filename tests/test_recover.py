@@ -94,15 +94,40 @@ def test_a_thing_that_is_not_there_is_forgotten():
 @pytest.mark.parametrize(
     "type_",
     [
-        "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
-        "aws:iam/rolePolicy:RolePolicy",
         "aws:iam/accessKey:AccessKey",
-        "aws:cloudwatch/eventRule:EventRule",
+        "aws:sqs/queuePolicy:QueuePolicy",
         "pulumi-python:dynamic/castai:ClusterToken",
     ],
 )
-def test_what_may_be_put_again_is_forgotten_unasked(type_):
+def test_what_goes_with_something_else_is_forgotten_unasked(type_):
     assert places(iam=object()).look(pending(type_, name="x")) is None
+
+
+@pytest.mark.parametrize(
+    ("type_", "inputs", "found"),
+    [
+        (
+            "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+            {"role": "r", "policyArn": "arn:p"},
+            "r/arn:p",
+        ),
+        (
+            "aws:iam/userPolicyAttachment:UserPolicyAttachment",
+            {"user": "u", "policyArn": "arn:p"},
+            "u/arn:p",
+        ),
+        ("aws:iam/rolePolicy:RolePolicy", {"role": "r", "name": "inline"}, "r:inline"),
+        (
+            "aws:cloudwatch/eventTarget:EventTarget",
+            {"rule": "rule", "targetId": "spot-handler"},
+            "rule/spot-handler",
+        ),
+        (recover.AWS_AUTH, {"kind": "user"}, "kube-system/aws-auth/mapUsers"),
+        (recover.LEFTOVERS, {"namespace": "castai-agent"}, "castai-agent"),
+    ],
+)
+def test_parts_of_our_own_things_are_taken_in_by_what_they_are_part_of(type_, inputs, found):
+    assert places(iam=object()).look(pending(type_, **inputs)) == found
 
 
 @pytest.mark.parametrize(
