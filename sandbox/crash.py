@@ -130,6 +130,7 @@ class Crash:
         self._anew = anew
         self._undisturbed: dict[str, Undisturbed] = {}
         self._texts: list[str] = []
+        self._secrets = {castai.API_KEY: "the API key"}
         self._use(sandbox)
 
     def _use(self, sandbox: Sandbox) -> None:
@@ -294,9 +295,10 @@ class Crash:
             raise DeviationError(f"after the crash the user has {len(keys)} access keys")
 
     def _require_no_plain_secret(self, stack: Stack) -> None:
-        secrets = {"the API key": castai.API_KEY, **self._made_secrets(stack)}
+        # Those of an earlier moment, too: backups and history remember it.
+        self._secrets |= self._made_secrets(stack)
         files = [path for path in stack.backend.rglob("*") if path.is_file()]
-        for name, secret in secrets.items():
+        for secret, name in self._secrets.items():
             for spelled in (secret, base64.b64encode(secret.encode()).decode()):
                 for path in files:
                     if spelled.encode() in path.read_bytes():
@@ -313,8 +315,8 @@ class Crash:
         if token is None:
             return {}
         shown = stack.outputs(show_secrets=True).get("secret_access_key")
-        return {"the token": base64.b64decode(token).decode()} | (
-            {"the secret access key": shown} if shown else {}
+        return {base64.b64decode(token).decode(): "a token"} | (
+            {shown: "a secret access key"} if shown else {}
         )
 
     # -- looking -------------------------------------------------------------------------------
@@ -521,10 +523,12 @@ def crash(
         for mode in modes:
             task = progress.add_task(f"{mode}: an undisturbed up and destroy", total=None)
             run.measure(mode)
-            chosen = []
+            chosen, total = [], 0
             for kind in kinds:
                 points = run.points(mode, *kind)
+                total += len(points)
                 chosen += points if wanted is None else sample(points, wanted)
+            progress.console.print(f"{mode}: {len(chosen)} of {total} points", highlight=False)
             progress.update(task, total=len(chosen), description=mode)
             for outcome in run.run(chosen):
                 outcomes.append(outcome)
