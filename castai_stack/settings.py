@@ -208,7 +208,7 @@ class Api(Section):
     delete_nodes_on_disconnect: bool = False
     """Have CAST AI delete the nodes that it started when it is disconnected."""
     allow_disconnect: bool = False
-    """Lets a change to `credentials.mode: none` disconnect a connected cluster."""
+    """Lets `credentials.mode: none` or `register: false` disconnect a connected cluster."""
 
 
 class Credentials(Section):

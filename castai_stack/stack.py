@@ -27,7 +27,7 @@ from castai_stack.resources.agent_online import AgentOnline
 from castai_stack.resources.hand_over import CredentialsReady, HandOver
 from castai_stack.resources.principal import AssumeRolePrincipal
 from castai_stack.resources.registration import ClusterRegistration
-from castai_stack.resources.rotation import ConnectionGuard, RotationGuard
+from castai_stack.resources.rotation import BY_HAND, ConnectionGuard, RotationGuard
 from castai_stack.resources.token import ClusterToken
 from castai_stack.settings import StackConfig
 
@@ -154,14 +154,20 @@ def _widest_scope(ground: Ground) -> iam_policies.Scope:
 
 def _compose(ground: Ground, key: pulumi.Output[str]) -> dict[str, pulumi.Input[object]]:
     """Wire the parts. Without registration there is nobody to hand anything to but the operator."""
-    if ground.settings.api.register_cluster:
+    api = ground.settings.api
+    ConnectionGuard(
+        "connection",
+        mode=ground.settings.credentials.mode if api.register_cluster else BY_HAND,
+        allow_disconnect=api.allow_disconnect,
+    )
+    if api.register_cluster:
         return _registered(ground)
-    cluster_id = pulumi.Output.from_input(ground.settings.api.cluster_id or "")
+    cluster_id = pulumi.Output.from_input(api.cluster_id or "")
     agent = _agent(ground, cluster_id, key)
     outputs = _addresses(ground, cluster_id)
     if ground.settings.credentials.mode == "none":
         return outputs
-    principal = pulumi.Output.from_input(ground.settings.api.principal_arn or "")
+    principal = pulumi.Output.from_input(api.principal_arn or "")
     access = _access(ground, cluster_id, key, principal, [agent])
     key_pair = _current_key(ground, access, None)
     _retired_key(ground, access, [key_pair] if key_pair else [])
@@ -170,11 +176,6 @@ def _compose(ground: Ground, key: pulumi.Output[str]) -> dict[str, pulumi.Input[
 
 def _registered(ground: Ground) -> dict[str, pulumi.Input[object]]:
     settings, cluster = ground.settings, ground.settings.cluster
-    ConnectionGuard(
-        "connection",
-        mode=settings.credentials.mode,
-        allow_disconnect=settings.api.allow_disconnect,
-    )
     registration = ClusterRegistration(
         "registration",
         cluster_name=cluster.name,

@@ -17,7 +17,11 @@ from castai_stack.resources.agent_online import AgentOnlineProvider
 from castai_stack.resources.hand_over import CredentialsReadyProvider, HandOverProvider
 from castai_stack.resources.principal import AssumeRolePrincipalProvider
 from castai_stack.resources.registration import ClusterRegistrationProvider
-from castai_stack.resources.rotation import ConnectionGuardProvider, RotationGuardProvider
+from castai_stack.resources.rotation import (
+    BY_HAND,
+    ConnectionGuardProvider,
+    RotationGuardProvider,
+)
 from castai_stack.resources.service import ResourceFailed
 from castai_stack.resources.token import ClusterTokenProvider
 from sandbox.castai import API_KEY, Options, serve
@@ -791,9 +795,28 @@ def test_a_guard_without_a_cluster_counts_only(castai):
         ("user", "role", False, False),
         ("none", "none", False, False),
         (None, "none", False, False),
+        ("user", BY_HAND, False, True),
+        ("none", BY_HAND, False, True),
+        ("user", BY_HAND, True, False),
+        (BY_HAND, BY_HAND, False, False),
+        (BY_HAND, "none", False, False),
+        (BY_HAND, "user", False, False),
+        (None, BY_HAND, False, False),
     ],
 )
-def test_going_to_none_is_refused_unless_allowed(old, new, allowed, refused):
+def test_what_would_disconnect_the_cluster_is_refused_unless_allowed(old, new, allowed, refused):
     olds = {} if old is None else {"mode": old}
     news = {"mode": new, "allow_disconnect": allowed}
     assert bool(ConnectionGuardProvider().check(olds, news).failures) is refused
+
+
+@pytest.mark.parametrize(
+    ("new", "change"),
+    [
+        ("none", "credentials.mode went from user to none"),
+        (BY_HAND, "api.register went from true to false"),
+    ],
+)
+def test_the_refusal_names_the_setting_that_was_changed(new, change):
+    [failure] = ConnectionGuardProvider().check({"mode": "user"}, {"mode": new}).failures
+    assert failure.reason.startswith(change)

@@ -160,6 +160,16 @@ def test_without_registration_nothing_is_asked_of_castai():
     assert not kinds & {"ClusterRegistration", "ClusterToken", "HandOver", "AgentOnline"}
 
 
+def test_the_connection_is_guarded_whoever_registers():
+    def guarded(**settings):
+        return named(ran(**settings))["connection"].object["mode"]
+
+    assert guarded(mode="role") == "role"
+    assert guarded(api={"register": False, "clusterId": CLUSTER_ID}) == "by-hand", (
+        "without it a stack that stops to register would disconnect unasked"
+    )
+
+
 def test_types_names_and_parents_are_those_of_the_golden_list():
     """A changed line replaces something in every user's stack, unless it carries an alias."""
     found = [

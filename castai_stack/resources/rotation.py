@@ -120,19 +120,28 @@ class RotationGuard(Resource, module="castai", name="RotationGuard"):
         )
 
 
+BY_HAND = "by-hand"
+"""Stands for a mode where this stack does not register, and so hands nothing over."""
+
+
 class ConnectionGuardProvider(CastaiProvider):
-    """Refuses to drop a hand-over by a mere change of mode: that would disconnect the cluster."""
+    """Refuses to drop a connection by a mere change of settings."""
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Compare with the mode of the last run."""
         failures = []
-        old, new = _olds.get("mode", "none"), news.get("mode")
-        if old != "none" and new == "none" and not news.get("allow_disconnect"):
+        old, new = _olds.get("mode", BY_HAND), news.get("mode")
+        if new == BY_HAND:
+            change, drops = "api.register went from true to false", old != BY_HAND
+        else:
+            change = f"credentials.mode went from {old} to none"
+            drops = new == "none" and old not in ("none", BY_HAND)
+        if drops and not news.get("allow_disconnect"):
             failures.append(
                 CheckFailure(
                     "mode",
-                    f"credentials.mode went from {old} to none, which disconnects the cluster from "
-                    "CAST AI; set api.allowDisconnect to true if that is what you want",
+                    f"{change}, which disconnects the cluster from CAST AI; "
+                    "set it back, or set api.allowDisconnect to true if that is what you want",
                 )
             )
         return CheckResult(news, failures)
