@@ -211,6 +211,16 @@ def has_features(flavour: Flavour, settings: Iam) -> bool:
     return feature_policy(anywhere, flavour, settings) is not None
 
 
+def has_boundaries(flavour: Flavour, settings: Iam) -> bool:
+    """Whether the program makes boundaries: under `scoped`, unless the operator brings one."""
+    return flavour == "scoped" and settings.permissions_boundary_arn is None
+
+
+def has_node_boundary(flavour: Flavour, settings: Iam) -> bool:
+    """Whether there is a `node_boundary`."""
+    return has_boundaries(flavour, settings) and settings.node_boundary
+
+
 def node_boundary_arn(scope: Scope, flavour: Flavour, settings: Iam) -> str | None:
     """Return the boundary that the node role carries, and must carry when CAST AI creates it.
 
@@ -218,7 +228,7 @@ def node_boundary_arn(scope: Scope, flavour: Flavour, settings: Iam) -> str | No
     """
     if settings.permissions_boundary_arn is not None:
         return settings.permissions_boundary_arn
-    if flavour == "scoped" and settings.node_boundary:
+    if has_node_boundary(flavour, settings):
         return scope.iam("policy", scope.names.node_boundary)
     return None
 

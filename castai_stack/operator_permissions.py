@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from castai_stack import arn, iam_policies, naming, stack_file
-from castai_stack.agent_manifests import NAMESPACE
+from castai_stack import arn, iam_policies, naming, spot_events, stack_file
+from castai_stack.agent_manifests import AGENT, NAMESPACE, TRUSTED_CA
 from castai_stack.settings import StackConfig
 from castai_stack.validation import SettingsError
 
@@ -61,7 +61,8 @@ _USER = _iam(
 )  # fmt: skip
 _ROLE = _iam(
     "CreateRole", "DeleteRole", "GetRole", "TagRole", "UntagRole", "UpdateRole",
-    "UpdateAssumeRolePolicy", "AttachRolePolicy", "DetachRolePolicy", "ListAttachedRolePolicies",
+    "UpdateRoleDescription", "UpdateAssumeRolePolicy",
+    "AttachRolePolicy", "DetachRolePolicy", "ListAttachedRolePolicies",
     "PutRolePolicy", "DeleteRolePolicy", "GetRolePolicy", "ListRolePolicies",
     "PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary", "ListInstanceProfilesForRole",
 )  # fmt: skip
@@ -120,7 +121,7 @@ _ENTRY = (
 def requirements(settings: StackConfig, *, access_entries: bool) -> tuple[Requirement, ...]:
     """Everything that `pulumi up` and `pulumi destroy` do in AWS, on the exact names.
 
-    Of the node role only the part before the registration's id is known beforehand.
+    Of the node role all but the eight characters of the registration's id is known beforehand.
     """
     return tuple(_requirements(settings, access_entries=access_entries))
 
@@ -144,21 +145,25 @@ def _requirements(settings: StackConfig, *, access_entries: bool) -> Iterator[Re
     yield Requirement("cluster", ("eks:DescribeCluster",), this)
     if mode == "none":
         return
-    node = naming.node_role(cluster.name, "*")
+    node = naming.node_role(cluster.name, "?" * 8)
     roles = [node]
     policies = [own.castai_policy]
     if mode == "user":
         yield Requirement("user", _USER, iam("user", own.principal))
+        # Asked of the account when a user is deleted with all that hangs on it:
+        # hashicorp/terraform-provider-aws, internal/service/iam/user.go
+        yield Requirement("devices of the user", ("iam:ListVirtualMFADevices",), ("*",))
         policies.append(own.restricted_policy)
     else:
         roles.append(own.principal)
     if iam_policies.has_features(settings.permissions, settings.iam):
         policies.append(own.feature_policy)
-    if settings.iam.node_boundary:
+    if iam_policies.has_node_boundary(settings.permissions, settings.iam):
         policies.append(own.node_boundary)
     if settings.spot.enabled:
         roles.append(own.lambda_role)
-        policies.append(own.lambda_boundary)
+        if iam_policies.has_boundaries(settings.permissions, settings.iam):
+            policies.append(own.lambda_boundary)
         yield from _spot(settings, own, iam, here)
     yield Requirement("roles", _ROLE, iam("role", *roles))
     yield Requirement("policies", _POLICY, iam("policy", *policies))
@@ -183,9 +188,12 @@ def _spot(settings: StackConfig, own: naming.Names, iam: Any, here: Any) -> Iter
     yield Requirement("log group", _LOG_GROUP, here("logs", group, f"{group}:*"))
     yield Requirement("log groups", ("logs:DescribeLogGroups",), here("logs", "log-group:*"))
     yield Requirement("dead-letter queue", _QUEUE, here("sqs", own.dead_letter_queue))
-    yield Requirement("alarms", _ALARM, here("cloudwatch", f"alarm:{own.function}-*"))
+    # Exact names: a pattern would reach the alarms and keys of clusters with longer names.
+    alarms = [spot_events.alarm_name(own.function, alarm) for alarm in spot_events.ALARMS]
+    yield Requirement("alarms", _ALARM, here("cloudwatch", *(f"alarm:{a}" for a in alarms)))
     if spot.key_in_secrets_manager:
-        yield Requirement("secret", _SECRET, here("secretsmanager", f"secret:{own.function}-*"))
+        secret = f"secret:{spot_events.secret_name(own.function)}-??????"
+        yield Requirement("secret", _SECRET, here("secretsmanager", secret))
 
 
 def policy(needed: Iterable[Requirement], *, apply: bool) -> dict[str, Any]:
@@ -225,7 +233,7 @@ _GRANTS = ("bind", "escalate")
 def kubernetes_requirements(
     settings: StackConfig, *, aws_auth: bool
 ) -> tuple[KubernetesRequirement, ...]:
-    """Return what applying takes in the cluster; a preview takes `get` and `list` of it."""
+    """Return what applying takes in the cluster; a preview takes `get` of it."""
     needed = [
         KubernetesRequirement(_WRITES, "rbac.authorization.k8s.io", "clusterroles"),
         KubernetesRequirement(_WRITES, "rbac.authorization.k8s.io", "clusterrolebindings"),
@@ -237,7 +245,12 @@ def kubernetes_requirements(
         KubernetesRequirement(_WRITES, "policy", "poddisruptionbudgets", NAMESPACE),
         KubernetesRequirement(_WRITES, "", "serviceaccounts", NAMESPACE),
         KubernetesRequirement(_WRITES, "", "configmaps", NAMESPACE),
-        KubernetesRequirement(_WRITES, "", "secrets", NAMESPACE),
+        # A name limits all but creating, and looking on until a deleted one is gone.
+        KubernetesRequirement(("create", "list", "watch"), "", "secrets", NAMESPACE),
+        *(
+            KubernetesRequirement(("delete", "get", "patch"), "", "secrets", NAMESPACE, name)
+            for name in (AGENT, TRUSTED_CA)
+        ),
         KubernetesRequirement(_WRITES, "", "resourcequotas", NAMESPACE),
         KubernetesRequirement(("get", "list"), "", "pods", NAMESPACE),
         KubernetesRequirement(("get",), "", "configmaps", "kube-system", ROOT_CERTIFICATES),
@@ -273,12 +286,13 @@ def kubernetes_requirements(
 
 
 def cluster_role(needed: Iterable[KubernetesRequirement], *, apply: bool) -> dict[str, Any]:
-    """Cluster role for the operator: everything, or the `get` and `list` of a preview."""
+    """Cluster role for the operator: everything, or the `get` of a preview."""
     rules: dict[tuple[str, str, str], set[str]] = {}
     for requirement in needed:
-        verbs = set(requirement.verbs) if apply else {"get", "list"}
-        key = (requirement.group, requirement.resource, requirement.name)
-        rules.setdefault(key, set()).update(verbs)
+        verbs = set(requirement.verbs) if apply else {"get"}.intersection(requirement.verbs)
+        if verbs:
+            key = (requirement.group, requirement.resource, requirement.name)
+            rules.setdefault(key, set()).update(verbs)
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
@@ -293,6 +307,16 @@ def cluster_role(needed: Iterable[KubernetesRequirement], *, apply: bool) -> dic
             for (group, resource, name), verbs in rules.items()
         ],
     }
+
+
+def _mapped_by(settings: StackConfig) -> set[str]:
+    """Return how principals may be mapped: both ways, where only a lookup would tell."""
+    chosen, mode = settings.access.mode, settings.cluster.authentication_mode
+    if chosen != "auto":
+        return {chosen}
+    if mode is None:
+        return {"aws-auth", "access-entries"}
+    return {"aws-auth" if mode == "CONFIG_MAP" else "access-entries"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -320,12 +344,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - a command
         return 2
     apply = options.purpose == "apply"
-    mode = settings.cluster.authentication_mode
+    mapped_by = _mapped_by(settings)
     if options.kubernetes:
-        needed = kubernetes_requirements(settings, aws_auth=mode in {None, "CONFIG_MAP"})
+        needed = kubernetes_requirements(settings, aws_auth="aws-auth" in mapped_by)
         text = yaml.safe_dump(cluster_role(needed, apply=apply), sort_keys=False)
     else:
-        entries = mode != "CONFIG_MAP"
+        entries = "access-entries" in mapped_by
         text = json.dumps(
             policy(requirements(settings, access_entries=entries), apply=apply), indent=2
         )

@@ -364,7 +364,7 @@ def _measured(scope: Scope, settings: StackConfig) -> tuple[tuple[Measured, ...]
         documents.append((name, "role inline" if inline else "managed", [document]))
     if settings.credentials.mode == "role":
         documents.append((f"trust of {scope.names.principal}", "trust", [_trust(scope, settings)]))
-    if _own_node_boundary(scope, settings):
+    if iam_policies.has_node_boundary(settings.permissions, settings.iam):
         boundary = iam_policies.node_boundary(scope, settings.iam)
         documents.append((scope.names.node_boundary, "managed", [boundary]))
     if settings.spot.enabled:
@@ -400,11 +400,6 @@ def _measured_of_spot(
     return found
 
 
-def _own_node_boundary(scope: Scope, settings: StackConfig) -> bool:
-    boundary = iam_policies.node_boundary_arn(scope, settings.permissions, settings.iam)
-    return boundary is not None and settings.iam.permissions_boundary_arn is None
-
-
 def _actors(scope: Scope, settings: StackConfig) -> Iterator[Actor]:
     if settings.credentials.mode == "none":
         return
@@ -436,7 +431,7 @@ def _nodes(scope: Scope, settings: StackConfig) -> Actor:
     limits = list(_operators(settings))
     inline = iam_policies.node_inline(scope, settings.iam)
     grants = [*_managed(iam_policies.NODE_MANAGED), *_grants([inline] if inline else [])]
-    if _own_node_boundary(scope, settings):
+    if iam_policies.has_node_boundary(settings.permissions, settings.iam):
         limits.append(f"boundary {_shown(scope.iam('policy', scope.names.node_boundary))}")
         grants = list(_within(grants, iam_policies.node_boundary(scope, settings.iam)))
     return Actor(
@@ -570,7 +565,7 @@ def _notes(settings: StackConfig) -> Iterator[str]:
 
 def _node_notes(settings: StackConfig) -> Iterator[str]:
     iam = settings.iam
-    if settings.permissions == "scoped" and iam.node_boundary and not iam.permissions_boundary_arn:
+    if iam_policies.has_node_boundary(settings.permissions, iam):
         if not iam.node_interface_tags:
             yield (
                 "AmazonEKS_CNI_Policy would let a node write every network interface of the "

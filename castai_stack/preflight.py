@@ -278,8 +278,7 @@ async def aws_findings(
                     {
                         "policySourceArn": session.issuer_arn or caller.arn,
                         "actionNames": list(requirement.actions),
-                        # A pattern is no resource to ask about: zeros stand for its star.
-                        "resourceArns": [r.replace("*", "00000000") for r in requirement.resources],
+                        "resourceArns": [_example(r) for r in requirement.resources],
                     },
                     aws.iam.GetPrincipalPolicySimulationResult,
                     provider,
@@ -298,6 +297,16 @@ async def aws_findings(
                 f"{', '.join(requirement.resources)}"
             )
     return Findings(missing=tuple(lines))
+
+
+def _example(resource: str) -> str:
+    """Return a resource that a pattern fits, because the simulator asks about none but whole ones.
+
+    A lone star is no pattern: it stands for actions that know no resource.
+    """
+    if resource == "*":
+        return resource
+    return resource.replace("*", "00000000").replace("?", "0")
 
 
 def judge(findings: Findings, *, preview: bool) -> None:

@@ -197,3 +197,18 @@ def test_a_cluster_that_does_not_say_who_it_is_is_no_problem(status):
 
     assert findings.problems == ()
     assert "whether the kubeconfig leads to demo is not known" in findings.inconclusive[0]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "asked"),
+    [
+        ("*", "*"),
+        (
+            "arn:aws:iam::012345678901:role/cast-demo-eks-*",
+            "arn:aws:iam::012345678901:role/cast-demo-eks-00000000",
+        ),
+        ("secret:handler-api-key-??????", "secret:handler-api-key-000000"),
+    ],
+)
+def test_the_simulator_is_asked_about_whole_resources(pattern, asked):
+    assert preflight._example(pattern) == asked

@@ -130,8 +130,7 @@ class CastIamComponent(pulumi.ComponentResource):
 
     def _node_boundary(self) -> aws.iam.Policy | None:
         args = self._args
-        own = args["flavour"] == "scoped" and args["settings"].node_boundary
-        if not own or args["settings"].permissions_boundary_arn:
+        if not iam_policies.has_node_boundary(args["flavour"], args["settings"]):
             return None
         return self._managed(
             "node-boundary",
@@ -157,13 +156,14 @@ class CastIamComponent(pulumi.ComponentResource):
                 ),
             )
         }
-        # Whether there is one depends on the switches alone, so any id tells.
-        if self._features(self._scope(naming.PLACEHOLDER_CLUSTER_ID)) is not None:
+        if iam_policies.has_features(args["flavour"], args["settings"]):
             made["feature-policy"] = self._managed(
                 "feature-policy",
                 args["names"].feature_policy,
                 "Lets CAST AI use what is switched on for it",
-                self._document(self._features),
+                self._document(
+                    lambda s: iam_policies.feature_policy(s, args["flavour"], args["settings"])
+                ),
             )
         if args["mode"] == "user":
             made["restricted-policy"] = self._managed(
@@ -173,9 +173,6 @@ class CastIamComponent(pulumi.ComponentResource):
                 self._restricted(),
             )
         return made
-
-    def _features(self, scope: iam_policies.Scope) -> iam_policies.PolicyDocument | None:
-        return iam_policies.feature_policy(scope, self._args["flavour"], self._args["settings"])
 
     def _restricted(self) -> pulumi.Output[str]:
         args = self._args

@@ -1,5 +1,6 @@
 """The agent's component on the real engine, provider and API server, its pods run by KWOK."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -385,7 +386,25 @@ def test_somebody_elses_edit_is_found_and_taken_back(agent: AgentStack, api: Cli
     assert changes(agent.stack().preview()) == {}
 
 
-def test_an_operator_with_the_documented_rights_installs_it_and_takes_it_away(
+@contextlib.contextmanager
+def granted(api: Client, account: str, role: dict[str, Any]) -> Iterator[None]:
+    """Give a service account the rights of a cluster role, and nothing else, for a while."""
+    name = role["metadata"]["name"]
+    binding = ClusterRoleBinding(
+        metadata=ObjectMeta(name=account),
+        roleRef=RoleRef(apiGroup="rbac.authorization.k8s.io", kind="ClusterRole", name=name),
+        subjects=[Subject(kind="ServiceAccount", name=account, namespace="default")],
+    )
+    api.create(codecs.from_dict(role))
+    api.create(ServiceAccount(metadata=ObjectMeta(name=account, namespace="default")))
+    api.create(binding)
+    yield
+    api.delete(ClusterRoleBinding, account)
+    api.delete(ClusterRole, name)
+    api.delete(ServiceAccount, account, namespace="default")
+
+
+def test_the_documented_rights_are_enough_to_install_preview_and_remove(
     agent: AgentStack, api: Client, authorizer: Authorizer, tmp_path: Path
 ):
     """The rights alone, not those of an administrator."""
@@ -393,30 +412,22 @@ def test_an_operator_with_the_documented_rights_installs_it_and_takes_it_away(
     needed = operator_permissions.kubernetes_requirements(
         settings.StackConfig(cluster=cluster), aws_auth=True
     )
-    role = operator_permissions.cluster_role(needed, apply=True)
-    api.create(codecs.from_dict(role))
-    api.create(ServiceAccount(metadata=ObjectMeta(name="deployer", namespace="default")))
-    binding = ObjectMeta(name="deployer")
-    api.create(
-        ClusterRoleBinding(
-            metadata=binding,
-            roleRef=RoleRef(
-                apiGroup="rbac.authorization.k8s.io",
-                kind="ClusterRole",
-                name=role["metadata"]["name"],
-            ),
-            subjects=[Subject(kind="ServiceAccount", name="deployer", namespace="default")],
-        )
-    )
-    agent.kubeconfig = authorizer.kubeconfig_of(("default", "deployer"), tmp_path / "deployer")
+    apply = operator_permissions.cluster_role(needed, apply=True)
+    preview = operator_permissions.cluster_role(needed, apply=False)
+    place = tmp_path / "account"
 
-    assert changes(agent.stack().up())["create"] == 18
-    assert changes(agent.stack(tag="v0.124.0").up()) == ROLLOUT
-    assert changes(agent.stack().destroy())["delete"] == 18
+    with granted(api, "deployer", apply), granted(api, "reviewer", preview):
+        deployer = authorizer.kubeconfig_of(("default", "deployer"), place)
+        login = Path(deployer).read_text()
+        agent.kubeconfig = deployer
+        assert changes(agent.stack().up())["create"] == 18
+        authorizer.kubeconfig_of(("default", "reviewer"), place)
+        assert changes(agent.stack().preview()) == {}
+        assert changes(agent.stack(tag="v0.124.0").preview()) == ROLLOUT
+        Path(deployer).write_text(login)
+        assert changes(agent.stack(tag="v0.124.0").up()) == ROLLOUT
+        assert changes(agent.stack().destroy())["delete"] == 18
     assert gone(api, Namespace, NAMESPACE)
-    api.delete(ClusterRoleBinding, "deployer")
-    api.delete(ClusterRole, role["metadata"]["name"])
-    api.delete(ServiceAccount, "deployer", namespace="default")
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -96,9 +96,10 @@ def operator_document() -> str:
         "# What the operator needs",
         "These are for a cluster `prod` in account `012345678901`, region `eu-central-1`, with the "
         "default settings. For yours: `python -m castai_stack.operator_permissions Pulumi.prod.yaml` "
-        "(`--for preview`, `--kubernetes`). The preflight asks for exactly these.",
+        "(`--for preview`, `--kubernetes`). The preflight asks for exactly these. The list follows the "
+        "settings: what a switch that was turned off had made is deleted with the rights of before.",
         "In Kubernetes, applying takes a caller who may grant the agent's read rules: one who holds "
-        "them, or who has the verb `escalate`. A preview takes `get` and `list`: where the API "
+        "them, or who has the verb `escalate`. A preview takes `get`: where the API "
         "server refuses the Kubernetes provider's dry run, the provider compares with the state. "
         "With `patch` as well, a preview also shows what the API server itself would refuse or "
         "change.",
