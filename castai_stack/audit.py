@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from castai_stack import target as targets
-from castai_stack.leftovers import OURS, SCRIPT, Kind, Signs, instance_origin
+from castai_stack.leftovers import CLUSTER_TAG, OURS, SCRIPT, Kind, Signs, instance_origin
 from castai_stack.target import FROM_EKS, Target, TargetError
 from castai_stack.validation import SettingsError
 
 if TYPE_CHECKING:
     import lightkube
 
-CLUSTER_TAG = "castai-eks:cluster"
-"""Every AWS object of this program carries it, with the cluster's name."""
 PLACES = ("aws", "kubernetes", "castai")
 CLEAN, LEFTOVERS, FAILED = 0, 1, 2
 
@@ -402,6 +400,7 @@ def _objects(client: "lightkube.Client") -> Iterator[Leftover]:
         Secret,
         ServiceAccount,
     )
+    from lightkube.resources.networking_v1 import NetworkPolicy  # noqa: PLC0415 - lazy
     from lightkube.resources.policy_v1 import PodDisruptionBudget  # noqa: PLC0415 - lazy
     from lightkube.resources.rbac_authorization_v1 import (  # noqa: PLC0415 - lazy
         ClusterRole,
@@ -426,6 +425,7 @@ def _objects(client: "lightkube.Client") -> Iterator[Leftover]:
         Secret,
         ServiceAccount,
         PodDisruptionBudget,
+        NetworkPolicy,
         Role,
         RoleBinding,
         Lease,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import lightkube
 
 AMBIENT = "ambient"
+FROM_EKS = "from-eks"
+"""Stands for `eks_kubeconfig` of the cluster, which only a lookup can fill in."""
 FIELD_MANAGER = "castai-eks"
 """Name under which the API server remembers what this program wrote."""
 
@@ -167,10 +169,10 @@ def configured(stack_configuration: Any) -> tuple[str, str | None] | None:
     """
     try:
         cluster = json.loads(stack_configuration)["cluster"]
-        kubeconfig = cluster.get("kubeconfig", "from-eks")
+        kubeconfig = cluster.get("kubeconfig", FROM_EKS)
     except (TypeError, ValueError, KeyError, AttributeError):
         return None
-    if not isinstance(kubeconfig, str) or kubeconfig == "from-eks":
+    if not isinstance(kubeconfig, str) or kubeconfig == FROM_EKS:
         return None
     return kubeconfig, cluster.get("context")
 

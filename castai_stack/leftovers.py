@@ -24,6 +24,9 @@ Kind = Literal[
     "secret",
 ]
 
+CLUSTER_TAG = "castai-eks:cluster"
+"""Every AWS object of this program carries it, with the cluster's name."""
+
 OURS = "this program"
 SHARED = "this program or CAST AI's script, account-wide"
 SCRIPT = "CAST AI's script"

@@ -8,7 +8,7 @@ NameFlavour = Literal["suffixed", "documented"]
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 USER_LIMIT = ROLE_LIMIT = 64
-POLICY_LIMIT = PROFILE_LIMIT = 128
+POLICY_LIMIT = 128
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
 FUNCTION_LIMIT = 64
 # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutRule.html

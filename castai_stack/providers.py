@@ -5,11 +5,9 @@ import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
 from castai_stack.kubernetes_access import AMBIENT
+from castai_stack.leftovers import CLUSTER_TAG
 from castai_stack.lookups import ClusterFacts
 from castai_stack.settings import Cluster
-
-CLUSTER_TAG = "castai-eks:cluster"
-"""On everything in AWS that this program makes; the audit looks for it."""
 
 
 def aws_provider(cluster: Cluster) -> aws.Provider:

@@ -19,7 +19,7 @@ from castai_stack.components.aws_auth_mapping import AwsAuthMapping, MappedRole
 from castai_stack.components.cast_iam import CastIamComponent
 from castai_stack.components.spot_lambda import SpotLambdaComponent
 from castai_stack.key_rotation import Slot, slots
-from castai_stack.kubernetes_access import eks_kubeconfig
+from castai_stack.kubernetes_access import FROM_EKS, eks_kubeconfig
 from castai_stack.lookups import Caller, ClusterFacts, look_up
 from castai_stack.operator_permissions import kubernetes_requirements, requirements
 from castai_stack.providers import aws_provider, kubernetes_provider
@@ -30,8 +30,6 @@ from castai_stack.resources.registration import ClusterRegistration
 from castai_stack.resources.rotation import BY_HAND, ConnectionGuard, RotationGuard
 from castai_stack.resources.token import ClusterToken
 from castai_stack.settings import StackConfig
-
-FROM_EKS = "from-eks"
 
 
 @dataclass(frozen=True, slots=True)

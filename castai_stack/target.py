@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from castai_stack import stack_file
+from castai_stack.kubernetes_access import FROM_EKS
 from castai_stack.settings import StackConfig
-
-FROM_EKS = "from-eks"
 
 
 class TargetError(Exception):

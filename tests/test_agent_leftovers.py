@@ -1,19 +1,28 @@
 """What is removed from a namespace that stays; a real one is shown elsewhere."""
 
+import json
 from typing import Any
 
 import pytest
 from lightkube import ApiError
 from lightkube.models.meta_v1 import Status
+from pulumi.dynamic import Config, ConfigureRequest
 
 from castai_stack import kubernetes_access
-from castai_stack.resources import agent_leftovers
+from castai_stack.resources.agent_leftovers import AgentLeftoversProvider
 
 STATE = {"namespace": "castai-agent", "kubeconfig": "ambient"}
 
 
 def refused(code: int) -> ApiError:
     return ApiError(status=Status(code=code, message="no"))
+
+
+def configured(cluster: dict[str, Any]) -> AgentLeftoversProvider:
+    provider = AgentLeftoversProvider()
+    castai = json.dumps({"cluster": cluster})
+    provider.configure(ConfigureRequest(Config({"castai-eks:castai": castai}, "castai-eks")))
+    return provider
 
 
 class Cluster:
@@ -29,7 +38,7 @@ class Cluster:
 
 def delete(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> Cluster:
     monkeypatch.setattr(kubernetes_access, "connect", lambda *_: cluster)
-    agent_leftovers._Provider().delete("castai-agent", STATE)
+    configured({}).delete("castai-agent", STATE)
     return cluster
 
 
@@ -59,7 +68,29 @@ def test_a_refusal_is_told_in_a_sentence(monkeypatch):
     ("news", "changes"), [({}, False), ({"kubeconfig": "/x"}, False), ({"namespace": "y"}, True)]
 )
 def test_another_kubeconfig_is_no_change(news, changes):
-    found = agent_leftovers._Provider().diff("castai-agent", STATE, {**STATE, **news})
+    found = AgentLeftoversProvider().diff("castai-agent", STATE, {**STATE, **news})
 
     assert found.changes is changes
     assert bool(found.replaces) is changes
+
+
+@pytest.mark.parametrize(
+    ("cluster", "reached"),
+    [
+        ({"kubeconfig": "/here", "context": "mine"}, ("/here", "mine")),
+        ({"kubeconfig": "ambient"}, ("ambient", None)),
+        ({}, ("/of/another/machine", "theirs")),
+    ],
+)
+def test_a_kubeconfig_of_now_comes_before_the_one_of_then(monkeypatch, cluster, reached):
+    asked = []
+
+    def connect(*where):
+        asked.append(where)
+        return Cluster()
+
+    monkeypatch.setattr(kubernetes_access, "connect", connect)
+    then = {**STATE, "kubeconfig": "/of/another/machine", "context": "theirs"}
+    configured(cluster).delete("castai-agent", then)
+
+    assert asked == [reached]

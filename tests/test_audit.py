@@ -5,7 +5,7 @@ import json
 import pytest
 from botocore.exceptions import ClientError
 
-from castai_stack import audit
+from castai_stack import agent_manifests, audit, settings
 from castai_stack.castai_api import CastaiApi
 from castai_stack.leftovers import OURS, SCRIPT, SHARED
 from sandbox import aws
@@ -205,3 +205,27 @@ def test_a_stack_file_says_which_cluster_and_arguments_come_before_it(tmp_path, 
     assert audit.main([str(file), "--cluster", "other", *skip]) == 0
     assert "cluster other" in capsys.readouterr().out
     assert audit.main([str(tmp_path / "none"), *skip]) == 2
+
+
+def test_every_kind_of_object_that_is_made_is_looked_for():
+    asked = set()
+
+    class Cluster:
+        def list(self, kind, namespace=None):
+            asked.add((kind.__name__, namespace))
+            return []
+
+    release = agent_manifests.Release(
+        cluster_name="demo",
+        region=REGION,
+        account_id=ACCOUNT,
+        api_url="https://api.cast.ai",
+        settings=settings.Agent(network_policy=True),
+    )
+    made = {
+        (one["kind"], one["metadata"].get("namespace"))
+        for one in agent_manifests.objects(release).values()
+    }
+
+    assert list(audit._objects(Cluster())) == []
+    assert made - asked == set(), "an object that is left behind would not be told"

@@ -4,6 +4,7 @@ from typing import Any
 
 import pulumi
 from pulumi.dynamic import (
+    ConfigureRequest,
     CreateResult,
     DiffResult,
     ReadResult,
@@ -14,32 +15,39 @@ from pulumi.dynamic import (
 from castai_stack import agent_manifests, kubernetes_access
 
 
-class _Provider(ResourceProvider):
+class AgentLeftoversProvider(ResourceProvider):
     """Creates nothing; its delete is what it is for."""
 
     # The pickle names a class and nothing else; encrypting it would only hide the diff.
     serialize_as_secret_always = False
 
+    def configure(self, req: ConfigureRequest) -> None:
+        """Take the kubeconfig of this run: what the state keeps may be another machine's."""
+        self.reached_by = kubernetes_access.configured(req.config.get("castai"))
+
     def create(self, props: dict[str, Any]) -> CreateResult:
+        """Remember the namespace."""
         return CreateResult(props["namespace"], props)
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        # The kubeconfig may be another one on each machine, which is no change of the cluster.
+        """Compare the namespace: another kubeconfig is no change of the cluster."""
         moved = _olds["namespace"] != _news["namespace"]
         return DiffResult(changes=moved, replaces=["namespace"] if moved else [])
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Answer what is known; there is nothing to look at."""
         return ReadResult(id_, props)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Remove what is there of it."""
         # Costs 0.4 s, which a comparison need not pay.
         from lightkube import ApiError  # noqa: PLC0415
         from lightkube.resources.coordination_v1 import Lease  # noqa: PLC0415
         from lightkube.resources.core_v1 import ConfigMap  # noqa: PLC0415
 
         # A context of None does not come through.
-        namespace, kubeconfig = _props["namespace"], _props["kubeconfig"]
-        context = _props.get("context")
+        namespace = _props["namespace"]
+        kubeconfig, context = self.reached_by or (_props["kubeconfig"], _props.get("context"))
         leftovers: list[tuple[type[ConfigMap | Lease], str]] = [
             (ConfigMap, agent_manifests.METADATA_STORE),
             *((Lease, name) for name in agent_manifests.LEASES),
@@ -74,7 +82,7 @@ class AgentLeftovers(Resource, module="castai", name="AgentLeftovers"):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__(
-            _Provider(),
+            AgentLeftoversProvider(),
             name,
             {"namespace": namespace, "kubeconfig": kubeconfig, "context": context},
             opts,

@@ -11,7 +11,6 @@ from castai_stack.resources.service import (
     ResourceFailed,
     Wait,
     differs,
-    is_known,
     switched_on,
 )
 
@@ -30,9 +29,7 @@ class ClusterRegistrationProvider(CastaiProvider):
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Another cluster or organization is another registration."""
-        replaces = differs(_olds, _news, "cluster_name", "region", "account_id")
-        if is_known(_news.get("organization_id")):
-            replaces += differs(_olds, _news, "organization_id")
+        replaces = differs(_olds, _news, "cluster_name", "region", "account_id", "organization_id")
         return DiffResult(changes=bool(replaces), replaces=replaces)
 
     def create(self, props: dict[str, Any]) -> CreateResult:

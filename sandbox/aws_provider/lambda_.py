@@ -44,11 +44,6 @@ def _is_role_unknown(error: "ClientError") -> bool:
     )
 
 
-def _short_name(function: str) -> str:
-    """Name of a function that is given by name or ARN."""
-    return function.rpartition(":function:")[2].partition(":")[0]
-
-
 class Function(Resource):
     """Function whose code comes as an archive."""
 
