@@ -38,6 +38,8 @@ OK, FAILED = 0, 1
 
 _PLUGINS = ("pulumi-resource-", "pulumi.dynamic", "pulumi-language-")
 _GRACE_SECONDS = 5.0
+_WRITING_SECONDS = 1.0
+_FILES = "file://"
 _ABSENT = (
     "NoSuchEntity",
     "ResourceNotFoundException",
@@ -109,9 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from castai_stack.castai_api import CastaiError  # noqa: PLC0415 - help needs none
 
     try:
-        Recovery(
-            Engine(given.cwd, given.stack), dry_run=given.dry_run, delete_keys=given.delete_key
-        ).run()
+        engine = Engine(given.cwd)
+        engine.mend(dry_run=given.dry_run)
+        engine.select(given.stack)
+        Recovery(engine, dry_run=given.dry_run, delete_keys=given.delete_key).run()
     except (RecoveryError, CastaiError) as error:
         _say(f"recover: {error}", sys.stderr)
         return FAILED
@@ -131,21 +134,41 @@ def _error_of(output: str) -> str:
 class Engine:
     """The pulumi command on one stack."""
 
-    def __init__(self, folder: Path, stack: str | None) -> None:
+    stack = ""
+
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.stack = stack or self.run("stack", "--show-name", stack="").strip()
+
+    def select(self, stack: str | None) -> None:
+        """Work on this stack, or on the one that is selected."""
+        self.stack = stack or self.run("stack", "--show-name").strip()
+
+    def mend(self, *, dry_run: bool) -> None:
+        """Remove what a killed engine has half written beside the states, when they are files.
+
+        The states themselves are replaced in one step; their attributes are not, and an empty
+        file of attributes makes the state unreadable (seen with 3.215.0).
+        """
+        url = str(json.loads(self.run("whoami", "--json", "--verbose")).get("url", ""))
+        if not url.startswith(_FILES):
+            return
+        folder = Path(url.removeprefix(_FILES)).expanduser() / ".pulumi" / "stacks"
+        for path in half_written(folder):
+            if dry_run:
+                raise RecoveryError(f"{path} is half written; run this without --dry-run")
+            _say(f"recover: {path.name}: half written, removed; the state does not need it")
+            path.unlink(missing_ok=True)
 
     def run(
         self,
         *arguments: str,
         environment: Mapping[str, str] | None = None,
-        stack: str | None = None,
     ) -> str:
-        """Run a command on the stack and return what it printed."""
-        name = self.stack if stack is None else stack
+        """Run a command, on the stack if there is one, and return what it printed."""
+        stack = ("--stack", self.stack) if self.stack else ()
         try:
             done = subprocess.run(
-                ["pulumi", "--non-interactive", *arguments, *(("--stack", name) if name else ())],
+                ["pulumi", "--non-interactive", *arguments, *stack],
                 cwd=self.folder,
                 env={**os.environ, **(environment or {})},
                 capture_output=True,
@@ -515,6 +538,26 @@ def _kubernetes_id(inputs: Mapping[str, Any]) -> str | None:
 
 def _tags(answer: Mapping[str, Any]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in answer.get("Tags") or []}
+
+
+def half_written(folder: Path) -> list[Path]:
+    """List files of attributes that are no JSON and stay so: no engine is writing them."""
+
+    def broken() -> dict[Path, int]:
+        found = {}
+        for path in folder.rglob("*.attrs"):
+            with contextlib.suppress(FileNotFoundError):
+                try:
+                    json.loads(path.read_text())
+                except ValueError:
+                    found[path] = path.stat().st_mtime_ns
+        return found
+
+    before = broken()
+    if before:
+        time.sleep(_WRITING_SECONDS)
+    after = broken() if before else {}
+    return sorted(path for path, moment in before.items() if after.get(path) == moment)
 
 
 def orphans(folder: Path, processes: Path = Path("/proc")) -> list[tuple[int, str]]:

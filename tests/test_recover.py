@@ -150,6 +150,18 @@ def test_what_castai_may_have_heard_is_read_again():
     assert look(pending(recover.REGISTRATION, **wanted)) is None
 
 
+def test_half_written_attributes_are_found_unless_somebody_writes_them(tmp_path, monkeypatch):
+    for name, text in {"good": "{}", "empty": "", "cut": '{"a', "busy": ""}.items():
+        (tmp_path / f"{name}.json.attrs").write_text(text)
+        (tmp_path / f"{name}.json").write_text("")
+    monkeypatch.setattr(
+        recover.time, "sleep", lambda _: (tmp_path / "busy.json.attrs").write_text("{}")
+    )
+    found = [path.name for path in recover.half_written(tmp_path)]
+    assert found == ["cut.json.attrs", "empty.json.attrs"]
+    assert recover.half_written(tmp_path / "nothing") == []
+
+
 @pytest.fixture
 def plugin(tmp_path):
     """A process that looks like a dynamic provider's host whose engine is gone."""

@@ -196,6 +196,18 @@ def test_an_interrupted_update_of_the_hand_over_can_be_destroyed(life):
     assert CastaiApi(life.castai.url, API_KEY).list_clusters() == []
 
 
+def test_a_state_whose_attributes_are_half_written_is_readable_again(life):
+    life.stack.up()
+    [attributes] = (life.stack.backend / ".pulumi" / "stacks").rglob("dev.json.attrs")
+    attributes.write_text("")
+    with pytest.raises(OperationError, match="EOF"):
+        life.stack.export()
+    assert "half written" in life.recover("--dry-run").stderr
+    done = life.recover()
+    assert done.returncode == 0, done.stderr
+    assert life.stack.preview().empty
+
+
 def test_a_dry_run_changes_nothing_and_foreign_keys_are_left_alone(life):
     life.killed("up", life.aws.url, "CreateAccessKey")
     life.iam.create_user(UserName="cast-eks-other", Tags=[{"Key": CLUSTER_TAG, "Value": "other"}])
