@@ -78,8 +78,12 @@ def test_expired_credentials_are_told_and_start_nothing(sandbox: Sandbox):
 
 @pytest.mark.usefixtures("unchanged")
 def test_an_up_by_the_reader_says_what_is_missing_and_starts_nothing(sandbox: Sandbox):
-    text = refused(sandbox.stack(who="reader", name="refusals"), "up")
+    stack = sandbox.stack(who="reader", name="refusals")
 
+    text = refused(stack, "up")
+
+    kept = {one["type"] for one in stack.export()["deployment"]["resources"]}
+    assert all(kind.startswith(("pulumi:pulumi:Stack", "pulumi:providers:")) for kind in kept)
     assert "iam:CreateUser" in text
     assert "namespaces" in text
 

@@ -1,0 +1,298 @@
+"""One stack through its life on the real engine: each test begins where the one before ended.
+
+What a test changes outside of the stack, it puts back; rotations only count upwards.
+"""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+from lightkube import codecs
+from lightkube.resources.core_v1 import Secret
+from lightkube.resources.rbac_authorization_v1 import ClusterRole, ClusterRoleBinding
+
+from castai_stack import operator_permissions, stack_file
+from castai_stack.validation import validate
+from sandbox import cluster
+from sandbox.castai import API_KEY
+from sandbox.cluster import aws_auth
+from sandbox.control_plane import READ_ONLY_GROUP
+from sandbox.engine import OperationError, Result
+from sandbox.session import Sandbox
+from tests.support.life import SECONDS, Life, operations, require_empty
+
+pytestmark = pytest.mark.sandbox
+
+ACCOUNT = "012345678901"
+USER = "cast-eks-demo"
+FUNCTION = "cast-ai-ec2-events-handler-demo"
+LAMBDA_ROLE = "CastLambdaRoleForSpot-demo"
+READER = "pull-request"
+READING = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+EDIT = f"""\
+# Friday: Kim may look, too
+- rolearn: "arn:aws:iam::{ACCOUNT}:role/Kim"
+  username: kim
+"""
+
+
+@pytest.fixture(scope="module")
+def told() -> list[str]:
+    """Everything that operations printed, to look for secrets in it."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def secrets() -> dict[str, str]:
+    """Every secret that there was, and what it is."""
+    return {API_KEY: "the API key"}
+
+
+@pytest.fixture(scope="module")
+def life(sandbox: Sandbox, told: list[str], secrets: dict[str, str]) -> Iterator[Life]:
+    """The stack in user mode, made from nothing; its destroy leaves the cluster as it was."""
+    life = Life(sandbox, "life")
+    stack = life.stack()
+    with life.writing_nothing():
+        preview = stack.preview()
+    made = stack.up()
+    assert operations(made) == operations(preview), "the preview promised something else"
+    told += [preview.output, made.output]
+    remember(life, secrets)
+    yield life
+    life.stack().destroy()
+    assert life.map_roles() == aws_auth(ACCOUNT)["mapRoles"], "foreign text of aws-auth changed"
+
+
+def remember(life: Life, secrets: dict[str, str]) -> None:
+    key = life.stack().outputs(show_secrets=True).get("secret_access_key")
+    if key is not None:
+        secrets[key] = "an access key"
+    with life.kubernetes() as client:
+        data = client.get(Secret, "castai-agent", namespace="castai-agent").data or {}
+    secrets[base64.b64decode(data["API_KEY"]).decode()] = "the cluster's token"
+
+
+def done(result: Result, told: list[str]) -> Result:
+    told.append(result.output)
+    return result
+
+
+def test_a_second_preview_and_a_second_up_change_nothing(life: Life, told: list[str]):
+    with life.writing_nothing():
+        preview = done(life.stack().preview(), told)
+    require_empty([preview, done(life.stack().up(), told)])
+
+
+@contextmanager
+def the_least(life: Life) -> Iterator[None]:
+    """Leave the reader with the documents that this program prints for a preview, no more."""
+    settings = validate(
+        {"cluster": {"name": "demo", "region": cluster.REGION, "accountId": ACCOUNT}},
+        stack_file.KEY,
+    )
+    role = operator_permissions.cluster_role(
+        operator_permissions.kubernetes_requirements(settings, aws_auth=True), apply=False
+    )
+    policy = operator_permissions.policy(
+        operator_permissions.requirements(settings, access_entries=False), apply=False
+    )
+    iam = life.aws("iam")
+    iam.put_role_policy(RoleName=READER, PolicyName="preview", PolicyDocument=json.dumps(policy))
+    iam.detach_role_policy(RoleName=READER, PolicyArn=READING)
+    with life.kubernetes() as client:
+        before = client.get(ClusterRoleBinding, "platform-read-only")
+        client.create(codecs.from_dict(role))
+        client.delete(ClusterRoleBinding, "platform-read-only")
+        client.create(binding(role["metadata"]["name"]))
+        try:
+            yield
+        finally:
+            client.delete(ClusterRoleBinding, "platform-read-only")
+            client.create(binding(before.roleRef.name))
+            client.delete(ClusterRole, role["metadata"]["name"])
+            iam.attach_role_policy(RoleName=READER, PolicyArn=READING)
+            iam.delete_role_policy(RoleName=READER, PolicyName="preview")
+
+
+def binding(role: str):
+    group = "rbac.authorization.k8s.io"
+    return codecs.from_dict(
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "platform-read-only"},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": group, "kind": "Group", "name": READ_ONLY_GROUP}],
+        }
+    )
+
+
+def test_a_pull_request_previews_with_nothing_but_the_documents_for_a_preview(
+    life: Life, told: list[str]
+):
+    with the_least(life), life.writing_nothing():
+        same = done(life.stack(who="reader").preview(), told)
+        other = done(life.stack(who="reader", agent__cpuRequest="200m").preview(), told)
+
+    require_empty([same])
+    assert operations(other) == {"agent-deployment": "update", "agent-rollout": "update"}
+    assert "can preview but not apply" in other.output
+
+
+def test_a_caller_who_may_not_ask_what_it_may_do_is_warned_and_goes_on(life: Life):
+    denied = {"action": "iam:SimulatePrincipalPolicy", "status": 403, "code": "AccessDenied"}
+    faults = f"{life.sandbox.aws_url}/_sandbox/faults"
+    requests.put(faults, json={"rules": [denied]}, timeout=SECONDS).raise_for_status()
+    try:
+        preview = life.stack().preview()
+    finally:
+        requests.delete(faults, timeout=SECONDS).raise_for_status()
+
+    require_empty([preview])
+    assert "AWS permissions could not be asked" in preview.output
+
+
+def test_drift_is_found_and_repaired_and_other_peoples_text_stays(life: Life, told: list[str]):
+    iam, functions = life.aws("iam"), life.aws("lambda")
+    permissions = json.loads(functions.get_policy(FunctionName=FUNCTION)["Policy"])["Statement"]
+    functions.remove_permission(FunctionName=FUNCTION, StatementId=permissions[0]["Sid"])
+    trust = iam.get_role(RoleName=LAMBDA_ROLE)["Role"]["AssumeRolePolicyDocument"]
+    foreign = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": ACCOUNT}}
+    wider = {**trust, "Statement": [*trust["Statement"], foreign]}
+    iam.update_assume_role_policy(RoleName=LAMBDA_ROLE, PolicyDocument=json.dumps(wider))
+    theirs = EDIT + aws_auth(ACCOUNT)["mapRoles"]
+    life.write_map_roles(theirs)
+    try:
+        found = done(life.stack().refresh(), told)
+        repaired = done(life.stack().up(), told)
+        mapped = life.map_roles()
+    finally:
+        life.write_map_roles(life.map_roles().replace(EDIT, ""))
+
+    drift = {s.name for s in found.steps if s.operation not in {"same", "refresh"}}
+    assert drift == set(operations(repaired)), "what drifted is what is repaired"
+    assert {"spot-role", "access-node-role"} <= drift
+    after = json.loads(functions.get_policy(FunctionName=FUNCTION)["Policy"])["Statement"]
+    assert len(after) == len(permissions)
+    assert iam.get_role(RoleName=LAMBDA_ROLE)["Role"]["AssumeRolePolicyDocument"] == trust
+    assert mapped.startswith(theirs), "the other person's text is not as it was left"
+    assert f"role/cast-demo-eks-{life.castai()['id'][:8]}" in mapped
+
+
+def keys(life: Life) -> dict[str, str]:
+    found = life.aws("iam").list_access_keys(UserName=USER)["AccessKeyMetadata"]
+    return {key["AccessKeyId"]: key["Status"] for key in found}
+
+
+def test_keys_rotate_one_after_the_other_and_castai_uses_the_new_one(
+    life: Life, told: list[str], secrets: dict[str, str]
+):
+    (first,) = keys(life)
+    with pytest.raises(OperationError, match="it may stay or rise by one") as refused:
+        life.stack(credentials__rotation="2").preview()
+    told.append(refused.value.output)
+    assert keys(life) == {first: "Active"}, "a refused jump deleted the key in use"
+
+    seen = [first]
+    for generation in ("1", "2"):
+        life.base["credentials.rotation"] = generation
+        with access_all_the_time(life):
+            done(life.stack().up(), told)
+        remember(life, secrets)
+        current = life.stack().outputs(show_secrets=True)["access_key_id"]
+        assert current not in seen
+        assert keys(life) == {current: "Active", seen[-1]: "Inactive"}
+        assert life.castai()["accessKeyId"] == current, "CAST AI was not handed the new key"
+        seen.append(current)
+    require_empty([done(life.stack().preview(), told)])
+
+
+@contextmanager
+def access_all_the_time(life: Life) -> Iterator[None]:
+    """Fail if CAST AI could not use what it holds at any moment in between."""
+    ended, could = threading.Event(), []
+
+    def look() -> None:
+        while not ended.wait(0.2):
+            could.append(life.castai_can_work())
+
+    watch = threading.Thread(target=look)
+    watch.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watch.join()
+    assert could, "nobody looked"
+    assert all(could), "CAST AI had no access for a while"
+    assert life.castai()["status"] == "ready"
+
+
+def test_what_castai_holds_changes_in_place_and_it_is_never_without_access(
+    life: Life, told: list[str]
+):
+    at_first = life.castai()
+    others = {"credentials.mode": "role"}, {"permissions": "documented"}, {}
+    base = dict(life.base)
+    for more in others:
+        life.base = base | more
+        preview = done(life.stack().preview(), told)
+        with access_all_the_time(life):
+            done(life.stack().up(), told)
+        planned = operations(preview)
+        assert planned.get("hand-over", "update") == "update", planned
+        replaced = [name for name, operation in planned.items() if "replace" in operation]
+        assert not replaced, "an object in use must not be replaced"
+        again = done(life.stack().preview(), told)
+        require_empty([again])
+
+    now = life.castai()
+    assert now["id"] == at_first["id"], "the cluster was registered anew"
+    # To the role; from the role back to a user. The flavour alone hands nothing over.
+    assert now["handOvers"] == at_first["handOvers"] + 2
+    assert not [line for line in now["log"] if "disconnect" in line or "no access" in line]
+
+
+def test_going_to_none_is_refused_without_a_switch(life: Life, told: list[str]):
+    with (
+        life.writing_nothing(),
+        pytest.raises(OperationError, match=r"set api\.allowDisconnect to true") as refused,
+    ):
+        life.stack(credentials__mode="none").up()
+
+    told.append(refused.value.output)
+    assert life.castai()["status"] == "ready"
+
+
+def test_no_secret_is_anywhere_in_plain(life: Life, told: list[str], secrets: dict[str, str]):
+    folder = life.sandbox.directory
+    places = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for top in ("pulumi", "logs")
+        for path in (folder / top).rglob("*")
+        if path.is_file() and not path.is_symlink()
+    }
+    places["export"] = json.dumps(life.stack().export()).encode()
+    places["outputs"] = json.dumps(life.stack().outputs()).encode()
+    places["printed"] = "".join(told).encode()
+    key_id = life.castai()["accessKeyId"].encode()
+    holding = [name for name, content in places.items() if key_id in content]
+    assert any(".bak" in name for name in holding), f"no backup was searched, but {holding}"
+    assert any("history" in name for name in holding), f"no history was searched, but {holding}"
+    assert "export" in holding
+
+    leaked = {
+        f"{what} in {name}"
+        for name, content in places.items()
+        for secret, what in secrets.items()
+        for form in (secret.encode(), base64.b64encode(secret.encode()))
+        if form in content
+    }
+
+    assert len(secrets) >= 5, "the API key, the token and every generation of keys"
+    assert not leaked, "a secret is readable"
