@@ -95,15 +95,16 @@ _MODES: dict[str, AuthenticationMode] = {mode: mode for mode in get_args(Authent
 
 
 def _facts(found: aws.eks.GetClusterResult) -> ClusterFacts:
-    access = found.access_configs
+    access, authorities = found.access_configs, found.certificate_authorities
     # Clusters from before access entries carry no mode; they read aws-auth only.
     said = access[0].authentication_mode if access else ""
     return ClusterFacts(
         arn=found.arn,
         status=found.status,
         vpc_id=found.vpc_config.vpc_id,
-        endpoint=found.endpoint,
-        certificate_authority=found.certificate_authorities[0].data,
+        # A cluster that is being made has neither of them yet.
+        endpoint=found.endpoint or "",
+        certificate_authority=authorities[0].data if authorities else "",
         authentication_mode=_MODES.get(said, "CONFIG_MAP"),
     )
 

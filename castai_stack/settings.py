@@ -124,6 +124,13 @@ LabelValue = Annotated[
     str,
     _text(r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?", "a label value of at most 63 characters"),
 ]
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html
+TagKey = Annotated[
+    str, _text(r"[\w .:/=+@-]{1,128}", "1 to 128 letters, digits, spaces or any of _.:/=+-@")
+]
+TagValue = Annotated[
+    str, _text(r"[\w .:/=+@-]{0,256}", "at most 256 letters, digits, spaces or any of _.:/=+-@")
+]
 Certificates = Annotated[
     str,
     _text(
@@ -432,7 +439,7 @@ class StackConfig(Section):
     """Account-wide names end in `-<cluster>`, or are bare as on CAST AI's page."""
     iam: Iam = Iam()
     """Principals, roles and what the scoped permissions include."""
-    tags: dict[str, str] = Field(default_factory=dict)
+    tags: dict[TagKey, TagValue] = {}
     """AWS tags on everything that can carry them."""
     agent: Agent = Agent()
     """The read-only agent."""

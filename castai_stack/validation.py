@@ -55,7 +55,7 @@ _SHOWN = 60
 
 
 def _line(problem: ErrorDetails, *, show_values: bool) -> str:
-    path = ".".join(map(str, problem["loc"])) or "(the whole object)"
+    path = ".".join(_place(problem)) or "(the whole object)"
     kind, value = problem["type"], problem["input"]
     if kind == "extra_forbidden":
         return f"{path}: unknown key; compare the table in the README"
@@ -67,6 +67,12 @@ def _line(problem: ErrorDetails, *, show_values: bool) -> str:
     if kind == "string_type" and isinstance(value, int | float):
         hint = "; YAML read a number, write it in quotes"
     return f"{path}: found {_found(value, show_values=shown)}; allowed: {allowed}{hint}"
+
+
+def _place(problem: ErrorDetails) -> tuple[str, ...]:
+    """Return where a problem is; pydantic ends the place of a wrong key by a word of its own."""
+    place = tuple(map(str, problem["loc"]))
+    return place[:-1] if place[-1:] == ("[key]",) else place
 
 
 def _found(value: object, *, show_values: bool) -> str:
@@ -83,7 +89,7 @@ def _repaired(raw: object, found: list[ErrorDetails]) -> StackConfig | None:
     """Return the settings without their broken values, to see what else disagrees."""
     if not isinstance(raw, dict):
         return None
-    bad = {tuple(map(str, problem["loc"])) for problem in found}
+    bad = {_place(problem) for problem in found}
     kept = _without(raw, bad, ())
     cluster = kept.get("cluster")
     kept["cluster"] = {**_REQUIRED, **(cluster if isinstance(cluster, dict) else {})}
@@ -115,7 +121,7 @@ def _disagreements(settings: StackConfig | None) -> list[str]:
     return list(chain.from_iterable(rule(settings) for rule in rules))
 
 
-_RESERVED_TAG_PREFIXES = ("aws:", "cast:", "kubernetes.io/")
+_RESERVED_TAG_PREFIXES = ("aws:", "cast:", "castai-eks:", "kubernetes.io/")
 _MAXIMUM_TAGS = 40
 
 

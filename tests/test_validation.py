@@ -45,7 +45,20 @@ def test_all_problems_come_at_once_with_key_finding_and_rule():
         f"  {KEY}.api.clusterId: not given while api.register is false; "
         "give the id that the CAST AI console shows, or let this program register",
         f"  {KEY}.tags.aws:x: the prefix is reserved; "
-        "allowed: keys that begin with none of aws:, cast:, kubernetes.io/",
+        "allowed: keys that begin with none of aws:, cast:, castai-eks:, kubernetes.io/",
+    ]
+
+
+def test_tags_are_such_as_aws_takes_and_none_of_the_programs_own():
+    tags = {"a#": "x", "b": "y" * 257, "castai-eks:cluster": "another", "Größe": "XL @ 1"}
+
+    assert problems({"cluster": CLUSTER, "tags": tags}) == [
+        f"  {KEY}.tags.a#: found 'a#'; allowed: 1 to 128 letters, digits, spaces or any of "
+        "_.:/=+-@",
+        f"  {KEY}.tags.b: found '{'y' * 59}… (259 characters); allowed: at most 256 letters, "
+        "digits, spaces or any of _.:/=+-@",
+        f"  {KEY}.tags.castai-eks:cluster: the prefix is reserved; "
+        "allowed: keys that begin with none of aws:, cast:, castai-eks:, kubernetes.io/",
     ]
 
 
