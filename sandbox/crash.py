@@ -388,15 +388,16 @@ def comparable(found: Inventory, cluster_id: str) -> Inventory:
     for kind, things in found.items():
         if kind.startswith(_MADE_BY_THE_CLUSTER):
             continue
+        general = sorted(
+            (_without_random(name, cluster_id), _without_random(json.dumps(content), cluster_id))
+            for name, content in things.items()
+        )
+        seen: Counter[str] = Counter()
         kept[kind] = {}
-        for name, content in sorted(things.items()):
-            general = _without_random(name, cluster_id)
-            number = 2
-            unique = general
-            while unique in kept[kind]:
-                unique, number = f"{general} ({number})", number + 1
-            text = json.dumps(content, sort_keys=True)
-            kept[kind][unique] = json.loads(_without_random(text, cluster_id))
+        for name, content in general:
+            seen[name] += 1
+            number = f" ({seen[name]})" if seen[name] > 1 else ""
+            kept[kind][name + number] = json.loads(content)
     return kept
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from urllib3.exceptions import ProtocolError
 from werkzeug.wrappers import Request, Response
 
 from sandbox import http_server
@@ -101,7 +102,8 @@ def changes(method: str, path: str) -> bool:
 
 def _pieces(answer: requests.Response) -> Iterator[bytes]:
     """Give on what comes when it comes: a watch has no end."""
-    with answer:
+    # A watch that lasts longer than the API server ends with it, like any other.
+    with answer, contextlib.suppress(ProtocolError):
         yield from answer.raw.stream(decode_content=False)
 
 

@@ -25,6 +25,13 @@ def test_two_runs_compare_equal_whatever_their_ids():
     assert first == second
 
 
+def test_things_of_one_kind_compare_equal_whatever_the_order_of_their_ids():
+    first = {"ec2-instance": {"i-0a0a0a0a": {"tag": "node"}, "i-0b0b0b0b": {"tag": "other"}}}
+    second = {"ec2-instance": {"i-0c0c0c0c": {"tag": "other"}, "i-0d0d0d0d": {"tag": "node"}}}
+
+    assert comparable(first, ONE) == comparable(second, OTHER)
+
+
 def test_a_duplicate_is_not_hidden_by_leaving_out_ids():
     first = comparable(account(ONE, "AKIAQFX64DQ27YUQWIRO"), ONE)
     second = comparable(account(OTHER, "AKIAAAAAAAAAAAAAAAAA", "AKIABBBBBBBBBBBBBBBB"), OTHER)
