@@ -98,9 +98,10 @@ def operator_document() -> str:
         "default settings. For yours: `python -m castai_stack.operator_permissions Pulumi.prod.yaml` "
         "(`--for preview`, `--kubernetes`). The preflight asks for exactly these. The list follows the "
         "settings: what a switch that was turned off had made is deleted with the rights of before.",
-        "In Kubernetes, applying takes a caller who may grant the agent's read rules: one who holds "
-        "them, or who has the verb `escalate`. A preview takes `get`: where the API "
-        "server refuses the Kubernetes provider's dry run, the provider compares with the state. "
+        "In Kubernetes, applying takes a caller who may grant the agent's rules: one who holds "
+        "them, or who has the verbs `escalate` and `bind` on roles and cluster roles. The provider "
+        "also lists and watches what it deletes, until it is gone. A preview takes `get`: where the "
+        "API server refuses the Kubernetes provider's dry run, the provider compares with the state. "
         "With `patch` as well, a preview also shows what the API server itself would refuse or "
         "change.",
     ]
