@@ -487,11 +487,13 @@ def _mappings(client: "lightkube.Client", signs: Signs) -> Iterator[Leftover]:
 def _castai(target: Target) -> Iterator[Leftover]:
     from castai_stack.castai_api import CastaiApi, CastaiError  # noqa: PLC0415 - lazy
 
-    try:
-        api = CastaiApi(
-            os.environ.get("CASTAI_API_URL") or target.api_url,
-            os.environ.get("CASTAI_API_KEY", ""),
+    if not (key := os.environ.get("CASTAI_API_KEY", "").strip()):
+        raise AuditError(
+            "CAST AI: there is no API key; set CASTAI_API_KEY (that of the stack is encrypted), "
+            "or leave this question out with --without castai"
         )
+    try:
+        api = CastaiApi(os.environ.get("CASTAI_API_URL") or target.api_url, key)
         for cluster in api.list_clusters():
             same = (cluster.name, cluster.region, cluster.account_id) == (
                 target.cluster,

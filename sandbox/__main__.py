@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sandbox import engine, session, toolchain
+from sandbox import castai, engine, session, toolchain
 from sandbox.engine import OperationError, Stack
 from sandbox.http_server import PortInUseError
 from sandbox.processes import ProcessError
@@ -167,10 +167,11 @@ def _env(options: argparse.Namespace) -> int:
     wanted = {
         **engine.pulumi_environment(sandbox.directory),
         "PULUMI_HOME": str(sandbox.directory / "pulumi" / "home"),
+        "CASTAI_API_KEY": castai.API_KEY,
         **sandbox.environment(options.who),
     }
     path = f"{shlex.quote(str(sandbox.directory / 'bin'))}:$PATH"
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "PULUMI_ACCESS_TOKEN", "CASTAI_API_KEY"):
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "PULUMI_ACCESS_TOKEN"):
         if name not in wanted:
             print(f"unset {name};")
     for name, value in wanted.items():

@@ -171,7 +171,7 @@ def test_a_live_cluster_in_castai_is_a_leftover_and_an_archived_one_is_not(casta
     assert audit.main(arguments) == 0
 
 
-@pytest.mark.parametrize(("key", "told"), [("", "the API key is empty"), ("wrong", "HTTP 401")])
+@pytest.mark.parametrize(("key", "told"), [("", "set CASTAI_API_KEY"), ("wrong", "HTTP 401")])
 def test_without_a_working_key_castai_is_not_taken_for_clean(
     castai, monkeypatch, capsys, key, told
 ):

@@ -11,7 +11,7 @@ from lightkube import Client, KubeConfig
 from lightkube.core.exceptions import ApiError
 from lightkube.resources.core_v1 import ConfigMap, Namespace, Node
 
-from sandbox import SANDBOX_VARIABLE, session
+from sandbox import SANDBOX_VARIABLE, castai, session
 from sandbox.cluster import aws_auth
 from sandbox.engine import REPOSITORY, OperationError
 from sandbox.processes import Processes
@@ -203,7 +203,11 @@ def test_a_second_start_is_refused_while_the_first_runs(sandbox: Sandbox):
 def test_env_leads_a_shell_to_the_sandbox(sandbox: Sandbox):
     printed = command("env", "--state", str(sandbox.directory)).stdout
     shown = subprocess.run(
-        ["sh", "-c", f'{printed}\ncommand -v pulumi; echo "$KUBECONFIG"; echo "$AWS_PROFILE"'],
+        [
+            "sh",
+            "-c",
+            f'{printed}\ncommand -v pulumi; echo "$KUBECONFIG"; echo "$AWS_PROFILE"; echo "$CASTAI_API_KEY"',
+        ],
         env={**os.environ, "AWS_PROFILE": "real"},
         capture_output=True,
         text=True,
@@ -212,7 +216,8 @@ def test_env_leads_a_shell_to_the_sandbox(sandbox: Sandbox):
 
     assert shown[0] == str(sandbox.directory / "bin" / "pulumi")
     assert shown[1] == sandbox.environment()["KUBECONFIG"]
-    assert shown[2:] == [""], "a profile of the user must not reach the sandbox's shell"
+    assert shown[2] == "", "a profile of the user must not reach the sandbox's shell"
+    assert shown[3:] == [castai.API_KEY], "the audit asks with the key of the environment"
 
 
 def test_commands_without_a_sandbox_say_how_to_start_one(tmp_path: Path):
