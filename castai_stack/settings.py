@@ -42,7 +42,14 @@ PolicyArn = Annotated[
         "the ARN of an IAM policy, arn:aws:iam::<account>:policy/<name>",
     ),
 ]
-IamPath = Annotated[str, _text(r"/([!-~]+/)*", "an IAM path that begins and ends with a slash")]
+IamPath = Annotated[
+    str,
+    # It stands in the resources of policies, where `*`, `?` and `$` would mean more.
+    _text(
+        r"/([\w+=,.@:-]{1,510}/)*",
+        "an IAM path that begins and ends with a slash, of letters, digits and _+=,.@:- between",
+    ),
+]
 Url = Annotated[str, _text(r"https?://[^\s/]+(/\S*)?", "an http or https address")]
 ProxyUrl = Annotated[
     str,

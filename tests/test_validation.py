@@ -62,6 +62,18 @@ def test_tags_are_such_as_aws_takes_and_none_of_the_programs_own():
     ]
 
 
+@pytest.mark.parametrize("path", ["/*/", "/team?/", "/${aws:username}/", "team/", "/team", "//"])
+def test_a_path_holds_nothing_that_a_policy_would_read_as_a_pattern(path):
+    [line] = problems({"cluster": CLUSTER, "iam": {"path": path}})
+
+    assert line.startswith(f"  {KEY}.iam.path: found {path!r}; allowed: an IAM path")
+
+
+@pytest.mark.parametrize("path", ["/", "/team/", "/division_abc/team-1/"])
+def test_paths_as_iam_takes_them(path):
+    assert validate({"cluster": CLUSTER, "iam": {"path": path}}, KEY).iam.path == path
+
+
 def test_a_missing_key_is_named():
     assert problems({"cluster": {"name": "demo"}}) == [
         f"  {KEY}.cluster.region: required, and not given",
