@@ -692,6 +692,9 @@ def test_refused_requests_are_repeated(provider, faults):
     identifier, state, _ = made(provider, USER, name="throttled")
     provider.delete(USER, identifier, state)
 
+    log = requests.get(faults.replace("faults", "requests"), timeout=5).json()["log"]
+    assert any(one["fault"] == "throttle" for one in log), "nothing was refused, nothing repeated"
+
 
 def test_an_error_of_aws_is_told_in_one_sentence(provider):
     checked = provider.checked(ROLE, {"name": "twice", "assumeRolePolicy": trust()})

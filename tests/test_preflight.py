@@ -2,6 +2,7 @@ import base64
 import dataclasses
 
 import httpx2
+import pulumi
 import pytest
 from lightkube import ApiError
 from lightkube.resources.core_v1 import ConfigMap
@@ -88,8 +89,15 @@ def test_the_mapping_follows_the_authentication_mode(mode, cluster_mode, entries
     assert bool(preflight.access_findings(chosen, facts).problems) is problem
 
 
-def test_a_preview_warns_of_missing_permissions_and_goes_on():
+def test_a_preview_warns_of_missing_permissions_and_goes_on(monkeypatch):
+    warned = []
+    monkeypatch.setattr(pulumi.log, "warn", warned.append)
+
     judge(Findings(missing=("AWS, roles: iam:CreateRole on x",)), preview=True)
+
+    assert warned == [
+        "This caller can preview but not apply; it is missing:\n  AWS, roles: iam:CreateRole on x"
+    ]
 
 
 def test_an_apply_stops_at_missing_permissions_and_says_that_nothing_was_written():
