@@ -16,7 +16,8 @@ help:  ## this list
 	@touch $@
 
 test: .venv/.ready lint types  ## formatting, lint, types and every test
-	$(PYTHON) -m pytest
+	$(PYTHON) -m sandbox.toolchain
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
 spot-replay: .venv/.ready  ## 10,000 Spot events through the real handler, with outages
 	$(PYTHON) -m sandbox.spot_replay

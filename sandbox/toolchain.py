@@ -1,4 +1,7 @@
-"""The programs of the sandbox: found on the machine, or built once into the user's cache."""
+"""The programs of the sandbox: found on the machine, or built once into the user's cache.
+
+`python -m sandbox.toolchain` does it now, so that a progress bar can be seen.
+"""
 
 import fcntl
 import hashlib
@@ -257,3 +260,7 @@ def _failure(build: Build, log: Path) -> str:
         )
     tail = "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
     return f"building {build.name} failed; the end of {log}:\n{tail}"
+
+
+if __name__ == "__main__":
+    programs()
