@@ -309,16 +309,6 @@ def cluster_role(needed: Iterable[KubernetesRequirement], *, apply: bool) -> dic
     }
 
 
-def _mapped_by(settings: StackConfig) -> set[str]:
-    """Return how principals may be mapped: both ways, where only a lookup would tell."""
-    chosen, mode = settings.access.mode, settings.cluster.authentication_mode
-    if chosen != "auto":
-        return {chosen}
-    if mode is None:
-        return {"aws-auth", "access-entries"}
-    return {"aws-auth" if mode == "CONFIG_MAP" else "access-entries"}
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what the operator of a stack file needs, as documents to apply."""
     parser = argparse.ArgumentParser(
@@ -344,7 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - a command
         return 2
     apply = options.purpose == "apply"
-    mapped_by = _mapped_by(settings)
+    mapped_by = settings.access.mapped_by(settings.cluster.authentication_mode)
     if options.kubernetes:
         needed = kubernetes_requirements(settings, aws_auth="aws-auth" in mapped_by)
         text = yaml.safe_dump(cluster_role(needed, apply=apply), sort_keys=False)

@@ -83,14 +83,12 @@ def cluster_findings(settings: StackConfig, caller: Caller, facts: ClusterFacts)
 
 def uses_access_entries(settings: StackConfig, facts: ClusterFacts) -> bool:
     """Tell whether principals are mapped by access entries, or else in aws-auth."""
-    if settings.access.mode == "auto":
-        return facts.authentication_mode != "CONFIG_MAP"
-    return settings.access.mode == "access-entries"
+    return "access-entries" in settings.access.mapped_by(facts.authentication_mode)
 
 
 def access_findings(settings: StackConfig, facts: ClusterFacts) -> Findings:
     """Compare the chosen mapping with what the cluster's authentication mode reads."""
-    unread = {"aws-auth": "API", "access-entries": "CONFIG_MAP"}.get(settings.access.mode)
+    unread = settings.access.unread_under
     if facts.authentication_mode != unread:
         return Findings()
     return Findings(

@@ -430,6 +430,20 @@ class Access(Section):
     override_guards: list[AccessGuard] = []
     """Guards of aws-auth that may be passed on `pulumi up`."""
 
+    @property
+    def unread_under(self) -> AuthenticationMode | None:
+        """Authentication mode under which a cluster does not read the chosen mapping."""
+        unread: dict[str, AuthenticationMode] = {"aws-auth": "API", "access-entries": "CONFIG_MAP"}
+        return unread.get(self.mode)
+
+    def mapped_by(self, mode: AuthenticationMode | None) -> frozenset[str]:
+        """Return how principals are mapped; both ways, where the cluster's mode is not known."""
+        if self.mode != "auto":
+            return frozenset({self.mode})
+        if mode is None:
+            return frozenset({"aws-auth", "access-entries"})
+        return frozenset({"aws-auth" if mode == "CONFIG_MAP" else "access-entries"})
+
 
 class StackConfig(Section):
     """Everything a stack may say."""

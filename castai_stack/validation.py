@@ -158,7 +158,7 @@ def _reach(settings: StackConfig) -> Iterator[str]:
             "cluster.context: given while cluster.kubeconfig is from-eks, which has one context; "
             "remove it, or give a kubeconfig"
         )
-    unread = {"aws-auth": "API", "access-entries": "CONFIG_MAP"}.get(settings.access.mode)
+    unread = settings.access.unread_under
     if unread is not None and cluster.authentication_mode == unread:
         yield (
             f"access.mode: found '{settings.access.mode}' while cluster.authenticationMode is "
