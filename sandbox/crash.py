@@ -41,7 +41,7 @@ from rich.table import Table
 
 from castai_stack import recover
 from sandbox import castai, inventory, toolchain
-from sandbox.engine import OperationError, Stack
+from sandbox.engine import OperationError, Running, Stack
 from sandbox.inventory import Inventory
 from sandbox.kubernetes_proxy import KubernetesProxy
 from sandbox.processes import ProcessError
@@ -200,8 +200,9 @@ class Crash:
         self._texts = []
         killed, told, deviation = False, "", ""
         try:
-            killed = self._kill(stack, point)
-            told = self._recover(stack)
+            with self._begun(stack, point) as running:
+                killed = self._died(running, point)
+                told = self._recover(stack)
             self._texts.append(getattr(stack, point.then)().output)
             if point.then == "up":
                 self._require_undisturbed(stack, point.mode)
@@ -220,13 +221,23 @@ class Crash:
         taken_in = told.count("taken into the state")
         return Outcome(point, killed, taken_in, seconds, deviation)
 
-    def _kill(self, stack: Stack, point: Point) -> bool:
-        """Run until the point; return False when the end came before."""
+    @contextmanager
+    def _begun(self, stack: Stack, point: Point) -> Iterator[Running]:
+        """Start the operation with the kill laid; keep what it printed."""
         self._count_anew()
         running = stack.begin(point.operation)
         self._lay(point, running.group)
-        if not running.ended(_RUN_SECONDS):
+        try:
+            yield running
+        finally:
             running.kill()
+            with contextlib.suppress(OperationError):
+                running.result()
+            self._texts.append(running.output)
+
+    def _died(self, running: Running, point: Point) -> bool:
+        """Wait for the end; return False when it came before the point."""
+        if not running.ended(_RUN_SECONDS):
             raise DeviationError(f"{point.operation} did not end within {_RUN_SECONDS} s")
         writes = self._writes(point.service)
         for service in _OPERATOR:

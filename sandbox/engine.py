@@ -112,6 +112,11 @@ class Running:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.group, signal.SIGKILL)
 
+    @property
+    def output(self) -> str:
+        """Return what it has printed so far."""
+        return "".join(self._lines)
+
     def ended(self, seconds: float) -> bool:
         """Wait for the end at most so long; what is left of a killed engine may still be there."""
         try:
@@ -158,7 +163,7 @@ class Running:
             self._process.stdout.close()
 
     def _judge(self) -> Result:
-        output = "".join(self._lines)
+        output = self.output
         path = self._folder / _RESULT
         raw: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         shutil.rmtree(self._folder, ignore_errors=True)
