@@ -63,7 +63,7 @@ _MADE_BY_THE_CLUSTER = ("Pod ", "ReplicaSet ", "EndpointSlice ", "Endpoints ", "
 """Kinds whose names are random, and which follow from what is compared."""
 
 _OTHER_EACH_TIME = (
-    "API_KEY|castai-eks/(?:key-digest|source-version)|deployment[.]kubernetes[.]io/revision"
+    "API_KEY|ca[.]crt|castai-eks/(?:key-digest|source-version)|deployment[.]kubernetes[.]io/revision"
 )
 _RANDOM = (
     (r"\bA(?:KIA|ROA|IDA|NPA|NVA|IPA)[A-Z0-9]{10,}", "<id>"),
