@@ -33,6 +33,12 @@ class Cluster:
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
 
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
     def get(self, _kind: Any, _name: str, *, namespace: str) -> Answer:
         assert namespace == "castai-agent"
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
