@@ -62,7 +62,10 @@ _KEYS_AT_MOST = 2
 _MADE_BY_THE_CLUSTER = ("Pod ", "ReplicaSet ", "EndpointSlice ", "Endpoints ", "PodMetrics ")
 """Kinds whose names are random, and which follow from what is compared."""
 
-_OTHER_EACH_TIME = "API_KEY|ca[.]crt|castai-eks/(?:key-digest|source-version)|deployment[.]kubernetes[.]io/revision"
+_OTHER_EACH_TIME = (
+    "API_KEY|ca[.]crt|castai-eks/(?:key-digest|source-version)"
+    "|deployment[.]kubernetes[.]io/revision"
+)
 _RANDOM = (
     (r"\bA(?:KIA|ROA|IDA|NPA|NVA|IPA)[A-Z0-9]{10,}", "<id>"),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<uuid>"),

@@ -1,6 +1,6 @@
 """The rollout gate against scripted answers; a real rollout is shown elsewhere."""
 
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from pulumi.runtime import rpc
@@ -33,7 +33,7 @@ class Cluster:
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
 
-    def __enter__(self) -> "Cluster":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
