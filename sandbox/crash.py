@@ -137,6 +137,8 @@ class Crash:
     def _use(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._proxy = KubernetesProxy(sandbox.control_plane, sandbox.directory / "pulumi")
+        self._others: frozenset[str] = frozenset()
+        self._others = frozenset(one["id"] for one in self._live_clusters())
         self._beginning = self._inventory()
 
     def close(self) -> None:
@@ -355,7 +357,11 @@ class Crash:
 
     def _live_clusters(self) -> list[dict[str, Any]]:
         state = requests.get(f"{self._sandbox.castai_url}/_sandbox/state", timeout=_SECONDS).json()
-        return [one for one in state["clusters"] if one["status"] not in ("archived", "deleted")]
+        return [
+            one
+            for one in state["clusters"]
+            if one["status"] not in ("archived", "deleted") and one["id"] not in self._others
+        ]
 
     def _keys(self) -> dict[str, Any]:
         return inventory.aws(self._sandbox.aws_url).get("iam-access-key", {})

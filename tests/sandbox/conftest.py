@@ -1,5 +1,6 @@
 """Real programs for the tests that need them, started once per session and always ended."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,9 @@ from sandbox import toolchain
 from sandbox.control_plane import ControlPlane
 from sandbox.session import Sandbox
 from sandbox.toolchain import Programs
+
+# A shell starts what it puts in the background with interrupts ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
