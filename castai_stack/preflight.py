@@ -233,6 +233,9 @@ def _missing(
         )
         return bool(review.status and review.status.allowed)
 
+    # Whoever may do everything is asked once; most operators are cluster administrators.
+    if may((KubernetesRequirement(("*",), "*", "*"), "*")):
+        return ()
     asked = [(requirement, verb) for requirement in needed for verb in requirement.verbs]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = list(pool.map(may, asked))
