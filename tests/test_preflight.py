@@ -1,5 +1,6 @@
 import base64
 import dataclasses
+from types import SimpleNamespace
 
 import httpx2
 import pulumi
@@ -220,3 +221,35 @@ def test_a_cluster_that_does_not_say_who_it_is_is_no_problem(status):
 )
 def test_the_simulator_is_asked_about_whole_resources(pattern, asked):
     assert preflight._example(pattern) == asked
+
+
+class Reviews:
+    """Answers access reviews; `allowed` are verbs."""
+
+    def __init__(self, *allowed):
+        self.allowed = allowed
+        self.asked = []
+
+    def create(self, review):
+        verb = review.spec.resourceAttributes.verb
+        self.asked.append(verb)
+        return SimpleNamespace(status=SimpleNamespace(allowed=verb in self.allowed))
+
+
+NEEDED = (KubernetesRequirement(("get", "patch"), "apps", "deployments", "castai-agent"),)
+
+
+def test_a_cluster_administrator_is_asked_once():
+    client = Reviews("*")
+
+    assert preflight._missing(client, NEEDED) == ()
+    assert client.asked == ["*"]
+
+
+def test_anybody_else_is_asked_verb_by_verb():
+    client = Reviews("get")
+
+    assert preflight._missing(client, NEEDED) == (
+        "Kubernetes, namespace castai-agent: patch deployments.apps",
+    )
+    assert sorted(client.asked) == ["*", "get", "patch"]
