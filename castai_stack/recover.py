@@ -152,7 +152,8 @@ class Engine:
         url = str(json.loads(self.run("whoami", "--json", "--verbose")).get("url", ""))
         if not url.startswith(_FILES):
             return
-        folder = Path(url.removeprefix(_FILES)).expanduser() / ".pulumi" / "stacks"
+        place = url.removeprefix(_FILES).partition("?")[0]
+        folder = Path(place).expanduser() / ".pulumi" / "stacks"
         for path in half_written(folder):
             if dry_run:
                 raise RecoveryError(f"{path} is half written; run this without --dry-run")
@@ -337,15 +338,17 @@ def settled(deployment: Mapping[str, Any], taken: Mapping[str, str]) -> dict[str
     """Return the state with no create pending: `taken` gives ids by URN, the rest is forgotten.
 
     The engine's own `refresh --import-pending-creates` loses the resource (seen with 3.215.0: the
-    operation is turned into an import that nothing carries out), hence by hand. What a resource
-    outputs is not known here; the refresh that follows reads it.
+    operation is turned into an import that nothing carries out), hence by hand. The refresh that
+    follows reads what a resource outputs. Outputs that the operation has already are left out: with
+    them the id would be read as one that the provider chose, and some differ from those to import.
     """
     resources, operations = list(deployment.get("resources") or ()), []
     for operation in deployment.get("pending_operations") or ():
         if operation["type"] != "creating":
             operations.append(operation)
         elif (urn := operation["resource"]["urn"]) in taken:
-            resources.append({**operation["resource"], "id": taken[urn]})
+            asked = {k: v for k, v in operation["resource"].items() if k != "outputs"}
+            resources.append({**asked, "id": taken[urn]})
     return {**deployment, "resources": resources, "pending_operations": operations}
 
 

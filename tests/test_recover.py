@@ -70,8 +70,10 @@ def test_settling_takes_in_what_was_found_and_forgets_the_other_creates():
         "pending_operations": [user, role, update],
         "secrets_providers": {"type": "passphrase"},
     }
+    asked = dict(user["resource"])
+    user["resource"]["outputs"] = {"name": "u"}
     after = recover.settled(before, {user["resource"]["urn"]: "u"})
-    assert after["resources"] == [{"urn": "there"}, {**user["resource"], "id": "u"}]
+    assert after["resources"] == [{"urn": "there"}, {**asked, "id": "u"}]
     assert after["pending_operations"] == [update]
     assert after["secrets_providers"] == before["secrets_providers"]
 
