@@ -37,7 +37,7 @@ def admin(sandbox: Sandbox) -> Iterator[Client]:
 
 @pytest.fixture
 def cluster_id(api: CastaiApi, admin: Client) -> Iterator[str]:
-    """A registered cluster; afterwards the agent's objects are gone again."""
+    """A registered cluster; afterwards it and the agent's objects are gone again."""
     registered = api.register("agent-test", REGION, ACCOUNT)
     yield registered.id
     for kind in (ClusterRole, ClusterRoleBinding):
@@ -48,6 +48,7 @@ def cluster_id(api: CastaiApi, admin: Client) -> Iterator[str]:
         one = codecs.from_dict(document)
         absent(lambda one=one: admin.delete(type(one), one.metadata.name, namespace="kube-system"))
     eventually(lambda: not exists(admin, Namespace, NAMESPACE), "the namespace goes away")
+    api.delete_cluster(registered.id)
 
 
 def release(api_url: str) -> Release:

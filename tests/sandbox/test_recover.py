@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -196,8 +197,11 @@ def test_an_interrupted_update_of_the_hand_over_can_be_destroyed(life):
     assert CastaiApi(life.castai.url, API_KEY).list_clusters() == []
 
 
-def test_a_state_whose_attributes_are_half_written_is_readable_again(life):
+@pytest.mark.parametrize("query", ["", "?metadata=skip"])
+def test_a_state_whose_attributes_are_half_written_is_readable_again(life, query):
     life.stack.up()
+    backend = {"PULUMI_BACKEND_URL": f"file://{life.stack.backend}{query}"}
+    life.stack = replace(life.stack, environment={**life.stack.environment, **backend})
     [attributes] = (life.stack.backend / ".pulumi" / "stacks").rglob("dev.json.attrs")
     attributes.write_text("")
     with pytest.raises(OperationError, match="EOF"):

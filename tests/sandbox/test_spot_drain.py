@@ -22,6 +22,7 @@ from lightkube.resources.apps_v1 import DaemonSet, ReplicaSet
 from lightkube.resources.core_v1 import Namespace, Node, Pod, ServiceAccount, ServiceAccountToken
 from lightkube.resources.policy_v1 import PodDisruptionBudget
 from lightkube.resources.rbac_authorization_v1 import ClusterRole, ClusterRoleBinding
+from lightkube.types import PatchType
 
 from castai_stack import spot_rbac
 from castai_stack.spot_handler import handler
@@ -180,9 +181,9 @@ def test_a_taint_that_somebody_adds_meanwhile_is_kept(kubernetes, cluster):
 
     def call(method, path, **how):
         if method == "PATCH" and not added:
-            node = kubernetes.get(Node, place.name)
-            node.spec.taints.append(Taint(key="late", value="yes", effect="NoSchedule"))
-            kubernetes.replace(node)
+            late = {"key": "late", "value": "yes", "effect": "NoSchedule"}
+            addition = [{"op": "add", "path": "/spec/taints/-", "value": late}]
+            kubernetes.patch(Node, place.name, addition, patch_type=PatchType.JSON)
             added.append(place.name)
         return ask(method, path, **how)
 

@@ -8,6 +8,7 @@ import time
 import pytest
 from lightkube import Client, KubeConfig
 from lightkube.resources.core_v1 import Node
+from lightkube.types import PatchType
 
 from castai_stack import spot_rbac
 from sandbox import aws, engine
@@ -53,11 +54,11 @@ def test_the_function_drains_the_node_as_the_role_that_the_stack_maps(sandbox: S
 
 def leave_as_found(api: Client, name: str) -> None:
     """Give the node back to the tests that share the sandbox."""
-    node = api.get(Node, name)
-    del node.metadata.labels["autoscaling.cast.ai/draining"]
-    node.spec.unschedulable = None
-    node.spec.taints = None
-    api.replace(node)
+    drained = {"autoscaling.cast.ai/draining": None}
+    as_found = {"unschedulable": None, "taints": None}
+    api.patch(
+        Node, name, {"metadata": {"labels": drained}, "spec": as_found}, patch_type=PatchType.MERGE
+    )
 
 
 def invoke(sandbox: Sandbox, variables: dict[str, str]) -> dict:
