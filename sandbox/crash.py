@@ -8,7 +8,6 @@ points share a life cycle; a killed `up` can be given up, too.
 """
 
 import argparse
-import base64
 import contextlib
 import dataclasses
 import json
@@ -45,6 +44,7 @@ from sandbox.engine import OperationError, Running, Stack
 from sandbox.inventory import Inventory
 from sandbox.kubernetes_proxy import KubernetesProxy
 from sandbox.processes import ProcessError
+from sandbox.secret_search import SecretSearch
 from sandbox.session import Sandbox, SandboxError
 from sandbox.toolchain import ToolchainError
 
@@ -131,12 +131,14 @@ class Crash:
         self._anew = anew
         self._undisturbed: dict[str, Undisturbed] = {}
         self._texts: list[str] = []
-        self._secrets = {castai.API_KEY: "the API key"}
         self._use(sandbox)
 
     def _use(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._proxy = KubernetesProxy(sandbox.control_plane, sandbox.directory / "pulumi")
+        self._search = SecretSearch(
+            sandbox.directory, aws_url=sandbox.aws_url, castai_url=sandbox.castai_url
+        )
         self._others: frozenset[str] = frozenset()
         self._others = frozenset(one["id"] for one in self._live_clusters())
         self._beginning = self._inventory()
@@ -211,7 +213,7 @@ class Crash:
                 self._require_undisturbed(stack, point.mode)
             else:
                 self._require_beginning()
-            self._require_no_plain_secret(stack)
+            self._require_no_plain_secret()
         except DeviationError as error:
             deviation = str(error)
         except OperationError as error:
@@ -308,30 +310,9 @@ class Crash:
         if len(keys := self._keys()) > _KEYS_AT_MOST:
             raise DeviationError(f"after the crash the user has {len(keys)} access keys")
 
-    def _require_no_plain_secret(self, stack: Stack) -> None:
-        # Those of an earlier moment, too: backups and history remember it.
-        self._secrets |= self._made_secrets(stack)
-        files = [path for path in stack.backend.rglob("*") if path.is_file()]
-        for secret, name in self._secrets.items():
-            for spelled in (secret, base64.b64encode(secret.encode()).decode()):
-                for path in files:
-                    if spelled.encode() in path.read_bytes():
-                        raise DeviationError(
-                            f"{name} is plain in {path.relative_to(stack.backend)}"
-                        )
-                if any(spelled in text for text in self._texts):
-                    raise DeviationError(f"{name} is plain in the output of a run")
-
-    def _made_secrets(self, stack: Stack) -> dict[str, str]:
-        """Return the token and key of this moment: none after a destroy."""
-        kept = self._inventory_of_kubernetes().get("Secret (api/v1)", {})
-        token = kept.get("castai-agent/castai-agent", {}).get("data", {}).get("API_KEY")
-        if token is None:
-            return {}
-        shown = stack.outputs(show_secrets=True).get("secret_access_key")
-        return {base64.b64decode(token).decode(): "a token"} | (
-            {shown: "a secret access key"} if shown else {}
-        )
+    def _require_no_plain_secret(self) -> None:
+        if plain := self._search.plain({"the output of a run": "\n".join(self._texts)}):
+            raise DeviationError("; ".join(plain))
 
     # -- looking -------------------------------------------------------------------------------
 

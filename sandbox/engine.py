@@ -88,6 +88,7 @@ class Running:
         operation: str,
         process: subprocess.Popen[str],
         folder: Path,
+        log: Path,
         on_line: Callable[[str], None],
     ) -> None:
         self.operation = operation
@@ -95,6 +96,7 @@ class Running:
         """Process group of the program, the engine and its plugins."""
         self._process = process
         self._folder = folder
+        self._log = log
         self._on_line = on_line
         self._lines: list[str] = []
         self._heard = time.monotonic()
@@ -102,10 +104,12 @@ class Running:
         self._reader.start()
 
     def _read(self) -> None:
-        for line in self._process.stdout or ():
-            self._heard = time.monotonic()
-            self._lines.append(line)
-            self._on_line(line.rstrip("\n"))
+        with self._log.open("a") as log:
+            for line in self._process.stdout or ():
+                self._heard = time.monotonic()
+                self._lines.append(line)
+                log.write(line)
+                self._on_line(line.rstrip("\n"))
 
     def kill(self) -> None:
         """End everything at once, as a crash does."""
@@ -267,7 +271,9 @@ class Stack:
             errors="replace",
             start_new_session=True,
         )
-        return Running(operation, process, folder, self.on_line)
+        log = self.directory / "logs" / "operations.log"
+        log.parent.mkdir(exist_ok=True)
+        return Running(operation, process, folder, log, self.on_line)
 
     def export(self) -> dict[str, Any]:
         """Return the state as JSON, secrets encrypted."""

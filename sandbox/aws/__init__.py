@@ -3,6 +3,7 @@
 `serve` starts it, `seed` furnishes it. Beside AWS's own API it answers, to anyone on loopback:
 
 - `GET /_sandbox/inventory`: everything in the account, to compare before with after
+- `GET /_sandbox/secrets`: secrets of every key that a user was ever given, to search for them
 - `GET /_sandbox/access-entries`: EKS access entries, `valid` while their principal is the same
 - `PUT/DELETE /_sandbox/foreign-principals/<arn>`: users of other accounts, with their keys
 - `PUT /_sandbox/sessions`: credentials of a role, or of the root, without asking

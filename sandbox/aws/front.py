@@ -299,5 +299,6 @@ _INTERNAL_HANDLERS: dict[tuple[str, str], Callable[[Account, Request, str], Resp
     ("PUT", "sessions"): _sessions,
     ("PUT", "clusters"): _clusters,
     ("GET", "access-entries"): lambda account, _r, _p: json_response(eks.grants(account)),
+    ("GET", "secrets"): lambda account, _r, _p: json_response(account.identities.made),
     ("GET", "inventory"): lambda account, _r, _p: json_response(inventory(account)),
 }

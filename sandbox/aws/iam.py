@@ -406,6 +406,7 @@ def create_access_key(call: Call) -> Response:
         if key.access_key_id not in before:
             name = f"{user.name}/{len(before)}"
             call.account.propagation.made("key", key.access_key_id, name)
+            call.account.identities.made.append(key.secret_access_key)
     return answer
 
 

@@ -108,6 +108,8 @@ class Identities:
     sessions: dict[str, Credential] = field(default_factory=dict)
     foreign: dict[str, Credential] = field(default_factory=dict)
     """By ARN."""
+    made: list[str] = field(default_factory=list)
+    """Secrets of every key that a user was ever given."""
 
     def find(self, access_key_id: str) -> Credential | None:
         """Whose key this is; None for one that was never made, or is gone, or not yet seen."""

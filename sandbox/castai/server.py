@@ -1,6 +1,7 @@
 """The API over HTTP: strict about paths and fields, and about whose key it is shown.
 
-`/_sandbox/state` shows everything but secrets; `POST /_sandbox/clusters/{id}/nodes`, `/use` and
+`/_sandbox/state` shows everything but secrets, `/_sandbox/secrets` every token that was ever made,
+to search for them; `POST /_sandbox/clusters/{id}/nodes`, `/use` and
 `/archive` make the service do what it would do of itself. Faults and the request log are those
 of `sandbox.faults`.
 """
@@ -182,6 +183,8 @@ class _Api:
     def _control(self, request: Request) -> Response:
         if request.path == "/_sandbox/state" and request.method == "GET":
             return _json(200, self._service.state())
+        if request.path == "/_sandbox/secrets" and request.method == "GET":
+            return _json(200, self._service.made_tokens)
         match = re.fullmatch(
             r"/_sandbox/clusters/(?P<id>[^/]+)/(?P<what>nodes|use|archive)", request.path
         )

@@ -105,6 +105,7 @@ class Service:
         self.cloud = Cloud(aws_url)
         self.lock = threading.RLock()
         self.clusters: dict[str, Cluster] = {}
+        self.made_tokens: list[str] = []
         self._log_file = directory / "castai.log"
         self._jobs: list[tuple[float, int, Callable[[], object]]] = []
         self._count = itertools.count()
@@ -182,6 +183,7 @@ class Service:
                 token.replaced = True
             made = Token(f"{uuid.uuid4().hex}{uuid.uuid4().hex}", time.monotonic())
             cluster.tokens.append(made)
+            self.made_tokens.append(made.value)
             self.note(cluster, "token made")
             return made.value
 

@@ -8,6 +8,7 @@ from lightkube import Client, KubeConfig
 
 from sandbox import toolchain
 from sandbox.control_plane import ControlPlane
+from sandbox.secret_search import SecretSearch
 from sandbox.session import Sandbox
 from sandbox.toolchain import Programs
 
@@ -42,4 +43,8 @@ def sandbox(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """Everything up: AWS, CAST AI, the furnished cluster; `.stack(...)` runs the engine on it."""
     started = Sandbox.start(tmp_path_factory.mktemp("sandbox"), programs, with_parent=True)
     yield started
+    plain = SecretSearch(
+        started.directory, aws_url=started.aws_url, castai_url=started.castai_url
+    ).plain()
     started.stop()
+    assert plain == [], "one of the runs on this sandbox let a secret out"
