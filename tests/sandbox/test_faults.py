@@ -127,6 +127,16 @@ def test_up_waits_for_iam_that_shows_new_principals_late(bad_days, mode):
         clock.end()
 
 
+def test_the_whole_stack_comes_up_while_iam_is_half_a_minute_late(bad_days):
+    """The function's role, the key and the attachments, each seen by others when AWS pleases."""
+    aws = bad_days.sandbox.aws_url
+    bad_days.put(aws, propagation_seconds=30, seed=2)
+    with bad_days.connected():
+        tries = [one for one in bad_days.log(aws) if one["action"].startswith("CreateFunction")]
+        assert len(tries) > 1, "AWS showed the function's role at once"
+        assert bad_days.states()[-1]["status"] == "ready"
+
+
 class AfterARefusal(threading.Thread):
     """Lets time pass at once when CAST AI could not use what it was handed."""
 
