@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, get_args
 
-from castai_stack import aws_auth, kubernetes_access
+from castai_stack import aws_auth, command_line, kubernetes_access
 from castai_stack.aws_auth import KEYS, NAMESPACE, WHERE, AwsAuthError, Caller, Guard, Item, Kind
 from castai_stack.aws_auth_steps import (
     COPY,
@@ -150,4 +150,4 @@ def _difference(seen: Seen) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command_line.leave(main)

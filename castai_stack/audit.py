@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from castai_stack import command_line
 from castai_stack import target as targets
 from castai_stack.leftovers import CLUSTER_TAG, OURS, SCRIPT, Kind, Signs, instance_origin
 from castai_stack.target import FROM_EKS, Target, TargetError
@@ -508,4 +509,4 @@ def _castai(target: Target) -> Iterator[Leftover]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command_line.leave(main)

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from castai_stack import arn, iam_policies, naming, spot_events, stack_file
+from castai_stack import arn, command_line, iam_policies, naming, spot_events, stack_file
 from castai_stack.agent_manifests import AGENT, NAMESPACE, TRUSTED_CA
 from castai_stack.settings import StackConfig
 from castai_stack.validation import SettingsError
@@ -348,4 +348,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command_line.leave(main)

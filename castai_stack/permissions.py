@@ -10,7 +10,13 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from castai_stack import permission_grants, permission_page, permission_report, stack_file
+from castai_stack import (
+    command_line,
+    permission_grants,
+    permission_page,
+    permission_report,
+    stack_file,
+)
 from castai_stack.permission_grants import Access
 from castai_stack.settings import Uuid, VpcId
 from castai_stack.validation import SettingsError
@@ -93,4 +99,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command_line.leave(main)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from castai_stack import aws_auth
+from castai_stack import aws_auth, command_line
 from castai_stack.audit import CLUSTER_TAG, clients
 from castai_stack.resources.service import DEFAULT_URL, TAKE_OVER
 
@@ -611,4 +611,4 @@ def _say(line: str, stream: Any = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command_line.leave(main)
