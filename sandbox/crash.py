@@ -38,7 +38,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from castai_stack import recover
+from castai_stack import killed_engine
 from sandbox import castai, inventory, toolchain
 from sandbox.engine import OperationError, Running, Stack
 from sandbox.inventory import Inventory
@@ -281,7 +281,7 @@ class Crash:
         self._texts += [done.stdout, done.stderr]
         if done.returncode != 0:
             raise DeviationError(f"recover failed: {done.stderr[-2000:]}")
-        if left := recover.orphans(stack.work):
+        if left := killed_engine.orphans(stack.work):
             raise DeviationError(f"recover left processes of the killed run: {left}")
         return done.stdout
 

@@ -9,9 +9,9 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
-from castai_stack import recover
+from castai_stack import killed_engine, pending_creates, recover
 from castai_stack.audit import CLUSTER_TAG
-from castai_stack.recover import Pending, Places
+from castai_stack.pending_creates import Pending, Places
 
 URN = "urn:pulumi:dev::castai-eks::{type}::{name}"
 MINE = [{"Key": CLUSTER_TAG, "Value": "demo"}]
@@ -44,7 +44,7 @@ def places(iam=None, clusters=()):
         def list_clusters(self):
             return list(clusters)
 
-    return Places(lambda _service: iam or Iam(), Api, "demo")
+    return Places(lambda _service: iam or Iam(), Api, "demo", print)
 
 
 def test_only_creates_are_pending_creates():
@@ -55,10 +55,10 @@ def test_only_creates_are_pending_creates():
             operation("deleting", "aws:iam/role:Role", "role"),
         ]
     }
-    [found] = recover.pending_creates(deployment)
+    [found] = pending_creates.begun(deployment)
     assert (found.name, found.type) == ("user", "aws:iam/user:User")
     assert found.inputs == {"name": "cast-eks-demo"}
-    assert list(recover.pending_creates({})) == []
+    assert list(pending_creates.begun({})) == []
 
 
 def test_settling_takes_in_what_was_found_and_forgets_the_other_creates():
@@ -72,7 +72,7 @@ def test_settling_takes_in_what_was_found_and_forgets_the_other_creates():
     }
     asked = dict(user["resource"])
     user["resource"]["outputs"] = {"name": "u"}
-    after = recover.settled(before, {user["resource"]["urn"]: "u"})
+    after = pending_creates.settled(before, {user["resource"]["urn"]: "u"})
     assert after["resources"] == [{"urn": "there"}, {**asked, "id": "u"}]
     assert after["pending_operations"] == [update]
     assert after["secrets_providers"] == before["secrets_providers"]
@@ -124,8 +124,8 @@ def test_what_goes_with_something_else_is_forgotten_unasked(type_):
             {"rule": "rule", "targetId": "spot-handler"},
             "rule/spot-handler",
         ),
-        (recover.AWS_AUTH, {"kind": "user"}, "kube-system/aws-auth/mapUsers"),
-        (recover.LEFTOVERS, {"namespace": "castai-agent"}, "castai-agent"),
+        (pending_creates.AWS_AUTH, {"kind": "user"}, "kube-system/aws-auth/mapUsers"),
+        (pending_creates.LEFTOVERS, {"namespace": "castai-agent"}, "castai-agent"),
     ],
 )
 def test_parts_of_our_own_things_are_taken_in_by_what_they_are_part_of(type_, inputs, found):
@@ -146,10 +146,10 @@ def test_objects_of_the_cluster_are_found_by_their_name(metadata, found):
 
 def test_what_castai_may_have_heard_is_read_again():
     look = places().look
-    assert look(pending(recover.HAND_OVER, cluster_id="c")) == "c"
-    assert look(pending(recover.PRINCIPAL, cluster_id="c")) == "c/principal"
+    assert look(pending(pending_creates.HAND_OVER, cluster_id="c")) == "c"
+    assert look(pending(pending_creates.PRINCIPAL, cluster_id="c")) == "c/principal"
     wanted = {"cluster_name": "demo", "region": "r", "account_id": "a"}
-    assert look(pending(recover.REGISTRATION, **wanted)) is None
+    assert look(pending(pending_creates.REGISTRATION, **wanted)) is None
 
 
 def test_half_written_attributes_are_found_unless_somebody_writes_them(tmp_path, monkeypatch):
@@ -157,11 +157,11 @@ def test_half_written_attributes_are_found_unless_somebody_writes_them(tmp_path,
         (tmp_path / f"{name}.json.attrs").write_text(text)
         (tmp_path / f"{name}.json").write_text("")
     monkeypatch.setattr(
-        recover.time, "sleep", lambda _: (tmp_path / "busy.json.attrs").write_text("{}")
+        killed_engine.time, "sleep", lambda _: (tmp_path / "busy.json.attrs").write_text("{}")
     )
-    found = [path.name for path in recover.half_written(tmp_path)]
+    found = [path.name for path in killed_engine.half_written(tmp_path)]
     assert found == ["cut.json.attrs", "empty.json.attrs"]
-    assert recover.half_written(tmp_path / "nothing") == []
+    assert killed_engine.half_written(tmp_path / "nothing") == []
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def plugin(tmp_path):
     started = subprocess.Popen(
         [sys.executable, str(script)],
         cwd=tmp_path,
-        env={**os.environ, "PULUMI_PROJECT": recover.PROJECT},
+        env={**os.environ, "PULUMI_PROJECT": killed_engine.PROJECT},
     )
     time.sleep(0.2)
     yield started
@@ -182,8 +182,8 @@ def plugin(tmp_path):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at /proc")  # noqa: PTH112
 def test_plugins_without_an_engine_are_found_in_their_project_only(plugin, tmp_path):
-    assert recover.orphans(tmp_path) == [(plugin.pid, "pulumi-resource-double")]
-    assert recover.orphans(tmp_path.parent) == []
+    assert killed_engine.orphans(tmp_path) == [(plugin.pid, "pulumi-resource-double")]
+    assert killed_engine.orphans(tmp_path.parent) == []
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at /proc")  # noqa: PTH112
@@ -192,7 +192,7 @@ def test_plugins_of_a_living_engine_are_left_alone(tmp_path):
     script.write_text("import time\ntime.sleep(60)\n")
     engine = tmp_path / "pulumi"
     engine.write_text(
-        f"#!/bin/sh\nPULUMI_PROJECT={recover.PROJECT} {sys.executable} {script} &\nwait\n"
+        f"#!/bin/sh\nPULUMI_PROJECT={killed_engine.PROJECT} {sys.executable} {script} &\nwait\n"
     )
     engine.chmod(0o755)
     # A shell shows its own name first: let it bear the engine's.
@@ -201,7 +201,7 @@ def test_plugins_of_a_living_engine_are_left_alone(tmp_path):
     )
     time.sleep(0.4)
     try:
-        assert recover.orphans(tmp_path) == []
+        assert killed_engine.orphans(tmp_path) == []
     finally:
         os.killpg(started.pid, signal.SIGKILL)
         started.wait()
@@ -210,7 +210,7 @@ def test_plugins_of_a_living_engine_are_left_alone(tmp_path):
 def test_ending_a_process_that_is_gone_is_fine(plugin):
     plugin.kill()
     plugin.wait()
-    recover.end(plugin.pid)
+    killed_engine.end(plugin.pid)
 
 
 def test_without_pulumi_the_message_says_so(tmp_path, monkeypatch, capsys):

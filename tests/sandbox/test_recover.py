@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from castai_stack import recover
+from castai_stack import killed_engine
 from castai_stack.audit import CLUSTER_TAG
 from castai_stack.castai_api import CastaiApi
 from sandbox import aws, program_folder
@@ -143,8 +143,8 @@ def life(tmp_path, programs):
     castai.service.cloud = StubCloud()
     made = Life(tmp_path, programs, castai)
     yield made
-    for pid, _ in recover.orphans(made.stack.work):
-        recover.end(pid)
+    for pid, _ in killed_engine.orphans(made.stack.work):
+        killed_engine.end(pid)
     castai.close()
     made.aws.close()
 
@@ -161,7 +161,7 @@ def test_what_aws_made_before_the_state_knew_is_taken_in_or_taken_away(life, act
     done = life.recover()
     assert done.returncode == 0, done.stderr
     assert told in done.stdout
-    assert recover.orphans(life.stack.work) == [], "a plugin without an engine runs on"
+    assert killed_engine.orphans(life.stack.work) == [], "a plugin without an engine runs on"
     life.stack.up()
     assert len(life.key_ids()) == 1
     assert life.stack.preview().empty
