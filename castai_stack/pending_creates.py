@@ -182,7 +182,7 @@ class Places:
         for page in iam.get_paginator("list_policies").paginate(Scope="Local"):
             for policy in page["Policies"]:
                 if policy["PolicyName"] == inputs["name"]:
-                    tags = tags_of(iam.list_policytags_of(PolicyArn=policy["Arn"]))
+                    tags = tags_of(iam.list_policy_tags(PolicyArn=policy["Arn"]))
                     return Found(policy["Arn"], tags)
         return None
 
@@ -231,7 +231,7 @@ class Places:
     def _queue(self, inputs: Mapping[str, Any]) -> Found | None:
         queues = self._client("sqs")
         url = queues.get_queue_url(QueueName=inputs["name"])["QueueUrl"]
-        return Found(url, queues.list_queuetags_of(QueueUrl=url).get("Tags", {}))
+        return Found(url, queues.list_queue_tags(QueueUrl=url).get("Tags", {}))
 
     def _secret(self, inputs: Mapping[str, Any]) -> Found | None:
         found = self._client("secretsmanager").describe_secret(SecretId=inputs["name"])

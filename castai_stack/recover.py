@@ -293,7 +293,7 @@ def users_of(deployment: Mapping[str, Any]) -> set[str]:
 def keys_of(iam: Any, user: str, cluster: str) -> list[dict[str, Any]]:
     """Keys of a user that carries this cluster's tag; none of any other user."""
     try:
-        tags = tags_of(iam.list_usertags_of(UserName=user))
+        tags = tags_of(iam.list_user_tags(UserName=user))
         if tags.get(CLUSTER_TAG) != cluster:
             return []
         return list(iam.list_access_keys(UserName=user)["AccessKeyMetadata"])
