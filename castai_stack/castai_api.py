@@ -25,6 +25,8 @@ _PAGE = 200
 _ATTEMPTS = 7
 _RETRIED = (429, 500, 502, 503, 504)
 _SHORTEST_SECRET = 6
+_LONGEST_RETRY_AFTER = 30
+"""Seconds, whatever a Retry-After asks for: time-outs are the resources' to set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,6 +460,7 @@ def _retry(statuses: tuple[int, ...], *, read: int) -> Retry:
         backoff_factor=0.3,
         backoff_max=10,
         backoff_jitter=0.5,
+        retry_after_max=_LONGEST_RETRY_AFTER,
         raise_on_status=False,
     )
 

@@ -1,11 +1,13 @@
 """The audit of an account that judges, and of the sandbox's CAST AI service."""
 
+import io
 import json
+import zipfile
 
 import pytest
 from botocore.exceptions import ClientError
 
-from castai_stack import agent_manifests, audit, settings
+from castai_stack import agent_manifests, audit, settings, spot_events
 from castai_stack.castai_api import CastaiApi
 from castai_stack.leftovers import OURS, SCRIPT, SHARED
 from sandbox import aws
@@ -103,6 +105,34 @@ def test_everything_that_is_left_in_aws_is_listed_and_nothing_of_others(account,
     )
     account("logs").create_log_group(logGroupName="/aws/lambda/cast-ai-ec2-events-handler-demo")
     account("sqs").create_queue(QueueName="cast-ai-ec2-events-dead-letters-demo")
+    function = "cast-ai-ec2-events-handler-demo"
+    a_function(account, function)
+    account("cloudwatch").put_metric_alarm(
+        AlarmName=f"{function}-errors",
+        MetricName="Errors",
+        Namespace="AWS/Lambda",
+        ComparisonOperator="GreaterThanThreshold",
+        EvaluationPeriods=1,
+        Period=60,
+        Statistic="Sum",
+        Threshold=0,
+    )
+    secret = spot_events.secret_name(function)
+    account("secretsmanager").create_secret(Name=secret, SecretString="x", Tags=MINE)
+    tagged = {"Tags": [*MINE]}
+    ec2.create_key_pair(
+        KeyName="of-a-node", TagSpecifications=[{"ResourceType": "key-pair", **tagged}]
+    )
+    volume = ec2.create_volume(
+        AvailabilityZone=f"{REGION}a",
+        Size=1,
+        TagSpecifications=[{"ResourceType": "volume", **tagged}],
+    )["VolumeId"]
+    of_ours = ec2.create_security_group(
+        GroupName="whatever",
+        Description="x",
+        TagSpecifications=[{"ResourceType": "security-group", **tagged}],
+    )["GroupId"]
 
     found, problems = audit.audit(
         audit.Target("demo", REGION, ACCOUNT, "ambient", None, "unused"), ["aws"]
@@ -122,12 +152,61 @@ def test_everything_that_is_left_in_aws_is_listed_and_nothing_of_others(account,
         ("rule", "cast-ai-spot-interruption-demo", OURS),
         ("log group", "/aws/lambda/cast-ai-ec2-events-handler-demo", OURS),
         ("queue", "cast-ai-ec2-events-dead-letters-demo", OURS),
+        ("role", "CastLambdaRoleForSpot-demo", OURS),
+        ("function", function, OURS),
+        ("alarm", f"{function}-errors", OURS),
+        ("secret", secret, OURS),
+        ("key pair", "of-a-node", OURS),
+        ("volume", volume, OURS),
+        ("security group", f"{of_ours} whatever", OURS),
     }
     assert audit.main(only_aws) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["PLACE", "KIND", "NAME", "MADE", "BY"]
     assert len(lines) == len(found) + 2
     assert key["SecretAccessKey"] not in "".join(lines)
+
+    ec2.terminate_instances(InstanceIds=[node])
+    audit.main(only_aws)
+    assert node not in capsys.readouterr().out, "a node that has ended is still told"
+
+
+def a_function(account, name):
+    """Make the function and its role, as a Spot handler has them."""
+    iam, role = account("iam"), "CastLambdaRoleForSpot-demo"
+    trust = TRUST.replace("ec2.amazonaws.com", "lambda.amazonaws.com")
+    arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=trust, Tags=MINE)["Role"]["Arn"]
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("handler.py", "def handle(event, context): pass")
+    account("lambda").create_function(
+        FunctionName=name,
+        Role=arn,
+        Runtime="python3.12",
+        Handler="handler.handle",
+        Code={"ZipFile": code.getvalue()},
+    )
+
+
+def test_an_access_entry_of_our_principals_is_left_over(account):
+    eks = account("eks")
+    vpc = account("ec2").describe_subnets()["Subnets"][0]
+    eks.create_cluster(
+        name="entries",
+        roleArn=f"arn:aws:iam::{ACCOUNT}:role/cluster",
+        resourcesVpcConfig={"subnetIds": [vpc["SubnetId"]]},
+        accessConfig={"authenticationMode": "API"},
+    )
+    made = account("iam").create_role(
+        RoleName="cast-entries-eks-3f2b8a4c", AssumeRolePolicyDocument=TRUST
+    )["Role"]["Arn"]
+    eks.create_access_entry(clusterName="entries", principalArn=made, type="EC2_LINUX")
+    target = audit.Target("entries", REGION, ACCOUNT, "ambient", None, "unused")
+
+    found, problems = audit.audit(target, ["aws"])
+
+    assert problems == []
+    assert ("access entry", made) in {(one.kind, one.name) for one in found}
 
 
 def test_an_account_wide_policy_that_others_use_is_none_of_ours(account):

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import socket
+import threading
+from types import MappingProxyType
 
 import pytest
 from werkzeug.wrappers import Request, Response
@@ -22,6 +25,7 @@ class Service:
     def __init__(self):
         self.answers = []
         self.requests = []
+        self.silence = lambda: None
         self.server = serve(self)
 
     def __call__(self, environ, start_response):
@@ -35,6 +39,7 @@ class Service:
                 "body": json.loads(body) if body else None,
             }
         )
+        self.silence()
         status, value, headers = self.answers.pop(0)
         text = value if isinstance(value, str) else json.dumps(value)
         response = Response(text, status, headers, content_type="application/json")
@@ -201,20 +206,29 @@ def test_repetition_ends_and_the_last_answer_is_told(api, service):
     assert len(service.requests) == 8
 
 
-def test_pauses_grow_with_jitter_and_stay_bounded():
+def _pauses():
     retry = castai_api._retry((429,), read=0)
-    pauses = []
     for _ in range(7):
         retry = retry.increment("GET", "/", response=_Answer())
-        pauses.append(retry.get_backoff_time())
+        yield retry.get_backoff_time()
+
+
+def test_pauses_grow_with_jitter_and_stay_bounded():
+    pauses = list(_pauses())
+    assert pauses != list(_pauses()), "who was refused together comes back together"
     assert pauses[0] == 0
     assert 0.6 <= pauses[1] <= 1.1
     assert 2.4 <= pauses[3] <= 2.9
     assert max(pauses) <= 10
 
 
+def test_a_service_that_asks_for_an_hour_is_asked_again_sooner():
+    assert castai_api._retry((429,), read=0).get_retry_after(_Answer()) == 30
+
+
 class _Answer:
     status = 429
+    headers = MappingProxyType({"Retry-After": "3600"})
 
     @staticmethod
     def get_redirect_location():
@@ -292,11 +306,56 @@ def test_an_unreachable_service_names_the_address_and_what_to_check(service):
     )
 
 
-def test_a_silent_service_is_given_up(service, monkeypatch):
-    monkeypatch.setattr(service, "answers", [])
-    api = CastaiApi("http://127.0.0.1:9", KEY, timeout_seconds=0.1)
-    with pytest.raises(CastaiError, match="no answer"):
-        api.create_token(ID)
+def test_a_silent_service_is_given_up(service):
+    service.will_answer(200, {"token": "too late"})
+    given_up = threading.Event()
+    service.silence = lambda: given_up.wait(5)
+    api = CastaiApi(service.server.url, KEY, timeout_seconds=0.2)
+    try:
+        with pytest.raises(CastaiError, match="no answer"):
+            api.create_token(ID)
+    finally:
+        given_up.set()
+
+
+@pytest.fixture
+def hanging_up():
+    """A server that takes requests and closes the connection; its address, and what it heard."""
+    heard = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve_them():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                heard.append(connection.recv(65536).split(b" ")[0].decode())
+
+    thread = threading.Thread(target=serve_them, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}", heard
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join(5)
+
+
+def test_a_broken_connection_is_tried_again_where_that_is_harmless(hanging_up):
+    url, heard = hanging_up
+    with pytest.raises(CastaiError, match="no answer, ConnectionError"):
+        CastaiApi(url, KEY).get_cluster(ID)
+    assert heard == ["GET"] * 8
+
+
+@pytest.mark.parametrize("call", ["create_token", "create_principal"])
+def test_what_may_have_been_made_before_the_connection_broke_is_not_asked_for_twice(
+    hanging_up, call
+):
+    url, heard = hanging_up
+    with pytest.raises(CastaiError, match="no answer, ConnectionError"):
+        getattr(CastaiApi(url, KEY), call)(ID)
+    assert heard == ["POST"]
 
 
 def test_no_secret_is_in_a_repr_a_log_or_an_error(api, service, caplog):

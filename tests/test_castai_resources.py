@@ -271,6 +271,18 @@ def test_removal_waits_for_a_disconnect_under_way(castai, api, cluster_id):
     assert api.get_cluster(cluster_id).archived
 
 
+def test_removal_says_what_it_waits_for(castai, cluster_id, clock, capfd):
+    cluster = castai.service.clusters[cluster_id]
+    cluster.status = "deleting"
+
+    def it_ends():
+        cluster.status = "deleted"
+
+    clock.while_waiting = it_ends
+    configured(ClusterRegistrationProvider, castai).delete(cluster_id, {})
+    assert f"removal of cluster {cluster_id} from CAST AI: deleting" in capfd.readouterr().err
+
+
 def test_a_cluster_that_somebody_else_connected_is_not_removed(castai, api, cluster_id):
     api.hand_over_keys(cluster_id, "AKIA", SECRET)
     with pytest.raises(ResourceFailed, match="not this stack's to disconnect"):
@@ -330,6 +342,20 @@ def test_refresh_keeps_a_token_that_an_agent_used_whatever_happened_since(make):
     assert provider.read(made.id, dict(made.outs)).outs == made.outs
 
 
+def test_refresh_keeps_a_token_when_the_service_stumbles_over_it(castai, cluster_id, monkeypatch):
+    class Stumbling:
+        def __init__(self, *_):
+            """Take the token."""
+
+        def get_cluster(self, _):
+            raise CastaiError("look", status=503)
+
+    provider = configured(ClusterTokenProvider, castai)
+    made = provider.create({"cluster_id": cluster_id})
+    monkeypatch.setattr(castai_api, "CastaiApi", Stumbling)
+    assert provider.read(made.id, dict(made.outs)).outs == made.outs
+
+
 def test_refresh_drops_the_token_of_a_cluster_that_is_gone(castai, cluster_id):
     provider = configured(ClusterTokenProvider, castai)
     made = provider.create({"cluster_id": cluster_id})
@@ -351,6 +377,8 @@ def test_a_principal_is_made_once_and_found_later(castai, cluster_id):
     again = provider.create({"cluster_id": cluster_id})
     assert first.outs == again.outs
     assert first.outs["arn"].endswith(f"user/cast-crossrole-{cluster_id}")
+    asked = [entry["action"] for entry in castai.faults.requests()["log"]]
+    assert asked.count("CreatePrincipal") == 1, "who has one already makes the service stumble"
 
 
 def test_a_principal_survives_a_request_that_was_carried_out_and_answered_with_an_error(
@@ -471,9 +499,14 @@ def test_access_is_handed_over_and_known_by_its_id(castai, api, cluster_id, buil
 
 def test_a_hand_over_is_tried_again_while_aws_spreads_what_is_new(castai, cluster_id, clock, capfd):
     castai.service.cloud.refusals = 5
+    moments = []
+    clock.while_waiting = lambda: moments.append(clock.passed)
     _, outs = handed_over(castai, keys(cluster_id))
     assert outs["credentials_id"]
     assert 5 < clock.passed < 30
+    pauses = [later - sooner for sooner, later in zip([0.0, *moments], moments, strict=False)]
+    assert pauses == sorted(pauses), "pauses grow"
+    assert pauses[0] < pauses[-1], "pauses grow"
     assert "AWS still spreads the new access" in capfd.readouterr().err
 
 
@@ -717,6 +750,22 @@ def test_ready_waits_until_the_access_is_used(castai, api, cluster_id):
     assert provider.diff(made.id, made.outs, ready(outs, seconds=5)).changes is False
     assert provider.diff(made.id, made.outs, {**ready(outs), "credentials_id": UNKNOWN}).changes
     assert provider.update(made.id, made.outs, ready(outs)).outs == made.outs
+
+
+def test_ready_says_how_it_goes(make, clock, capfd):
+    castai = make(reconcile_delay=60)
+    cluster_id = CastaiApi(castai.url, API_KEY).register("demo", REGION, ACCOUNT).id
+    _, outs = handed_over(castai, keys(cluster_id))
+
+    def after_twenty_seconds():
+        if clock.passed > 20:
+            castai.service.clusters[cluster_id].status = "ready"
+
+    clock.while_waiting = after_twenty_seconds
+    configured(CredentialsReadyProvider, castai).create(ready(outs))
+    told = capfd.readouterr().err.splitlines()
+    assert told[0] == f"CAST AI's access to cluster {cluster_id}: connecting, 0 of 60 s"
+    assert "connecting (no reason given), " in told[1]
 
 
 def test_ready_has_a_failed_cluster_tried_again(castai, api, cluster_id):

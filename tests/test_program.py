@@ -153,6 +153,97 @@ def test_the_retired_key_goes_inactive_only_once_castai_uses_the_new_one():
     assert all(r.deleteBeforeReplace for r in keys.values())
 
 
+def test_a_rotation_is_guarded_by_what_castai_holds_where_this_stack_hands_over():
+    """Without the id the guard only counts, and the key in use could be deleted."""
+    brought = {"register": False, "clusterId": CLUSTER_ID}
+
+    assert named(ran())["rotation"].object["cluster_id"] == CLUSTER_ID
+    assert "cluster_id" not in named(ran(api=brought))["rotation"].object
+
+
+def keys_at(**credentials):
+    made = named(
+        ran(credentials={"rotation": 1, **credentials.pop("credentials", {})}, **credentials)
+    )
+    return {n: r.object["status"] for n, r in made.items() if n.startswith("iam-key-")}
+
+
+def test_the_retired_key_goes_at_once_when_told():
+    assert keys_at(credentials={"deleteInactiveKey": True}) == {"iam-key-b": "Active"}
+
+
+def test_where_a_person_hands_over_the_previous_key_stays_active():
+    brought = {"register": False, "clusterId": CLUSTER_ID}
+
+    assert keys_at(api=brought) == {"iam-key-b": "Active", "iam-key-a": "Active"}
+
+
+def test_the_settings_of_the_api_reach_what_they_are_about():
+    made = named(
+        ran(
+            api={
+                "organizationId": CLUSTER_ID,
+                "reviveArchived": True,
+                "onlineTimeoutSeconds": 11,
+                "readyTimeoutSeconds": 12,
+                "disconnectTimeoutSeconds": 13,
+                "deleteNodesOnDisconnect": True,
+                "allowDisconnect": True,
+            }
+        )
+    )
+
+    assert made["registration"].object["organization_id"] == CLUSTER_ID
+    assert made["registration"].object["revive_archived"] is True
+    assert made["agent-online"].object["timeout_seconds"] == 11
+    assert made["credentials-ready"].object["timeout_seconds"] == 12
+    assert made["hand-over"].object["disconnect_timeout_seconds"] == 13
+    assert made["hand-over"].object["delete_nodes_on_disconnect"] is True
+    assert made["connection"].object["allow_disconnect"] is True
+
+
+@pytest.mark.parametrize("mode", ["user", "role"])
+def test_the_hand_over_knows_whose_replacement_leaves_a_gap(mode):
+    objects = named(ran(mode=mode, iam={"path": "/team/"}))["hand-over"].object["objects"]
+
+    assert dict(objects) == {
+        mode: "/team/cast-eks-demo",
+        "policy": "/team/CastEKSPolicy-demo",
+    }
+
+
+@pytest.mark.parametrize(
+    ("mode", "pasted"),
+    [
+        ("user", {"access_key_id", "secret_access_key"}),
+        ("role", {"role_arn"}),
+    ],
+)
+def test_without_registration_the_outputs_say_what_to_paste_where(mode, pasted):
+    theirs = "arn:aws:iam::809060229965:user/cast-crossrole-by-hand"
+    brought = {"register": False, "clusterId": CLUSTER_ID}
+    if mode == "role":
+        brought["principalArn"] = theirs
+    outputs = {}
+
+    async def build():
+        made = await program(credentials={"mode": mode}, api=brought)()
+        outputs.update(made)
+        return pulumi.Output.all(
+            **{name: made[name] for name in ("console_url", "cluster_id")}
+        ).apply(outputs.update)
+
+    recorder = run(build, answers=ANSWERS)
+
+    assert outputs["console_url"] == f"https://console.cast.ai/external-clusters/{CLUSTER_ID}"
+    assert outputs["next_step"].startswith("Open console_url, choose Enable CAST AI, and paste ")
+    for name in pasted:
+        assert name in outputs
+        assert name in outputs["next_step"]
+    if mode == "role":
+        assert theirs in named(recorder)["iam-role"].object["assumeRolePolicy"]
+
+
 def test_without_registration_nothing_is_asked_of_castai():
     recorder = ran(api={"register": False, "clusterId": CLUSTER_ID})
 

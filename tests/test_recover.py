@@ -152,6 +152,51 @@ def test_what_castai_may_have_heard_is_read_again():
     assert look(pending(pending_creates.REGISTRATION, **wanted)) is None
 
 
+class KeysOf:
+    """A user of this cluster and its keys, by whether each was ever used."""
+
+    class exceptions:  # noqa: N801 - botocore's name
+        NoSuchEntityException = LookupError
+
+    def __init__(self, keys):
+        self.keys = keys
+        self.deleted = []
+
+    def list_user_tags(self, **_asked):
+        return {"Tags": MINE}
+
+    def list_access_keys(self, **_asked):
+        return {"AccessKeyMetadata": [{"AccessKeyId": key} for key in self.keys]}
+
+    def get_access_key_last_used(self, **asked):
+        used = self.keys[asked["AccessKeyId"]]
+        return {"AccessKeyLastUsed": {"LastUsedDate": "2026-01-01"} if used else {}}
+
+    def delete_access_key(self, **asked):
+        self.deleted.append(asked["AccessKeyId"])
+
+
+@pytest.mark.parametrize(
+    ("killed", "deleted"), [(True, ["AKIALOST"]), (False, [])], ids=["a-key-was-lost", "none-was"]
+)
+def test_only_a_key_that_was_never_used_and_lost_by_a_killed_run_is_deleted(
+    killed, deleted, capsys
+):
+    iam = KeysOf({"AKIAKNOWN": False, "AKIALOST": False, "AKIATHEIRS": True})
+    state = {
+        "resources": [
+            {"type": "aws:iam/user:User", "id": "cast-eks-demo"},
+            {"type": recover.ACCESS_KEY, "id": "AKIAKNOWN"},
+        ]
+    }
+    lost = [pending(recover.ACCESS_KEY, user="cast-eks-demo")] if killed else []
+
+    recover.Recovery(None)._keys(state, lost, iam, "demo")
+
+    assert iam.deleted == deleted
+    assert "AKIATHEIRS of cast-eks-demo is not this stack's; left alone" in capsys.readouterr().out
+
+
 def test_half_written_attributes_are_found_unless_somebody_writes_them(tmp_path, monkeypatch):
     for name, text in {"good": "{}", "empty": "", "cut": '{"a', "busy": ""}.items():
         (tmp_path / f"{name}.json.attrs").write_text(text)
