@@ -59,12 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="do not ask there; repeatable",
     )
     given = parser.parse_args(arguments)
+    asked = [place for place in PLACES if place not in given.without]
+    if not asked:
+        parser.error("--without: every place is left out, nothing would be asked")
     try:
         target = targets.from_arguments(given)
     except (TargetError, SettingsError) as error:
         _say(f"audit: {error}", sys.stderr)
         return FAILED
-    asked = [place for place in PLACES if place not in given.without]
     found, problems = audit(target, asked)
     _print(target, asked, found, problems)
     if problems:
@@ -359,14 +361,17 @@ def _principal_origin(signs: Signs, arn: str) -> str | None:
 def _kubernetes(target: Target) -> Iterator[Leftover]:
     from castai_stack import kubernetes_access  # noqa: PLC0415 - lazy
 
+    refused: list[str] = []
     try:
         with kubernetes_access.connect(_kubeconfig(target), target.context) as client:
-            yield from _objects(client)
+            yield from _objects(client, refused)
             yield from _mappings(client, Signs(target.cluster))
     except AuditError:
         raise
     except Exception as error:  # noqa: BLE001 - clients, logins and networks fail in their own ways
-        raise AuditError(f"Kubernetes: {kubernetes_access.explain(error)}") from None
+        refused.append(kubernetes_access.explain(error))
+    if refused:
+        raise AuditError(f"Kubernetes: {'; '.join(refused)}") from None
 
 
 def _kubeconfig(target: Target) -> str:
@@ -391,7 +396,9 @@ def _kubeconfig(target: Target) -> str:
     )
 
 
-def _objects(client: "lightkube.Client") -> Iterator[Leftover]:
+def _objects(client: "lightkube.Client", refused: list[str]) -> Iterator[Leftover]:
+    """List what is there; `refused` tells of each kind that could not be listed."""
+    from lightkube.core.exceptions import ApiError  # noqa: PLC0415 - lazy
     from lightkube.resources.apps_v1 import Deployment  # noqa: PLC0415 - lazy
     from lightkube.resources.coordination_v1 import Lease  # noqa: PLC0415 - lazy
     from lightkube.resources.core_v1 import (  # noqa: PLC0415 - lazy
@@ -414,6 +421,7 @@ def _objects(client: "lightkube.Client") -> Iterator[Leftover]:
         access_rbac,
         agent_manifests,
         aws_auth_steps,
+        kubernetes_access,
         spot_rbac,
     )
 
@@ -443,7 +451,12 @@ def _objects(client: "lightkube.Client") -> Iterator[Leftover]:
     ]
     for kind, namespace, wanted in places:
         where: dict[str, Any] = {"namespace": namespace} if namespace else {}
-        for found in client.list(kind, **where):
+        try:
+            listed = list(client.list(kind, **where))
+        except ApiError as error:
+            refused.append(kubernetes_access.explain(error))
+            continue
+        for found in listed:
             if wanted(found.metadata.name):
                 yield _object(kind.__name__, found.metadata)
 

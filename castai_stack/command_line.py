@@ -16,7 +16,11 @@ def leave(main: Callable[[], int]) -> NoReturn:
     https://docs.python.org/3/library/signal.html#note-on-sigpipe
     """
     try:
-        status = main()
+        status: int | str | None
+        try:
+            status = main()
+        except SystemExit as ended:  # argparse, after its help
+            status = ended.code
         sys.stdout.flush()
     except BrokenPipeError:
         # What is left is written at exit, and would complain once more.

@@ -6,6 +6,8 @@ the new one has been handed over.
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.html
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +42,16 @@ def slots(
         return (current,)
     status: KeyStatus = "Active" if keep_previous_active else "Inactive"
     return (current, Slot(_name(generation - 1), generation - 1, status, current=False))
+
+
+def exceeds(found: Iterable[str], held: Iterable[Slot]) -> bool:
+    """Tell whether a user has more keys, or more active ones, than these slots hold.
+
+    `found` are the statuses of the user's keys. Then one of them was made outside of the stack, or
+    a rotation broke off.
+    """
+    there, ours = Counter(found), Counter(slot.status for slot in held)
+    return there["Active"] > ours["Active"] or there.total() > ours.total()
 
 
 def _name(generation: int) -> SlotName:

@@ -16,6 +16,8 @@ RULE_LIMIT = 64
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
 QUEUE_LIMIT = 80
 
+SHARED_POLICY = "CastEKSPolicy"
+"""Name of the policy when it is shared by every cluster of an account, as on the page."""
 PLACEHOLDER_CLUSTER_ID = "00000000-0000-0000-0000-000000000000"
 """Stands for the id that the registration yields, where only a length or a shape matters."""
 
@@ -69,7 +71,7 @@ def names(cluster: str, flavour: NameFlavour) -> Names:
 
     return Names(
         principal=bounded(f"cast-eks-{cluster}", USER_LIMIT),
-        castai_policy=shared("CastEKSPolicy", POLICY_LIMIT),
+        castai_policy=shared(SHARED_POLICY, POLICY_LIMIT),
         restricted_policy=own("CastEKSRestrictedAccess", POLICY_LIMIT),
         feature_policy=own("CastEKSFeatures", POLICY_LIMIT),
         lambda_role=shared("CastLambdaRoleForSpot", ROLE_LIMIT),

@@ -13,6 +13,7 @@ import pulumi_aws as aws
 
 from castai_stack import agent_adoption, agent_manifests, arn, iam_policies, permission_grants
 from castai_stack.castai_api import CastaiApi, CastaiError
+from castai_stack.key_rotation import Slot, exceeds
 from castai_stack.kubernetes_access import connect, explain
 from castai_stack.lookups import Caller, ClusterFacts, ask, first_line
 from castai_stack.operator_permissions import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import lightkube
 
 _AT_ONCE = 8
+_NO_SUCH_USER = ("NoSuchEntity", "couldn't find resource")
 _FORBIDDEN, _NOT_FOUND = 403, 404
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 
@@ -116,6 +118,33 @@ async def castai_findings(settings: StackConfig, key: pulumi.Output[str]) -> Fin
     except CastaiError as error:
         return Findings(problems=(first_line(error),))
     return Findings()
+
+
+async def key_findings(user: str, held: Iterable[Slot], provider: aws.Provider) -> Findings:
+    """Look for access keys of the user that cannot all be this stack's."""
+    try:
+        answer = await ask(
+            "aws:iam/getAccessKeys:getAccessKeys",
+            {"user": user},
+            aws.iam.GetAccessKeysResult,
+            provider,
+        )
+    except Exception as error:  # noqa: BLE001 - an invoke raises bare exceptions
+        if any(words in str(error) for words in _NO_SUCH_USER):
+            return Findings()
+        return Findings(inconclusive=(f"keys of {user} could not be asked: {first_line(error)}",))
+    found = {key.access_key_id: key.status for key in answer.access_keys}
+    slots = tuple(held)
+    if not exceeds(found.values(), slots):
+        return Findings()
+    shown = ", ".join(f"{name} ({status})" for name, status in sorted(found.items()))
+    ours = " and ".join(f"one {slot.status}" for slot in slots)
+    line = (
+        f"user {user} has the access keys {shown}, of which this stack holds {ours}: another was "
+        "made outside of it, or a rotation broke off. AWS allows two keys, so a rotation fails "
+        "until it is gone: `python -m castai_stack.recover --dry-run` names it"
+    )
+    return Findings(inconclusive=(line,))
 
 
 @dataclass(frozen=True, slots=True)

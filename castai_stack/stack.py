@@ -24,7 +24,7 @@ from castai_stack.lookups import Caller, ClusterFacts, look_up
 from castai_stack.operator_permissions import kubernetes_requirements, requirements
 from castai_stack.providers import aws_provider, kubernetes_provider
 from castai_stack.resources.agent_online import AgentOnline
-from castai_stack.resources.hand_over import CredentialsReady, HandOver
+from castai_stack.resources.hand_over import NODE_ROLE, CredentialsReady, HandOver
 from castai_stack.resources.principal import AssumeRolePrincipal
 from castai_stack.resources.registration import ClusterRegistration
 from castai_stack.resources.rotation import BY_HAND, ConnectionGuard, RotationGuard
@@ -105,7 +105,7 @@ async def _checked(ground: Ground, caller: Caller, key: pulumi.Output[str]) -> f
         + preflight.access_findings(settings, ground.facts)
         + preflight.document_findings(_widest_scope(ground), settings)
     )
-    in_cluster, in_aws, at_castai = await asyncio.gather(
+    in_cluster, in_aws, at_castai, keys = await asyncio.gather(
         preflight.ask_cluster(
             ground.kubeconfig,
             settings.cluster.context,
@@ -117,10 +117,17 @@ async def _checked(ground: Ground, caller: Caller, key: pulumi.Output[str]) -> f
             caller, requirements(settings, access_entries=ground.access_entries), ground.aws
         ),
         preflight.castai_findings(settings, key),
+        _key_findings(ground),
     )
-    findings = first + in_cluster.findings + in_aws + at_castai
+    findings = first + in_cluster.findings + in_aws + at_castai + keys
     preflight.judge(findings, preview=pulumi.runtime.is_dry_run())
     return in_cluster.existing
+
+
+async def _key_findings(ground: Ground) -> preflight.Findings:
+    if ground.settings.credentials.mode != "user":
+        return preflight.Findings()
+    return await preflight.key_findings(ground.names.principal, _slots(ground), ground.aws)
 
 
 def _release(settings: StackConfig) -> agent_manifests.Release:
@@ -397,23 +404,37 @@ def _hand_over(
     access: Access,
     key: aws.iam.AccessKey | None,
 ) -> HandOver:
-    api, path = ground.settings.api, ground.settings.iam.path
-    principal = "role" if key is None else "user"
+    api = ground.settings.api
     return HandOver(
         "hand-over",
         cluster_id=registration.id,
-        mode=principal,
+        mode="role" if key is None else "user",
         role_arn=access.iam.ready_principal_arn if key is None else None,
         access_key_id=key.id if key else None,
         secret_access_key=key.secret if key else None,
         delete_nodes_on_disconnect=api.delete_nodes_on_disconnect,
         disconnect_timeout_seconds=api.disconnect_timeout_seconds,
-        objects={
-            principal: f"{path}{ground.names.principal}",
-            "policy": f"{path}{ground.names.castai_policy}",
-        },
+        objects=_replaced_by_a_path(ground, registration.id),
         opts=pulumi.ResourceOptions(depends_on=[*access.needed, *([key] if key else [])]),
     )
+
+
+def _replaced_by_a_path(
+    ground: Ground, cluster_id: pulumi.Output[str]
+) -> dict[str, pulumi.Input[str]]:
+    """Name the IAM objects that another path replaces; a user only moves."""
+    settings, names, path = ground.settings, ground.names, ground.settings.iam.path
+    found = {"policy": names.castai_policy}
+    if settings.credentials.mode == "role":
+        found["role"] = names.principal
+    else:
+        found["restricted policy"] = names.restricted_policy
+    if iam_policies.has_features(settings.permissions, settings.iam):
+        found["feature policy"] = names.feature_policy
+    node_role = cluster_id.apply(
+        lambda known: f"{path}{naming.node_role(settings.cluster.name, known)}"
+    )
+    return {NODE_ROLE: node_role, **{kind: f"{path}{name}" for kind, name in found.items()}}
 
 
 def _addresses(ground: Ground, cluster_id: pulumi.Output[str]) -> dict[str, pulumi.Input[object]]:

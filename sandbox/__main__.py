@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import json
-import os
 import shlex
 import signal
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from castai_stack import command_line
 from sandbox import castai, engine, session, toolchain
 from sandbox.engine import OperationError, Stack
 from sandbox.http_server import PortInUseError
@@ -56,9 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         PortInUseError,
     ) as error:
         print(f"error: {error}", file=sys.stderr)
-    except BrokenPipeError:
-        # Whoever read the output has gone; nothing is left to be said to anybody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("interrupted; the next command works as if this one had not been", file=sys.stderr)
         return _INTERRUPTED
@@ -203,4 +200,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command_line.leave(main)

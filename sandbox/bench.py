@@ -6,7 +6,6 @@ empty program go through the same life cycle in turn, on the same engine and the
 
 import argparse
 import statistics
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
+from castai_stack import command_line
 from sandbox import toolchain
 from sandbox.engine import OperationError, Result, Stack
 from sandbox.processes import ProcessError
@@ -220,4 +220,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command_line.leave(main)

@@ -38,7 +38,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from castai_stack import killed_engine
+from castai_stack import command_line, killed_engine
 from sandbox import castai, inventory, toolchain
 from sandbox.engine import OperationError, Running, Stack
 from sandbox.inventory import Inventory
@@ -627,4 +627,4 @@ def _sandboxes(console: Console, state: Path | None) -> Iterator[Callable[[], Sa
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command_line.leave(main)

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from castai_stack import command_line
 from sandbox import cluster, engine, inventory, toolchain
 from sandbox.engine import OperationError, Result, Stack
 from sandbox.processes import ProcessError
@@ -361,4 +362,4 @@ def _folder(chosen: Path | None) -> Iterator[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command_line.leave(main)

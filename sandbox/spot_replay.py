@@ -34,7 +34,7 @@ from xml.sax.saxutils import escape
 from rich.console import Console
 from rich.table import Table
 
-from castai_stack import spot_events
+from castai_stack import command_line, spot_events
 from castai_stack.settings import Spot
 from castai_stack.spot_handler import instances
 from castai_stack.spot_handler.castai import Castai
@@ -723,4 +723,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command_line.leave(main)

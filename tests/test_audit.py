@@ -3,9 +3,12 @@
 import io
 import json
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
+from lightkube.core.exceptions import ApiError
+from lightkube.models.meta_v1 import ObjectMeta, Status
 
 from castai_stack import agent_manifests, audit, settings, spot_events
 from castai_stack.castai_api import CastaiApi
@@ -306,5 +309,27 @@ def test_every_kind_of_object_that_is_made_is_looked_for():
         for one in agent_manifests.objects(release).values()
     }
 
-    assert list(audit._objects(Cluster())) == []
+    assert list(audit._objects(Cluster(), [])) == []
     assert made - asked == set(), "an object that is left behind would not be told"
+
+
+def test_a_kind_that_may_not_be_listed_hides_none_of_the_others():
+    class Cluster:
+        def list(self, kind, namespace=None):
+            if kind.__name__ == "Secret":
+                raise ApiError(status=Status(code=403, message="secrets is forbidden"))
+            name = "castai-agent" if kind.__name__ == "ServiceAccount" else "foreign"
+            return [SimpleNamespace(metadata=ObjectMeta(name=name, namespace=namespace))]
+
+    refused = []
+    found = list(audit._objects(Cluster(), refused))
+    assert [one.kind for one in found] == ["ServiceAccount"]
+    assert len(refused) == 1
+    assert "secrets" in refused[0]
+
+
+def test_an_audit_of_nothing_is_a_wrong_command(capsys):
+    with pytest.raises(SystemExit) as wrong:
+        audit.main(without("aws", "kubernetes", "castai"))
+    assert wrong.value.code == 2
+    assert "nothing would be asked" in capsys.readouterr().err

@@ -619,13 +619,16 @@ def test_values_that_are_not_known_yet_pass_the_check():
 
 
 def test_the_preview_warns_of_a_replacement_under_the_same_name(capfd):
-    olds = role("c", objects={"role": "/cast-eks-demo", "policy": "/CastEKSPolicy"})
-    news = role("c", objects={"role": "/team/cast-eks-demo", "policy": "/CastEKSPolicy-demo"})
+    olds = role("c", objects={"role": "/cast-eks-demo", "policy": "/p", "node role": "/n"})
+    news = role("c", objects={"role": "/team/cast-eks-demo", "policy": "/p2", "node role": "/t/n"})
     assert HandOverProvider().check(olds, news).failures == []
-    assert capfd.readouterr().err == (
-        "warning: role /cast-eks-demo becomes /team/cast-eks-demo: AWS allows the name once, so "
-        "the old one is deleted first and CAST AI has no access for the moments in between\n"
-    )
+    first = "AWS allows the name once, so the old one is deleted first and"
+    assert capfd.readouterr().err.splitlines() == [
+        f"warning: role /cast-eks-demo becomes /team/cast-eks-demo: {first} CAST AI has no access "
+        "for the moments in between",
+        f"warning: node role /n becomes /t/n: {first} nodes that run have no working role from "
+        "then on: have them replaced",
+    ]
 
 
 def test_the_preview_warns_of_nothing_when_another_principal_takes_over(capfd):
@@ -721,13 +724,33 @@ def test_nodes_are_deleted_before_the_disconnect_counts_as_done(castai, cluster_
     assert castai.service.cloud.running == []
 
 
-def test_nodes_that_the_service_gave_up_on_are_named_and_what_follows_is_spared(castai, cluster_id):
+def test_nodes_that_the_service_gave_up_on_are_named_and_what_follows_is_spared(
+    castai, cluster_id, monkeypatch
+):
     """The time line of terraform-provider-castai, pull request 768, from the caller's side."""
     provider, outs = handed_over(castai, keys(cluster_id, delete_nodes_on_disconnect=True))
     made = castai.service.launch_node(cluster_id, "", "")
     castai.service.cloud.works = False
+    for _ in ("the run", "a pipeline that tries once more"):
+        with pytest.raises(ResourceFailed, match=rf"left 1 nodes \({made}\) behind"):
+            provider.delete(cluster_id, outs)
+    monkeypatch.setenv(service.LEAVE_NODES, "yes")
+    provider.delete(cluster_id, outs)
+
+
+def test_nodes_of_a_cluster_that_a_person_disconnected_are_spared_as_well(
+    castai, api, cluster_id, monkeypatch
+):
+    provider, outs = handed_over(castai, keys(cluster_id))
+    made = castai.service.launch_node(cluster_id, "", "")
+    api.disconnect(cluster_id, delete_nodes=False)
+    deadline = time.monotonic() + 20
+    while api.get_cluster(cluster_id).status != "deleted":
+        assert time.monotonic() < deadline, "it was never disconnected"
+        time.sleep(0.05)
     with pytest.raises(ResourceFailed, match=rf"left 1 nodes \({made}\) behind"):
         provider.delete(cluster_id, outs)
+    monkeypatch.setenv(service.LEAVE_NODES, "yes")
     provider.delete(cluster_id, outs)
 
 
@@ -801,7 +824,8 @@ def test_the_rotation_counter_rises_by_one_only(old, new, refused):
     assert len(result.failures) == refused
     if refused:
         assert f"went from {old} to {new}" in result.failures[0].reason
-        assert f"set it to {old + 1}, run" in result.failures[0].reason
+        advice = f"set it back to {old}" if new < old else f"set it to {old + 1}, run"
+        assert advice in result.failures[0].reason
 
 
 def test_a_new_stack_may_begin_at_any_count():

@@ -35,6 +35,17 @@ def test_a_reader_that_has_seen_enough_is_no_traceback(reader: str, status: int)
     assert run(LONG, reader) == (status, "")
 
 
+def test_help_may_be_cut_short_as_well():
+    code = (
+        "import argparse, time\n"
+        "from castai_stack.command_line import leave\n"
+        "time.sleep(0.5)\n"  # Until then the reader has gone.
+        "leave(lambda: argparse.ArgumentParser().parse_args(['--help']))"
+    )
+    assert run(code, "exec true")[1] == ""
+    assert run(code, "cat") == (0, "")
+
+
 def test_the_status_is_the_commands_own():
     with pytest.raises(SystemExit) as left:
         command_line.leave(lambda: 2)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from castai_stack import key_rotation
 from castai_stack.key_rotation import Slot, slots
 
 
@@ -239,6 +240,24 @@ def test_after_any_crash_recovering_and_running_again_converges():
         known = {slot[0] for slot in (world.slot_a, world.slot_b) if slot is not None}
         assert {key.serial for key in world.keys} <= known, "a key is left over"
         assert world.registered == world.slot(slots(generation)[0].name)[0]
+
+
+@pytest.mark.parametrize(
+    ("found", "held", "exceeds"),
+    [
+        ([], slots(0), False),
+        (["Active"], slots(0), False),
+        (["Active", "Inactive"], slots(0), True),
+        (["Active", "Active"], slots(0), True),
+        (["Active"], slots(1), False),
+        (["Inactive", "Active"], slots(1), False),
+        (["Active", "Active"], slots(1), True),
+        (["Active", "Active"], slots(1, keep_previous_active=True), False),
+        (["Active", "Inactive"], slots(1, delete_inactive=True), True),
+    ],
+)
+def test_keys_beyond_those_of_the_slots_are_seen(found, held, exceeds):
+    assert key_rotation.exceeds(found, held) is exceeds
 
 
 def test_without_asking_castai_the_guard_would_let_the_key_in_use_be_deleted():

@@ -32,6 +32,7 @@ ANSWERS = {
         "vpcConfig": {"vpcId": "vpc-0123456789abcdef0"},
         "accessConfigs": [{"authenticationMode": "CONFIG_MAP"}],
     },
+    "aws:iam/getAccessKeys:getAccessKeys": {"accessKeys": [], "user": "cast-eks-demo"},
 }
 
 
@@ -206,9 +207,15 @@ def test_the_settings_of_the_api_reach_what_they_are_about():
 def test_the_hand_over_knows_whose_replacement_leaves_a_gap(mode):
     objects = named(ran(mode=mode, iam={"path": "/team/"}))["hand-over"].object["objects"]
 
+    other = (
+        {"restricted policy": "/team/CastEKSRestrictedAccess-demo"}
+        if mode == "user"
+        else {"role": "/team/cast-eks-demo"}
+    )
     assert dict(objects) == {
-        mode: "/team/cast-eks-demo",
         "policy": "/team/CastEKSPolicy-demo",
+        "node role": f"/team/cast-demo-eks-{CLUSTER_ID[:8]}",
+        **other,
     }
 
 

@@ -146,9 +146,13 @@ class CastIamComponent(pulumi.ComponentResource):
         Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
         """
         args = self._args
+        # Another name is another resource here, so that the new policy is attached before the old
+        # one goes: what has a chosen name, and attachments, are replaced by deleting first.
+        own = args["names"].castai_policy != naming.SHARED_POLICY
+        suffix = "castai-policy" if own else "castai-policy-documented"
         made = {
-            "castai-policy": self._managed(
-                "castai-policy",
+            suffix: self._managed(
+                suffix,
                 args["names"].castai_policy,
                 "Lets CAST AI manage nodes",
                 self._document(

@@ -25,6 +25,7 @@ from castai_stack.resources.service import (
     ResourceFailed,
     Wait,
     differs,
+    is_known,
     switched_on,
     tell,
     unknown,
@@ -38,6 +39,8 @@ Mode = Literal["user", "role"]
 
 SPREADING_SECONDS = 120
 """How long AWS may take until a new key, role or policy works everywhere."""
+NODE_ROLE = "node role"
+"""Kind of the object whose replacement the nodes feel, not CAST AI."""
 _NO_LONGER_OURS = "elsewhere"
 _HANDED = ("mode", "role_arn", "access_key_id")
 _KEPT = ("delete_nodes_on_disconnect", "disconnect_timeout_seconds")
@@ -63,10 +66,15 @@ class HandOverProvider(CastaiProvider):
             if not news.get(name)
         ]
         if _olds.get("mode") == mode:
-            for old, new in _gaps(_olds.get("objects") or {}, news.get("objects") or {}):
+            for kind, old, new in _gaps(_olds.get("objects") or {}, news.get("objects") or {}):
+                meanwhile = (
+                    "nodes that run have no working role from then on: have them replaced"
+                    if kind == NODE_ROLE
+                    else "CAST AI has no access for the moments in between"
+                )
                 warn(
-                    f"{old} becomes {new}: AWS allows the name once, so the old one is deleted "
-                    "first and CAST AI has no access for the moments in between"
+                    f"{kind} {old} becomes {new}: AWS allows the name once, so the old one is "
+                    f"deleted first and {meanwhile}"
                 )
         return CheckResult(news, failures)
 
@@ -126,6 +134,8 @@ class HandOverProvider(CastaiProvider):
         wait = Wait(f"disconnect of cluster {cluster_id}", seconds)
         cluster = self.api().get_cluster(cluster_id)
         if _has_left(cluster):
+            if cluster is not None:
+                self._require_none_left_behind(cluster_id)
             return
         if cluster is not None and cluster.status not in _LEAVING:
             self._require_ours(cluster, _props)
@@ -138,7 +148,7 @@ class HandOverProvider(CastaiProvider):
                 "that it needs has been taken away: run the same command again."
             )
         if delete_nodes:
-            self._require_deleted_nodes(cluster_id)
+            self._require_none_left_behind(cluster_id)
 
     def _hand_over(self, props: dict[str, Any]) -> dict[str, Any]:
         from castai_stack.castai_api import CastaiError  # noqa: PLC0415 - lazy
@@ -201,7 +211,7 @@ class HandOverProvider(CastaiProvider):
                 "are."
             )
 
-    def _require_deleted_nodes(self, cluster_id: str) -> None:
+    def _require_none_left_behind(self, cluster_id: str) -> None:
         from castai_stack.castai_api import CastaiError  # noqa: PLC0415 - lazy
 
         try:
@@ -211,8 +221,10 @@ class HandOverProvider(CastaiProvider):
             return
         if nodes and not switched_on(LEAVE_NODES):
             raise ResourceFailed(
-                f"CAST AI disconnected cluster {cluster_id} and left {_listed(nodes)} behind. "
-                "Terminate them (`python -m castai_stack.audit` lists them); a second run goes on."
+                f"Cluster {cluster_id} is disconnected, and CAST AI left {_listed(nodes)} behind. "
+                "What comes next takes away the role, profile and mapping that they need. "
+                "Terminate them (`python -m castai_stack.audit` lists them) and run again, with "
+                f"{LEAVE_NODES}=yes if CAST AI cannot see that they are gone."
             )
 
     def _made_nodes(self, cluster_id: str) -> "list[Node]":
@@ -257,12 +269,13 @@ def _listed(nodes: "list[Node]") -> str:
     return f"{len(names)} nodes ({', '.join(names[:_SHOWN_NODES])}{more})"
 
 
-def _gaps(olds: Mapping[str, str], news: Mapping[str, str]) -> list[tuple[str, str]]:
+def _gaps(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Objects that keep their name and change their path, which AWS cannot have side by side."""
     return [
-        (f"{kind} {olds[kind]}", path)
+        (kind, olds[kind], path)
         for kind, path in news.items()
-        if kind in olds
+        if is_known(olds.get(kind))
+        and is_known(path)
         and olds[kind] != path
         and olds[kind].rpartition("/")[2] == path.rpartition("/")[2]
     ]
@@ -287,10 +300,10 @@ class HandOver(Resource, module="castai", name="HandOver"):
         delete_nodes_on_disconnect: bool = False,
         disconnect_timeout_seconds: int = 900,
         spreading_timeout_seconds: int = SPREADING_SECONDS,
-        objects: Mapping[str, str] | None = None,
+        objects: Mapping[str, pulumi.Input[str]] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`objects` are the IAM objects behind this, kind to path and name, all plain."""
+        """`objects` are the IAM objects behind this that a path replaces: kind to path and name."""
         super().__init__(
             HandOverProvider(),
             name,

@@ -28,12 +28,16 @@ class RotationGuardProvider(CastaiProvider):
         if is_known(_olds.get("generation")) and is_known(news.get("generation")):
             old, new = int(_olds["generation"]), int(news["generation"])
             if new not in (old, old + 1):
+                advice = (
+                    f"set it back to {old}"
+                    if new < old
+                    else f"set it to {old + 1}, run `pulumi up`, then go on"
+                )
                 failures.append(
                     CheckFailure(
                         "generation",
                         f"credentials.rotation went from {old} to {new}; it may stay or rise by "
-                        f"one, or the key in use would be deleted: set it to {old + 1}, run "
-                        "`pulumi up`, then go on",
+                        f"one, or the key in use would be deleted: {advice}",
                     )
                 )
         return CheckResult(news, failures)

@@ -4,6 +4,9 @@ What a test changes outside of the stack, it puts back; rotations only count upw
 """
 
 import json
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +19,7 @@ from lightkube.resources.rbac_authorization_v1 import ClusterRole, ClusterRoleBi
 from castai_stack import operator_permissions, stack_file
 from castai_stack.validation import validate
 from sandbox import cluster
+from sandbox.castai import API_KEY
 from sandbox.cluster import aws_auth
 from sandbox.control_plane import READ_ONLY_GROUP
 from sandbox.engine import OperationError
@@ -49,7 +53,31 @@ def life(sandbox: Sandbox) -> Iterator[Life]:
     assert operations(made) == operations(preview), "the preview promised something else"
     yield life
     life.stack().destroy()
+    assert audit(life) == (0, "0 leftovers")
     assert life.map_roles() == aws_auth(ACCOUNT)["mapRoles"], "foreign text of aws-auth changed"
+
+
+def audit(life: Life) -> tuple[int, str]:
+    """Run the audit as a person does; return its status and how many leftovers it counts."""
+    stack = life.stack()
+    done = subprocess.run(
+        [sys.executable, "-m", "castai_stack.audit", f"Pulumi.{stack.name}.yaml"],
+        cwd=stack.work,
+        env={**stack.process_environment(), "CASTAI_API_KEY": API_KEY},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    counted = re.search(r"^audit: (\d+ leftovers) of", done.stdout, re.MULTILINE)
+    assert counted, done.stdout + done.stderr
+    return done.returncode, counted[1]
+
+
+def test_the_audit_lists_what_there_is(life: Life):
+    status, count = audit(life)
+    assert status == 1
+    assert int(count.split()[0]) > 30
 
 
 def test_a_second_preview_and_a_second_up_change_nothing(life: Life):
@@ -157,6 +185,21 @@ def keys(life: Life) -> dict[str, str]:
     return {key["AccessKeyId"]: key["Status"] for key in found}
 
 
+def test_a_key_that_somebody_else_made_is_told_and_left_alone(life: Life):
+    iam = life.aws("iam")
+    assert "was made outside" not in life.stack().preview().output
+    theirs = iam.create_access_key(UserName=USER)["AccessKey"]["AccessKeyId"]
+    try:
+        preview = life.stack().preview()
+        assert keys(life)[theirs] == "Active"
+    finally:
+        iam.delete_access_key(UserName=USER, AccessKeyId=theirs)
+    require_empty([preview])
+    told = [line for line in preview.output.splitlines() if "was made outside" in line]
+    assert told
+    assert all(theirs in line for line in told)
+
+
 def test_keys_rotate_one_after_the_other_and_castai_uses_the_new_one(life: Life):
     (first,) = keys(life)
     with pytest.raises(OperationError, match="it may stay or rise by one"):
@@ -178,12 +221,21 @@ def test_keys_rotate_one_after_the_other_and_castai_uses_the_new_one(life: Life)
 
 @contextmanager
 def access_all_the_time(life: Life) -> Iterator[None]:
-    """Fail if CAST AI could not use what it holds at any moment in between."""
+    """Fail if CAST AI could not use what it holds, or manage nodes, at any moment in between."""
     ended, could = threading.Event(), []
+    iam = life.aws("iam")
+
+    def may_manage() -> bool:
+        if life.castai()["credentialsKind"] == "user":
+            answer = iam.list_attached_user_policies(UserName=USER)
+        else:
+            answer = iam.list_attached_role_policies(RoleName=USER)
+        names = [policy["PolicyName"] for policy in answer["AttachedPolicies"]]
+        return any(name.startswith("CastEKSPolicy") for name in names)
 
     def look() -> None:
-        while not ended.wait(0.2):
-            could.append(life.castai_can_work())
+        while not ended.wait(0.05):
+            could.append(life.castai_can_work() and may_manage())
 
     watch = threading.Thread(target=look)
     watch.start()
@@ -218,6 +270,29 @@ def test_what_castai_holds_changes_in_place_and_it_is_never_without_access(life:
     # To the role; from the role back to a user. The flavour alone hands nothing over.
     assert now["handOvers"] == at_first["handOvers"] + 2
     assert not [line for line in now["log"] if "disconnect" in line or "no access" in line]
+
+
+def test_other_names_come_beside_the_old_ones(life: Life):
+    base, at_first = dict(life.base), life.castai()
+    for more, policy in (({"names": "documented"}, "CastEKSPolicy"), ({}, "CastEKSPolicy-demo")):
+        life.base = base | more
+        with access_all_the_time(life):
+            made = life.stack().up()
+        assert operations(made).get("hand-over") is None
+        require_empty([life.stack().preview()])
+        local = life.aws("iam").list_policies(Scope="Local")["Policies"]
+        found = [
+            one["PolicyName"] for one in local if one["PolicyName"].startswith("CastEKSPolicy")
+        ]
+        assert found == [policy]
+    assert life.castai()["handOvers"] == at_first["handOvers"]
+
+
+def test_another_path_is_told_to_leave_a_gap(life: Life):
+    told = life.stack(iam__path="/team/").preview().output
+    for what in ("policy /CastEKSPolicy-demo", "node role /cast-demo-eks-"):
+        assert f"warning: {what}" in told
+    assert "user /cast-eks-demo becomes" not in told, "IAM moves a user"
 
 
 def test_going_to_none_is_refused_without_a_switch(life: Life):
