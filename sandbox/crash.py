@@ -59,6 +59,7 @@ _OPERATOR = {"AWS": "assumed-role/platform-admin/", "CAST AI": "api-key"}
 _SECONDS = 10
 _RUN_SECONDS = 900
 _KEYS_AT_MOST = 2
+_TABLE_WIDTH = 180
 _MADE_BY_THE_CLUSTER = ("Pod ", "ReplicaSet ", "EndpointSlice ", "Endpoints ", "PodMetrics ")
 """Kinds whose names are random, and which follow from what is compared."""
 
@@ -558,7 +559,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.sample is not None and options.sample < 1:
         parser.error("--sample: write a number from 1")
-    console = Console()
+    # A table in a file has no window to fit into.
+    console = Console() if sys.stdout.isatty() else Console(width=_TABLE_WIDTH)
     try:
         outcomes = _crash(options, console)
     except (DeviationError, OperationError) as error:

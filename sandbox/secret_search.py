@@ -18,9 +18,11 @@ _SECONDS = 10
 class SecretSearch:
     """A search over the files of one sandbox; each file is read anew only when it has changed."""
 
-    def __init__(self, directory: Path, *, aws_url: str, castai_url: str) -> None:
+    def __init__(self, directory: Path, *, castai_url: str, aws_url: str | None = None) -> None:
         self._directory = directory
-        self._services = {"an access key's secret": aws_url, "a cluster's token": castai_url}
+        self._services = {"a cluster's token": castai_url}
+        if aws_url is not None:
+            self._services["an access key's secret"] = aws_url
         self._read: dict[Path, int] = {}
 
     def secrets(self) -> dict[str, str]:

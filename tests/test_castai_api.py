@@ -358,6 +358,16 @@ def test_what_may_have_been_made_before_the_connection_broke_is_not_asked_for_tw
     assert heard == ["POST"]
 
 
+@pytest.mark.parametrize("call", ["create_token", "create_principal"])
+def test_what_never_reached_the_service_is_asked_for_again(call, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(CastaiError, match="no answer, ConnectionError"):
+        getattr(CastaiApi(f"http://127.0.0.1:{port}", KEY), call)(ID)
+    refused = [line for line in caplog.messages if "Connection refused" in line]
+    assert len(refused) == 7
+
+
 def test_no_secret_is_in_a_repr_a_log_or_an_error(api, service, caplog):
     caplog.set_level(logging.DEBUG)
     echo = f"you sent {KEY} and {SECRET}"

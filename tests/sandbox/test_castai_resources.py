@@ -11,6 +11,7 @@ from castai_stack.castai_api import CastaiApi
 from sandbox import program_folder
 from sandbox.castai import API_KEY, serve
 from sandbox.engine import REPOSITORY, OperationError, Stack
+from sandbox.secret_search import SecretSearch
 from tests.support.castai import QUICK, StubCloud
 
 pytestmark = pytest.mark.sandbox
@@ -180,6 +181,7 @@ def new_life(tmp_path, programs):
     """A stack of which nothing is up yet."""
     with a_service(tmp_path / "castai") as castai:
         yield Life(tmp_path, programs, castai)
+        assert SecretSearch(tmp_path, castai_url=castai.url).plain() == []
 
 
 def test_a_second_preview_shows_nothing(life):

@@ -310,6 +310,8 @@ def test_no_secret_is_anywhere_in_plain(life: Life):
         "export": json.dumps(life.stack().export()),
         "outputs": json.dumps(life.stack().outputs()),
     }
+    for name in ("access_key_id", "secret_access_key"):
+        assert life.stack().outputs()[name] == "[secret]"
     sandbox = life.sandbox
     search = SecretSearch(sandbox.directory, aws_url=sandbox.aws_url, castai_url=sandbox.castai_url)
 

@@ -15,6 +15,7 @@ from castai_stack.castai_api import CastaiApi
 from sandbox import aws, program_folder
 from sandbox.castai import API_KEY, serve
 from sandbox.engine import REPOSITORY, OperationError, Stack
+from sandbox.secret_search import SecretSearch
 from tests.support.castai import QUICK, StubCloud
 
 pytestmark = pytest.mark.sandbox
@@ -88,6 +89,7 @@ class Life:
         program.mkdir()
         (program / "__main__.py").write_text(PROGRAM)
         program_folder.write(directory / "bin", programs)
+        self.told = ""
         self.stack = Stack(
             directory,
             {
@@ -116,7 +118,7 @@ class Life:
         assert writes[-1] == action, f"killed after {writes[-1]}"
 
     def recover(self, *more):
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "castai_stack.recover", "--stack", "dev", *more],
             cwd=self.stack.work,
             env=self.stack.process_environment(),
@@ -124,6 +126,8 @@ class Life:
             text=True,
             check=False,
         )
+        self.told += done.stdout + done.stderr
+        return done
 
     def key_ids(self):
         return [
@@ -145,8 +149,11 @@ def life(tmp_path, programs):
     yield made
     for pid, _ in killed_engine.orphans(made.stack.work):
         killed_engine.end(pid)
+    search = SecretSearch(tmp_path, aws_url=made.aws.url, castai_url=castai.url)
+    plain = search.plain({"what recovery said": made.told})
     castai.close()
     made.aws.close()
+    assert plain == []
 
 
 @pytest.mark.parametrize(
