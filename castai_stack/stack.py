@@ -468,4 +468,7 @@ def _next_step(ground: Ground) -> str:
         if ground.settings.credentials.mode == "user"
         else "role_arn (`pulumi stack output role_arn`)"
     )
-    return f"Open console_url, choose Enable CAST AI, and paste {what} into the cluster's window"
+    return (
+        f"Open console_url, choose Enable CAST AI, and paste {what} into the cluster's window; "
+        "disconnect it there before a destroy"
+    )

@@ -127,7 +127,7 @@ def test_without_registration_a_person_hands_over_and_castai_hears_nothing(sandb
         assert outputs["cluster_id"] == CLUSTER_ID
         assert outputs["next_step"] == (
             "Open console_url, choose Enable CAST AI, and paste access_key_id and "
-            "secret_access_key (`pulumi stack output --show-secrets`) into the cluster's window"
+            "secret_access_key (`pulumi stack output --show-secrets`) into the cluster's window; disconnect it there before a destroy"
         )
         with life.kubernetes() as client:
             assert client.get(Namespace, "castai-agent")
