@@ -17,7 +17,7 @@ help:  ## this list
 
 test: .venv/.ready lint types  ## formatting, lint, types and every test
 	$(PYTHON) -m sandbox.toolchain
-	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
+	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile
 
 spot-replay: .venv/.ready  ## 10,000 Spot events through the real handler, with outages
 	$(PYTHON) -m sandbox.spot_replay

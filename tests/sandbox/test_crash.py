@@ -16,23 +16,30 @@ pytestmark = pytest.mark.sandbox
 AWS_AUTH = "PATCH /api/v1/namespaces/kube-system/configmaps/aws-auth"
 
 
-POINTS = [
-    Point("user", "up", "AWS", "iam:CreateAccessKey", 1, "destroy"),
-    Point("user", "up", "Kubernetes", AWS_AUTH, 1, "up"),
-    Point("user", "destroy", "CAST AI", "castai:Disconnect", 1, "destroy"),
-]
+POINTS = {
+    "user": [
+        Point("user", "up", "AWS", "iam:CreateAccessKey", 1, "destroy"),
+        Point("user", "up", "Kubernetes", AWS_AUTH, 1, "up"),
+        Point("user", "destroy", "CAST AI", "castai:Disconnect", 1, "destroy"),
+    ],
+    "role": [
+        Point("role", "up", "AWS", "cloudwatch:PutMetricAlarm", 2, "up"),
+        Point("role", "destroy", "AWS", "iam:DetachRolePolicy", 1, "destroy"),
+    ],
+}
 
 
-def test_a_killed_run_is_recovered_and_leaves_nothing_odd(sandbox):
+@pytest.mark.parametrize("mode", POINTS)
+def test_a_killed_run_is_recovered_and_leaves_nothing_odd(sandbox, mode):
     run = Crash(sandbox)
     try:
-        run.measure("user")
-        outcomes = list(run.run(POINTS))
+        run.measure(mode)
+        outcomes = list(run.run(POINTS[mode]))
     finally:
         run.close()
 
     assert [(str(one.point), verdict(one)) for one in outcomes] == [
-        (str(point), "converged") for point in POINTS
+        (str(point), "converged") for point in POINTS[mode]
     ]
 
 
