@@ -54,8 +54,10 @@ class Propagation:
         self._visible_at: dict[tuple[str, str], float] = {}
 
     def configure(self, wanted: Mapping[str, Any]) -> None:
-        """Take `propagation_seconds` and `seed` from a fault document."""
+        """Take `propagation_seconds` and `seed` from a fault document; without, all is visible."""
         self._seconds = float(wanted.get("propagation_seconds", 0))
+        if not self._seconds:
+            self._visible_at.clear()
         self._seed = wanted.get("seed", 0)
 
     def made(self, kind: str, identity: str, name: str) -> None:

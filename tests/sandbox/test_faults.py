@@ -110,21 +110,21 @@ def test_a_third_of_all_requests_throttled_stops_neither_up_nor_destroy(bad_days
 
 @pytest.mark.parametrize("mode", ["user", "role"])
 def test_up_waits_for_iam_that_shows_new_principals_late(bad_days, mode):
-    """So late that no busy machine is slower; the clock goes on once CAST AI was refused.
+    """So late that no busy machine is slower, and shown once CAST AI was refused.
 
     Without the function: its role is late, too, and there it is the provider that waits.
     """
     bad_days.put(bad_days.sandbox.aws_url, propagation_seconds=LATE, seed=2)
-    clock = AfterARefusal(bad_days, before=len(bad_days.states()))
-    clock.start()
+    shown = AfterARefusal(bad_days, before=len(bad_days.states()))
+    shown.start()
     try:
         with bad_days.connected(f"credentials.mode={mode}", "spot.enabled=false"):
-            clock.end()
+            shown.end()
             state = bad_days.states()[-1]
             assert state["refusedHandOvers"] >= 1, "AWS showed everything at once"
             assert state["status"] == "ready"
     finally:
-        clock.end()
+        shown.end()
 
 
 def test_the_whole_stack_comes_up_while_iam_is_half_a_minute_late(bad_days):
@@ -138,7 +138,7 @@ def test_the_whole_stack_comes_up_while_iam_is_half_a_minute_late(bad_days):
 
 
 class AfterARefusal(threading.Thread):
-    """Lets time pass at once when CAST AI could not use what it was handed."""
+    """Lets AWS show everything when CAST AI could not use what it was handed."""
 
     def __init__(self, bad_days, before):
         super().__init__(daemon=True)
@@ -150,8 +150,7 @@ class AfterARefusal(threading.Thread):
         while not self._ended.wait(0.2):
             new = self._bad_days.states()[self._before :]
             if any(one["refusedHandOvers"] for one in new):
-                url = f"{self._bad_days.sandbox.aws_url}/_sandbox/clock"
-                requests.put(url, json={"advance": LATE}, timeout=SECONDS)
+                self._bad_days.forget()
                 return
 
     def end(self):
