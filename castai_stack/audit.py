@@ -371,7 +371,7 @@ def _kubernetes(target: Target) -> Iterator[Leftover]:
     except Exception as error:  # noqa: BLE001 - clients, logins and networks fail in their own ways
         refused.append(kubernetes_access.explain(error))
     if refused:
-        raise AuditError(f"Kubernetes: {'; '.join(refused)}") from None
+        raise AuditError(f"Kubernetes: {'; '.join(refused)}")
 
 
 def _kubeconfig(target: Target) -> str:

@@ -137,9 +137,7 @@ class Crash:
     def _use(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._proxy = KubernetesProxy(sandbox.control_plane, sandbox.directory / "pulumi")
-        self._search = SecretSearch(
-            sandbox.directory, aws_url=sandbox.aws_url, castai_url=sandbox.castai_url
-        )
+        self._search = SecretSearch.over(sandbox)
         self._others: frozenset[str] = frozenset()
         self._others = frozenset(one["id"] for one in self._live_clusters())
         self._beginning = self._inventory()
@@ -318,15 +316,12 @@ class Crash:
     # -- looking -------------------------------------------------------------------------------
 
     def _inventory(self) -> dict[str, Inventory]:
+        plane = self._sandbox.control_plane
         return {
             "AWS": inventory.aws(self._sandbox.aws_url),
-            "Kubernetes": self._inventory_of_kubernetes(),
+            "Kubernetes": inventory.kubernetes(plane.url, plane.authority, plane.token_of("admin")),
             "CAST AI": inventory.castai(self._sandbox.castai_url),
         }
-
-    def _inventory_of_kubernetes(self) -> Inventory:
-        plane = self._sandbox.control_plane
-        return inventory.kubernetes(plane.url, plane.authority, plane.token_of("admin"))
 
     def _comparable(self) -> dict[str, Inventory]:
         """Return what there is, with every id that differs between two runs replaced."""

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3
 import requests
 from lightkube import Client, KubeConfig
 from lightkube.resources.core_v1 import ConfigMap
@@ -160,19 +159,6 @@ class Demo:
         with Client(config=KubeConfig.from_file(path)) as client:
             yield client
 
-    def _aws(self, service: str) -> Any:
-        # The stubs know every service by its literal name only.
-        session: Any = boto3.session.Session()
-        keys = self._sandbox.record["principals"]["operator"]
-        return session.client(
-            service,
-            region_name=cluster.REGION,
-            endpoint_url=self._sandbox.aws_url,
-            aws_access_key_id=keys["accessKeyId"],
-            aws_secret_access_key=keys["secretAccessKey"],
-            aws_session_token=keys["sessionToken"] or None,
-        )
-
     def _account(self) -> str:
         return str(self._sandbox.record["account"])
 
@@ -183,7 +169,7 @@ class Demo:
             ]
 
     def _node_role(self) -> str:
-        roles = self._aws("iam").list_roles(PathPrefix="/", MaxItems=1000)["Roles"]
+        roles = self._sandbox.client("iam").list_roles(PathPrefix="/", MaxItems=1000)["Roles"]
         (name,) = [r["RoleName"] for r in roles if r["RoleName"].startswith("cast-demo-eks-")]
         return str(name)
 
@@ -195,7 +181,7 @@ class Demo:
             found.data = data
             client.replace(found)
         node_role = self._node_role()
-        self._aws("iam").detach_role_policy(
+        self._sandbox.client("iam").detach_role_policy(
             RoleName=node_role, PolicyArn=f"arn:aws:iam::aws:policy/{_DETACHED}"
         )
         self._console.print(f"  Kim is mapped; {_DETACHED} is gone from {node_role}")
@@ -209,7 +195,9 @@ class Demo:
         )
 
     def _repaired(self) -> None:
-        attached = self._aws("iam").list_attached_role_policies(RoleName=self._node_role())
+        attached = self._sandbox.client("iam").list_attached_role_policies(
+            RoleName=self._node_role()
+        )
         names = {p["PolicyName"] for p in attached["AttachedPolicies"]}
         expect(_DETACHED in names, f"{_DETACHED} was not attached again, there are {names}")
         text = self._map_roles()
@@ -219,7 +207,7 @@ class Demo:
         )
 
     def _interrupt(self, stack: Stack) -> None:
-        ec2 = self._aws("ec2")
+        ec2 = self._sandbox.client("ec2")
         spot = {
             _tag(i): i["InstanceId"]
             for r in ec2.describe_instances()["Reservations"]
@@ -230,7 +218,7 @@ class Demo:
         own = spot.pop(known)
         foreign = next(iter(spot.values()))
         function = str(stack.outputs()["function_arn"])
-        answers = self._aws("lambda").get_function_configuration(FunctionName=function)
+        answers = self._sandbox.client("lambda").get_function_configuration(FunctionName=function)
         variables = answers["Environment"]["Variables"]
         for instance in (own, foreign):
             self._invoke(variables, instance)

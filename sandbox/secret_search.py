@@ -6,10 +6,12 @@ The services tell every secret that they ever made, those of a run that was kill
 import base64
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import requests
 
 from sandbox import castai
+from sandbox.session import Sandbox
 
 _FOLDERS = ("logs", "pulumi", "services")
 _SECONDS = 10
@@ -24,6 +26,11 @@ class SecretSearch:
         if aws_url is not None:
             self._services["an access key's secret"] = aws_url
         self._read: dict[Path, int] = {}
+
+    @classmethod
+    def over(cls, sandbox: Sandbox) -> Self:
+        """Search a whole sandbox."""
+        return cls(sandbox.directory, castai_url=sandbox.castai_url, aws_url=sandbox.aws_url)
 
     def secrets(self) -> dict[str, str]:
         """Return every secret that there ever was, and what it is."""

@@ -179,6 +179,22 @@ class Sandbox:
             "no_proxy": proxies,
         }
 
+    def client(self, service: str, who: Who | Literal["root"] = "operator") -> Any:
+        """Make a boto3 client in the name of `who`; the root's calls count as the sandbox's own."""
+        import boto3  # noqa: PLC0415 - most commands of the sandbox need none
+
+        keys = self.record["principals"][who]
+        # The stubs know every service by its literal name only.
+        session: Any = boto3.session.Session()
+        return session.client(
+            service,
+            region_name=cluster.REGION,
+            endpoint_url=self.aws_url,
+            aws_access_key_id=keys["accessKeyId"],
+            aws_secret_access_key=keys["secretAccessKey"],
+            aws_session_token=keys["sessionToken"] or None,
+        )
+
     def stack(
         self,
         settings: Sequence[str] = (),

@@ -63,10 +63,7 @@ def test_children_of_a_process_end_with_it(tmp_path: Path):
 
     group.stop()
 
-    deadline = time.monotonic() + 20
-    while alive(child):
-        assert time.monotonic() < deadline, "a grandchild lives on"
-        time.sleep(0.02)
+    wait_for_end(child)
 
 
 def test_a_pid_that_was_given_to_somebody_else_is_left_alone(tmp_path: Path):
@@ -109,10 +106,14 @@ def test_with_its_parent_a_process_ends_even_when_the_parent_is_killed(tmp_path:
         wait_for(tmp_path / "logs" / "child.log")
         child = int((tmp_path / "pids" / "child").read_text())
         os.kill(parent.pid, signal.SIGKILL)
+    wait_for_end(child)
+
+
+def wait_for_end(pid: int) -> None:
     deadline = time.monotonic() + 20
-    while alive(child):
-        assert time.monotonic() < deadline, "the child outlived its parent"
-        time.sleep(0.05)
+    while alive(pid):
+        assert time.monotonic() < deadline, f"process {pid} lives on"
+        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:

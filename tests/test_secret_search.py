@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import boto3
 import pytest
 
 from castai_stack.castai_api import CastaiApi
@@ -19,15 +18,7 @@ def search(tmp_path: Path):
     """A search whose services made one key, deleted since, and two tokens."""
     cloud = aws.serve(tmp_path / "aws")
     service = castai.serve(tmp_path / "castai", cloud.url)
-    keys = aws.root(cloud.url).environment(cloud.url)
-    iam = boto3.session.Session().client(
-        "iam",
-        region_name="eu-central-1",
-        endpoint_url=cloud.url,
-        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-        aws_session_token=keys.get("AWS_SESSION_TOKEN"),
-    )
+    iam = aws.root(cloud.url).client("iam", cloud.url)
     iam.create_user(UserName="u")
     made = iam.create_access_key(UserName="u")["AccessKey"]
     iam.delete_access_key(UserName="u", AccessKeyId=made["AccessKeyId"])

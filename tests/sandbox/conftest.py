@@ -43,8 +43,6 @@ def sandbox(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """Everything up: AWS, CAST AI, the furnished cluster; `.stack(...)` runs the engine on it."""
     started = Sandbox.start(tmp_path_factory.mktemp("sandbox"), programs, with_parent=True)
     yield started
-    plain = SecretSearch(
-        started.directory, aws_url=started.aws_url, castai_url=started.castai_url
-    ).plain()
+    plain = SecretSearch.over(started).plain()
     started.stop()
     assert plain == [], "one of the runs on this sandbox let a secret out"

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import boto3
 import pytest
 import yaml
 from botocore.exceptions import ClientError
@@ -65,15 +64,7 @@ AwsAuthMapping(
 
 @pytest.fixture(scope="module")
 def eks(sandbox: Sandbox):
-    keys = sandbox.environment("operator")
-    return boto3.client(
-        "eks",
-        region_name=REGION,
-        endpoint_url=keys["AWS_ENDPOINT_URL"],
-        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-        aws_session_token=keys.get("AWS_SESSION_TOKEN"),
-    )
+    return sandbox.client("eks")
 
 
 @pytest.fixture(scope="module")
@@ -173,16 +164,7 @@ def test_a_change_of_mode_makes_before_it_deletes_and_entries_follow_the_role(
 def test_an_entry_is_made_again_with_a_role_that_was_made_again(mapping, eks, sandbox):
     mapping.stack("access-entries").up()
     made = entry(eks, NODE_ARN)["createdAt"]
-    keys = sandbox.environment("operator")
-    iam = boto3.client(
-        "iam",
-        region_name=REGION,
-        endpoint_url=keys["AWS_ENDPOINT_URL"],
-        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-        aws_session_token=keys.get("AWS_SESSION_TOKEN"),
-    )
-    iam.delete_role(RoleName="mapped-nodes")
+    sandbox.client("iam").delete_role(RoleName="mapped-nodes")
     stack = mapping.stack("access-entries")
     stack.refresh()
 

@@ -3,12 +3,10 @@
 import threading
 from contextlib import contextmanager
 
-import boto3
 import pytest
 import requests
 
 from castai_stack.resources.service import LEAVE_NODES
-from sandbox import cluster
 from sandbox.engine import OperationError
 
 pytestmark = pytest.mark.sandbox
@@ -55,7 +53,7 @@ class BadDays:
         finally:
             self.forget()
             for instance in self.nodes(self.states()):
-                self.ec2().terminate_instances(InstanceIds=[instance])
+                self.sandbox.client("ec2").terminate_instances(InstanceIds=[instance])
             stack.environment = {**stack.environment, LEAVE_NODES: "yes"}
             stack.destroy()
 
@@ -80,19 +78,8 @@ class BadDays:
         assert answer.ok, answer.text
         return answer.json()["instanceIds"]
 
-    def ec2(self):
-        keys = self.sandbox.record["principals"]["operator"]
-        return boto3.client(
-            "ec2",
-            region_name=cluster.REGION,
-            endpoint_url=self.sandbox.aws_url,
-            aws_access_key_id=keys["accessKeyId"],
-            aws_secret_access_key=keys["secretAccessKey"],
-            aws_session_token=keys["sessionToken"] or None,
-        )
-
     def running(self, instances):
-        found = self.ec2().describe_instances(InstanceIds=instances)["Reservations"]
+        found = self.sandbox.client("ec2").describe_instances(InstanceIds=instances)["Reservations"]
         shown = [one for reservation in found for one in reservation["Instances"]]
         return [one["InstanceId"] for one in shown if one["State"]["Name"] == "running"]
 

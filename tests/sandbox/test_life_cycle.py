@@ -313,7 +313,7 @@ def test_no_secret_is_anywhere_in_plain(life: Life):
     for name in ("access_key_id", "secret_access_key"):
         assert life.stack().outputs()[name] == "[secret]"
     sandbox = life.sandbox
-    search = SecretSearch(sandbox.directory, aws_url=sandbox.aws_url, castai_url=sandbox.castai_url)
+    search = SecretSearch.over(sandbox)
 
     printed = (sandbox.directory / "logs" / "operations.log").read_text()
     assert "spot-function" in printed, "what operations print is not searched"

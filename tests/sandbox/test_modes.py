@@ -69,7 +69,7 @@ def test_an_agent_alone_is_followed_by_access_and_access_by_a_wanted_disconnect(
 @pytest.fixture
 def api_cluster(sandbox: Sandbox) -> Iterator[str]:
     """The same API server as a cluster that reads access entries only."""
-    eks = Life(sandbox, "-").aws("eks", "operator")
+    eks = sandbox.client("eks")
     known = eks.describe_cluster(name=cluster.NAME)["cluster"]
     eks.create_cluster(
         name=API_CLUSTER,

@@ -6,12 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
 import requests
 from lightkube import Client, KubeConfig
 from lightkube.resources.core_v1 import ConfigMap
 
-from sandbox import cluster
 from sandbox.engine import Result, Stack
 from sandbox.session import Sandbox, Who
 
@@ -43,19 +41,9 @@ class Life:
         stack.environment = {**stack.environment, **(environment or {})}
         return stack
 
-    def aws(self, service: str, who: str = "root") -> Any:
-        """Return a boto3 client; the sandbox's own root by default, whose calls change nothing."""
-        keys = self.sandbox.record["principals"][who]
-        # The stubs know every service by its literal name only.
-        session: Any = boto3.session.Session()
-        return session.client(
-            service,
-            region_name=cluster.REGION,
-            endpoint_url=self.sandbox.aws_url,
-            aws_access_key_id=keys["accessKeyId"],
-            aws_secret_access_key=keys["secretAccessKey"],
-            aws_session_token=keys["sessionToken"] or None,
-        )
+    def aws(self, service: str) -> Any:
+        """Return a boto3 client of the sandbox's own root, whose calls change nothing."""
+        return self.sandbox.client(service, "root")
 
     @contextmanager
     def kubernetes(self) -> Iterator[Client]:
