@@ -10,10 +10,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from castai_stack.settings import Agent
+if TYPE_CHECKING:
+    # Dynamic resources know the agent's names from here, and need no pydantic to compare.
+    from castai_stack.settings import Agent
 
 Document = dict[str, Any]
 
@@ -65,7 +67,7 @@ class Release:
     region: str
     account_id: str
     api_url: str
-    settings: Agent
+    settings: "Agent"
     namespace: str = NAMESPACE
 
     @property
@@ -125,7 +127,7 @@ def encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def key_digest(key: str, settings: Agent) -> str:
+def key_digest(key: str, settings: "Agent") -> str:
     """Tell one key and its authorities from another without giving any of them away."""
     seen = f"{key}\n{settings.trusted_ca_certificate or ''}"
     return hashlib.sha256(seen.encode()).hexdigest()[:_DIGEST_LENGTH]

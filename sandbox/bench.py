@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the stack's life cycle beside an empty program and a baseline."""
     parser = argparse.ArgumentParser(prog="python -m sandbox.bench", description=main.__doc__)
     parser.add_argument(
-        "--repetitions", type=int, default=3, metavar="N", help="life cycles (default: %(default)s)"
+        "--repetitions", type=int, default=5, metavar="N", help="life cycles (default: %(default)s)"
     )
     parser.add_argument("--own-toolchain", action="store_true", help="use this project's programs")
     options = parser.parse_args(arguments)

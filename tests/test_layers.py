@@ -84,3 +84,29 @@ def test_importing_the_components_touches_no_network():
     )
 
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
+
+
+def test_a_comparison_of_dynamic_resources_loads_no_heavy_library():
+    """Their host is a process of its own, which every preview starts and waits for."""
+    modules = ", ".join(f"castai_stack.resources.{path.stem}" for path in files("resources"))
+    code = f"import sys, {modules}\nprint(*sorted(sys.modules))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=PACKAGE.parent, capture_output=True, text=True
+    )
+
+    assert not set(done.stdout.split()) & {*EDGES - {"pulumi"}, "pydantic", "httpx2"}
+
+
+def test_the_program_does_not_look_for_cycles_among_what_it_imports():
+    code = (
+        "import gc, pulumi, runpy\n"
+        "pulumi.run = lambda program: print(gc.isenabled())\n"
+        "runpy.run_path('__main__.py')\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=PACKAGE.parent, capture_output=True, text=True
+    )
+
+    assert done.stdout == "False\n"
