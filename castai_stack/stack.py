@@ -64,11 +64,21 @@ async def deploy() -> pulumi.Inputs:
     stack = pulumi.Config()
     settings = config.load(stack)
     key = config.api_key(stack)
-    ground = await _ground(settings, key)
+    ground, caller = await _ground(settings)
+    permissions = asyncio.ensure_future(_permissions(ground, caller))
+    existing, findings = await _checked(ground, caller, key)
+    ground = replace(ground, existing=existing)
+    preview = pulumi.runtime.is_dry_run()
+    if preview and not findings.problems:
+        # What is still being asked can only warn here, so that composing need not wait for it.
+        outputs = _compose(ground, key)
+        preflight.judge(findings + await permissions, preview=True)
+        return outputs
+    preflight.judge(findings + await permissions, preview=preview)
     return _compose(ground, key)
 
 
-async def _ground(settings: StackConfig, key: pulumi.Output[str]) -> Ground:
+async def _ground(settings: StackConfig) -> tuple[Ground, Caller]:
     cluster = settings.cluster
     names = naming.names(cluster.name, settings.names)
     for name in naming.shortened(cluster.name, settings.names):
@@ -91,13 +101,15 @@ async def _ground(settings: StackConfig, key: pulumi.Output[str]) -> Ground:
         aws=provider,
         kubernetes=kubernetes_provider(facts, kubeconfig, cluster.context),
     )
-    return replace(ground, existing=await _checked(ground, caller, key))
+    return ground, caller
 
 
-async def _checked(ground: Ground, caller: Caller, key: pulumi.Output[str]) -> frozenset[str]:
-    """Ask everything that can be asked without writing, side by side, and judge it.
+async def _checked(
+    ground: Ground, caller: Caller, key: pulumi.Output[str]
+) -> tuple[frozenset[str], preflight.Findings]:
+    """Ask everything that may stop a preview, side by side.
 
-    Returns the objects of an agent that is there already and is to be taken over.
+    Returns the objects of an agent that is there already and is to be taken over, and the rest.
     """
     settings = ground.settings
     first = (
@@ -105,7 +117,7 @@ async def _checked(ground: Ground, caller: Caller, key: pulumi.Output[str]) -> f
         + preflight.access_findings(settings, ground.facts)
         + preflight.document_findings(_widest_scope(ground), settings)
     )
-    in_cluster, in_aws, at_castai, keys = await asyncio.gather(
+    in_cluster, at_castai = await asyncio.gather(
         preflight.ask_cluster(
             ground.kubeconfig,
             settings.cluster.context,
@@ -113,15 +125,19 @@ async def _checked(ground: Ground, caller: Caller, key: pulumi.Output[str]) -> f
             _release(settings),
             ground.facts.certificate_authority,
         ),
-        preflight.aws_findings(
-            caller, requirements(settings, access_entries=ground.access_entries), ground.aws
-        ),
         preflight.castai_findings(settings, key),
-        _key_findings(ground),
     )
-    findings = first + in_cluster.findings + in_aws + at_castai + keys
-    preflight.judge(findings, preview=pulumi.runtime.is_dry_run())
-    return in_cluster.existing
+    return in_cluster.existing, first + in_cluster.findings + at_castai
+
+
+async def _permissions(ground: Ground, caller: Caller) -> preflight.Findings:
+    """Ask what the caller may do in AWS and who has keys there: nothing that stops a preview."""
+    settings = ground.settings
+    needed = requirements(settings, access_entries=ground.access_entries)
+    in_aws, keys = await asyncio.gather(
+        preflight.aws_findings(caller, needed, ground.aws), _key_findings(ground)
+    )
+    return in_aws + keys
 
 
 async def _key_findings(ground: Ground) -> preflight.Findings:

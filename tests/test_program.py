@@ -1,5 +1,6 @@
 """The whole program against the recorder: what it asks the engine for, in every mode."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from google.protobuf import json_format
 
 from castai_stack import preflight, stack
-from castai_stack.preflight import Findings, InCluster
+from castai_stack.preflight import Findings, InCluster, PreflightFailed
 from tests.support.engine import CLUSTER_ID, run
 
 SECRET = "4dabf18193072939515e22adb298388d"  # Pulumi's mark of a secret value
@@ -95,6 +96,67 @@ def waits_for(recorder, name):
 @pytest.mark.parametrize("mode", MODES)
 def test_a_preview_shows_what_an_up_makes(mode):
     assert ran(preview=True, mode=mode).inventory() == ran(mode=mode).inventory()
+
+
+def composing(monkeypatch):
+    """Return an event that is set when the parts have been wired."""
+    composed = asyncio.Event()
+    compose = stack._compose
+
+    def watched(*arguments):
+        outputs = compose(*arguments)
+        composed.set()
+        return outputs
+
+    monkeypatch.setattr(stack, "_compose", watched)
+    return composed
+
+
+def test_a_preview_is_composed_while_permissions_are_asked_and_warns_of_them(monkeypatch):
+    composed = composing(monkeypatch)
+    warnings = []
+
+    async def late(*_):
+        await asyncio.wait_for(composed.wait(), 10)
+        return Findings(missing=("iam:CreateRole",))
+
+    monkeypatch.setattr(preflight, "aws_findings", late)
+    monkeypatch.setattr(pulumi.log, "warn", warnings.append)
+
+    ran(preview=True)
+
+    assert warnings == ["This caller can preview but not apply; it is missing:\n  iam:CreateRole"]
+
+
+@pytest.mark.parametrize(
+    ("preview", "permissions", "cluster"),
+    [
+        (False, Findings(missing=("iam:CreateRole",)), Findings()),
+        (False, Findings(missing=("iam:CreateRole",)), Findings(problems=("gone",))),
+        (True, Findings(missing=("iam:CreateRole",)), Findings(problems=("gone",))),
+    ],
+    ids=["missing", "missing and unreachable", "unreachable in a preview"],
+)
+def test_nothing_is_composed_after_a_refusal(monkeypatch, preview, permissions, cluster):
+    composed = composing(monkeypatch)
+    warnings = []
+
+    async def in_aws(*_):
+        return permissions
+
+    async def in_cluster(*_):
+        return InCluster(cluster)
+
+    monkeypatch.setattr(preflight, "aws_findings", in_aws)
+    monkeypatch.setattr(preflight, "ask_cluster", in_cluster)
+    monkeypatch.setattr(pulumi.log, "warn", warnings.append)
+
+    with pytest.raises(PreflightFailed) as failure:
+        ran(preview=preview)
+
+    assert not composed.is_set()
+    told = "\n".join([str(failure.value), *warnings])
+    assert all(line in told for line in permissions.missing + cluster.problems)
 
 
 @pytest.mark.parametrize("mode", MODES)
