@@ -30,7 +30,12 @@ _EXEC_VERSIONS = (_EXEC_VERSION, "client.authentication.k8s.io/v1")
 _FILE_KEYS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 _SECRET_KEYS = ("client-key-data", "password", "token:", '"token"', "id-token", "refresh-token")
 _SHOWN_OF_AN_ANSWER = 300
-_DECODING = threading.Lock()
+_READING = threading.Lock()
+"""Held while msgspec, below lightkube, turns text into objects.
+
+msgspec 0.22 ends the process with a segmentation fault when two threads read a type for the first
+time. A dynamic host works on several threads, and so does the preflight.
+"""
 
 
 class KubeconfigError(Exception):
@@ -51,11 +56,12 @@ def connect(kubeconfig: str, context: str | None) -> "lightkube.Client":
 
     where, loaded = _load(kubeconfig)
     try:
-        config = (
-            lightkube.KubeConfig.from_service_account()
-            if loaded is None
-            else lightkube.KubeConfig.from_dict(loaded)
-        )
+        with _READING:
+            config = (
+                lightkube.KubeConfig.from_service_account()
+                if loaded is None
+                else lightkube.KubeConfig.from_dict(loaded)
+            )
         single = config.get(context)
     except Exception as error:  # noqa: BLE001 - the reader's own errors have no common base
         raise KubeconfigError(
@@ -67,7 +73,7 @@ def connect(kubeconfig: str, context: str | None) -> "lightkube.Client":
     if single.user is None:
         single = single._replace(user=User())
     try:
-        return _one_decoder(
+        return _one_reader(
             lightkube.Client(
                 config=single,
                 timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
@@ -81,18 +87,13 @@ def connect(kubeconfig: str, context: str | None) -> "lightkube.Client":
         ) from None
 
 
-def _one_decoder(client: "lightkube.Client") -> "lightkube.Client":
-    """Let one thread at a time turn answers into objects; requests still run side by side.
-
-    msgspec 0.22, below lightkube, ends the process with a segmentation fault when two threads
-    decode a kind for the first time. A dynamic host works on several threads, and so does the
-    preflight.
-    """
+def _one_reader(client: "lightkube.Client") -> "lightkube.Client":
+    """Let one thread at a time turn answers into objects; requests still run side by side."""
     inner: Any = client._client  # noqa: SLF001 - the only place that sees every answer
     decode = inner.handle_response
 
     def one_at_a_time(*arguments: Any, **named: Any) -> Any:
-        with _DECODING:
+        with _READING:
             return decode(*arguments, **named)
 
     inner.handle_response = one_at_a_time

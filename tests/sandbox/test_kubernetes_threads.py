@@ -29,6 +29,7 @@ ready = threading.Barrier(len(looks))
 
 
 def look(kind, name, namespace):
+    ready.wait()
     with kubernetes_access.connect(sys.argv[1], None) as client:
         ready.wait()
         client.get(kind, name, namespace=namespace)
