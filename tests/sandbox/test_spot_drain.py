@@ -121,6 +121,24 @@ class Place:
         )
         return name
 
+    def guarded_pod(self, app: str) -> str:
+        """Make a pod that a disruption budget keeps.
+
+        It runs: one that is still pending is evicted whatever its budget says.
+        Source: kubernetes/kubernetes, pkg/registry/core/pod/storage/eviction.go
+        """
+        name = self.pod(app, labels={"app": app})
+        self.api.create(
+            PodDisruptionBudget(
+                metadata=ObjectMeta(name=app, namespace=NAMESPACE),
+                spec=PodDisruptionBudgetSpec(
+                    minAvailable=1, selector=LabelSelector(matchLabels={"app": app})
+                ),
+            )
+        )
+        eventually(lambda: self.api.get(Pod, name, namespace=NAMESPACE).status.phase == "Running")
+        return name
+
     def template(self, app: str) -> PodTemplateSpec:
         """Pods for this node alone, which mind a cordon."""
         return PodTemplateSpec(
@@ -224,16 +242,8 @@ def test_pods_are_evicted_but_those_of_daemon_sets_and_mirrors(kubernetes, clust
 
 def test_a_disruption_budget_is_respected_to_the_end(kubernetes, cluster):
     place = Place(kubernetes)
-    guarded = place.pod("guarded", labels={"app": "guarded"})
+    guarded = place.guarded_pod("guarded")
     place.pod("plain")
-    kubernetes.create(
-        PodDisruptionBudget(
-            metadata=ObjectMeta(name="guarded", namespace=NAMESPACE),
-            spec=PodDisruptionBudgetSpec(
-                minAvailable=1, selector=LabelSelector(matchLabels={"app": "guarded"})
-            ),
-        )
-    )
     started = time.monotonic()
 
     outcome = drain(cluster(), place.report(), soon(6))
@@ -246,15 +256,7 @@ def test_a_disruption_budget_is_respected_to_the_end(kubernetes, cluster):
 
 def test_an_eviction_goes_through_as_soon_as_the_budget_lets_it(kubernetes, cluster):
     place, refuge = Place(kubernetes), Place(kubernetes)
-    place.pod("waiting", labels={"app": "waiting"})
-    kubernetes.create(
-        PodDisruptionBudget(
-            metadata=ObjectMeta(name="waiting", namespace=NAMESPACE),
-            spec=PodDisruptionBudgetSpec(
-                minAvailable=1, selector=LabelSelector(matchLabels={"app": "waiting"})
-            ),
-        )
-    )
+    place.guarded_pod("waiting")
     slept = []
 
     def sleep(seconds: float) -> None:
