@@ -2,12 +2,15 @@
 
 import gc
 
-# A run keeps nearly all that it makes, the SDKs' classes above all: looking for cycles among them
-# is a tenth of a preview's processor time, and without it the process is 1 MiB larger.
 gc.disable()
 
 import pulumi
 
 from castai_stack.stack import deploy
+
+# The SDKs' classes stay until the process ends. Frozen, they are neither searched for cycles, a
+# tenth of a preview's processor time, nor taken apart one by one at the end, 0.3 s.
+gc.freeze()
+gc.enable()
 
 pulumi.run(deploy)

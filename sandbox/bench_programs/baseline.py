@@ -2,7 +2,7 @@
 
 import gc
 
-gc.disable()  # as the real program does: what it saves is no merit of the stack
+gc.disable()
 
 import pulumi
 import pulumi_aws as aws
@@ -10,6 +10,10 @@ import pulumi_kubernetes as kubernetes
 
 import castai_stack.stack  # noqa: F401 - the imports are part of the cost
 from castai_stack.resources.rotation import RotationGuard
+
+# As the real program does: what it saves is no merit of the stack.
+gc.freeze()
+gc.enable()
 
 aws_provider = aws.Provider("aws", region="eu-central-1")
 kubernetes_provider = kubernetes.Provider("kubernetes")
