@@ -2,15 +2,15 @@
 
 import gc
 
+# What a run makes stays until it ends, the SDKs' classes above all: a search for cycles is a tenth
+# of a preview's processor time, and without it the process is 1 MiB larger.
 gc.disable()
 
 import pulumi
 
 from castai_stack.stack import deploy
 
-# The SDKs' classes stay until the process ends. Frozen, they are neither searched for cycles, a
-# tenth of a preview's processor time, nor taken apart one by one at the end, 0.3 s.
+# Python would take what was imported apart at the end, 0.3 s; frozen, it leaves that to the system.
 gc.freeze()
-gc.enable()
 
 pulumi.run(deploy)

@@ -12,14 +12,22 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
-from castai_stack import agent_manifests, arn, config, iam_policies, naming, preflight, spot_rbac
+from castai_stack import (
+    agent_manifests,
+    arn,
+    config,
+    iam_policies,
+    kubernetes_access,
+    naming,
+    preflight,
+    spot_rbac,
+)
 from castai_stack.agent_manifests import NAMESPACE
 from castai_stack.components.agent import AgentComponent
 from castai_stack.components.aws_auth_mapping import AwsAuthMapping, MappedRole
 from castai_stack.components.cast_iam import CastIamComponent
 from castai_stack.components.spot_lambda import SpotLambdaComponent
 from castai_stack.key_rotation import Slot, slots
-from castai_stack.kubernetes_access import FROM_EKS, eks_kubeconfig
 from castai_stack.lookups import Caller, ClusterFacts, look_up
 from castai_stack.operator_permissions import kubernetes_requirements, requirements
 from castai_stack.providers import aws_provider, kubernetes_provider
@@ -84,10 +92,15 @@ async def _ground(settings: StackConfig) -> tuple[Ground, Caller]:
     for name in naming.shortened(cluster.name, settings.names):
         pulumi.log.warn(f"The cluster's name is too long for {name}: a hash ends it")
     provider = aws_provider(cluster)
-    caller, facts = await look_up(cluster, provider)
+    # The first question starts the plugin of AWS, which is time to load what comes next.
+    (caller, facts), _ = await asyncio.gather(
+        look_up(cluster, provider), asyncio.to_thread(kubernetes_access.load)
+    )
     kubeconfig = (
-        eks_kubeconfig(cluster.name, cluster.region, facts.endpoint, facts.certificate_authority)
-        if cluster.kubeconfig == FROM_EKS
+        kubernetes_access.eks_kubeconfig(
+            cluster.name, cluster.region, facts.endpoint, facts.certificate_authority
+        )
+        if cluster.kubeconfig == kubernetes_access.FROM_EKS
         else cluster.kubeconfig
     )
     ground = Ground(

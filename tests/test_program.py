@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 
 import pulumi
 import pytest
 from google.protobuf import json_format
 
-from castai_stack import preflight, stack
+from castai_stack import kubernetes_access, preflight, stack
 from castai_stack.preflight import Findings, InCluster, PreflightFailed
 from tests.support.engine import CLUSTER_ID, run
 
@@ -126,6 +127,20 @@ def test_a_preview_is_composed_while_permissions_are_asked_and_warns_of_them(mon
     ran(preview=True)
 
     assert warnings == ["This caller can preview but not apply; it is missing:\n  iam:CreateRole"]
+
+
+def test_the_client_of_the_cluster_is_loaded_while_aws_answers(monkeypatch):
+    loaded = threading.Event()
+    look_up = stack.look_up
+
+    async def slow(*arguments):
+        assert await asyncio.to_thread(loaded.wait, 10), "it waits for AWS"
+        return await look_up(*arguments)
+
+    monkeypatch.setattr(kubernetes_access, "load", loaded.set)
+    monkeypatch.setattr(stack, "look_up", slow)
+
+    assert "agent" in {r.name for r in ran(mode="none").requests}
 
 
 @pytest.mark.parametrize(

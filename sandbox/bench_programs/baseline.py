@@ -13,7 +13,6 @@ from castai_stack.resources.rotation import RotationGuard
 
 # As the real program does: what it saves is no merit of the stack.
 gc.freeze()
-gc.enable()
 
 aws_provider = aws.Provider("aws", region="eu-central-1")
 kubernetes_provider = kubernetes.Provider("kubernetes")
