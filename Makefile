@@ -20,16 +20,16 @@ test: .venv/.ready lint types  ## formatting, lint, types and every test
 	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile
 
 spot-replay: .venv/.ready  ## 10,000 Spot events through the real handler, with outages
-	$(PYTHON) -m sandbox.spot_replay
+	$(PYTHON) -m sandbox.proofs.spot_replay
 
 demo: .venv/.ready  ## a whole life cycle on this machine, without a cloud account
 	$(PYTHON) -m sandbox.demo
 
 bench: .venv/.ready  ## what previews and updates cost, side by side with an empty program
-	$(PYTHON) -m sandbox.bench
+	$(PYTHON) -m sandbox.proofs.bench
 
 crash: .venv/.ready  ## the engine killed after every write of up and destroy, recovered each time
-	$(PYTHON) -m sandbox.crash
+	$(PYTHON) -m sandbox.proofs.crash
 
 fmt: .venv/.ready  ## rewrite the formatting
 	$(PYTHON) -m ruff format .

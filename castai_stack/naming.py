@@ -4,6 +4,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
+CLUSTER_TAG = "castai-eks:cluster"
+"""Every AWS object of this program carries it, with the cluster's name."""
+
 NameFlavour = Literal["suffixed", "documented"]
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from castai_stack import command_line
-from sandbox import castai, engine, session, toolchain
-from sandbox.engine import OperationError, Stack
-from sandbox.http_server import PortInUseError
+from castai_stack.commands import command_line
+from sandbox import castai, session, toolchain
+from sandbox.engine import stack as engine_stack
+from sandbox.engine.stack import OperationError, Stack
+from sandbox.engine.stack_file import StackFileError
 from sandbox.processes import ProcessError
+from sandbox.serving.http_server import PortInUseError
 from sandbox.session import Sandbox, SandboxError
-from sandbox.stack_file import StackFileError
 from sandbox.toolchain import ToolchainError
 
 _INTERRUPTED = 130
@@ -92,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     stack.add_argument(
         "--stack-file",
         type=Path,
-        default=engine.REPOSITORY / "Pulumi.dev.yaml",
+        default=engine_stack.REPOSITORY / "Pulumi.dev.yaml",
         metavar="FILE",
         help="Pulumi stack file to work on a copy of (default: Pulumi.dev.yaml)",
     )
@@ -162,7 +163,7 @@ def _stop(options: argparse.Namespace) -> int:
 def _env(options: argparse.Namespace) -> int:
     sandbox = Sandbox.at(options.state)
     wanted = {
-        **engine.pulumi_environment(sandbox.directory),
+        **engine_stack.pulumi_environment(sandbox.directory),
         "PULUMI_HOME": str(sandbox.directory / "pulumi" / "home"),
         "CASTAI_API_KEY": castai.API_KEY,
         **sandbox.environment(options.who),

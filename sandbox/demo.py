@@ -24,9 +24,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from castai_stack import command_line
-from sandbox import cluster, engine, inventory, toolchain
-from sandbox.engine import OperationError, Result, Stack
+from castai_stack.commands import command_line
+from sandbox import inventory, toolchain
+from sandbox.engine import stack as engine_stack
+from sandbox.engine.stack import OperationError, Result, Stack
+from sandbox.kubernetes import furnished
 from sandbox.processes import ProcessError
 from sandbox.session import Sandbox, SandboxError
 from sandbox.toolchain import ToolchainError
@@ -214,7 +216,7 @@ class Demo:
             for i in r["Instances"]
             if i.get("InstanceLifecycle") == "spot"
         }
-        known = f"kubernetes.io/cluster/{cluster.NAME}"
+        known = f"kubernetes.io/cluster/{furnished.NAME}"
         own = spot.pop(known)
         foreign = next(iter(spot.values()))
         function = str(stack.outputs()["function_arn"])
@@ -237,8 +239,8 @@ class Demo:
             "source": "aws.ec2",
             "account": self._account(),
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "region": cluster.REGION,
-            "resources": [f"arn:aws:ec2:{cluster.REGION}a:instance/{instance}"],
+            "region": furnished.REGION,
+            "resources": [f"arn:aws:ec2:{furnished.REGION}a:instance/{instance}"],
             "detail": {"instance-id": instance, "instance-action": "terminate"},
         }
         code = (
@@ -252,7 +254,7 @@ class Demo:
             [sys.executable, "-c", code],
             input=json.dumps(event),
             env={**os.environ, **self._sandbox.environment(), **variables},
-            cwd=engine.REPOSITORY,
+            cwd=engine_stack.REPOSITORY,
             capture_output=True,
             text=True,
             timeout=120,

@@ -18,10 +18,18 @@ from typing import Any
 
 import requests
 
-from sandbox import addresses, aws, castai, cluster, http_server
-from sandbox.agent_standin import AgentStandIn
-from sandbox.authenticator import AccessEntry, Authenticator, Principal, live_aws_auth, presigned
-from sandbox.control_plane import ControlPlane
+from sandbox import addresses, aws, castai
+from sandbox.kubernetes import furnished
+from sandbox.kubernetes.agent_standin import AgentStandIn
+from sandbox.kubernetes.authenticator import (
+    AccessEntry,
+    Authenticator,
+    Principal,
+    live_aws_auth,
+    presigned,
+)
+from sandbox.kubernetes.control_plane import ControlPlane
+from sandbox.serving import http_server
 
 _SECONDS = 10
 _POLL = 0.1
@@ -71,11 +79,11 @@ def _serve(directory: Path, document: Mapping[str, Any], running: ExitStack) -> 
     account = callers[tokens["operator"]].account
     authenticator = Authenticator(
         tokens=callers.get,
-        identify=presigned(cloud.url, cluster.NAME),
+        identify=presigned(cloud.url, furnished.NAME),
         aws_auth=_once_there(directory),
         mode=_authentication_mode(root.client("eks", cloud.url)),
         access_entries=_access_entries(cloud.url),
-        creator=f"arn:aws:iam::{account}:role/{cluster.CREATOR_ROLE}",
+        creator=f"arn:aws:iam::{account}:role/{furnished.CREATOR_ROLE}",
     )
     webhook = http_server.serve(authenticator.app(), document["authenticatorPort"])
     running.callback(webhook.close)
@@ -110,7 +118,7 @@ def _caller(keys: aws.Credentials, url: str) -> Principal:
 
 def _nodes(ec2: Any) -> list[dict[str, str]]:
     """Return the instances of the cluster, as the nodes that they are."""
-    wanted = [{"Name": "tag-key", "Values": [f"kubernetes.io/cluster/{cluster.NAME}"]}]
+    wanted = [{"Name": "tag-key", "Values": [f"kubernetes.io/cluster/{furnished.NAME}"]}]
     reservations = ec2.describe_instances(Filters=wanted)["Reservations"]
     return [
         {
@@ -142,7 +150,7 @@ def _authentication_mode(eks: Any) -> Callable[[], str]:
     def mode() -> str:
         nonlocal known
         if time.monotonic() - known[1] > _FRESH:
-            shown = eks.describe_cluster(name=cluster.NAME)["cluster"]
+            shown = eks.describe_cluster(name=furnished.NAME)["cluster"]
             known = (shown["accessConfig"]["authenticationMode"], time.monotonic())
         return known[0]
 
@@ -165,7 +173,7 @@ def _access_entries(url: str) -> Callable[[], Iterable[AccessEntry]]:
                 ),
             )
             for one in answer.json()
-            if one["cluster"] == cluster.NAME and one["valid"]
+            if one["cluster"] == furnished.NAME and one["valid"]
         ]
 
     return entries

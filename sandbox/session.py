@@ -18,9 +18,12 @@ from typing import Any, Literal, Self
 from lightkube import Client, KubeConfig
 from rich.console import Console
 
-from sandbox import SANDBOX_VARIABLE, addresses, cluster, engine, program_folder
-from sandbox.control_plane import ControlPlane
-from sandbox.engine import Stack
+from sandbox import SANDBOX_VARIABLE, addresses
+from sandbox.engine import program_folder
+from sandbox.engine import stack as engine_stack
+from sandbox.engine.stack import Stack
+from sandbox.kubernetes import furnished
+from sandbox.kubernetes.control_plane import ControlPlane
 from sandbox.processes import ProcessError, Processes, free_port
 from sandbox.toolchain import Programs
 
@@ -104,7 +107,7 @@ class Sandbox:
         processes.start(
             "services",
             [sys.executable, "-m", "sandbox.services", addresses.plan(directory, plan)],
-            {"PYTHONPATH": str(engine.REPOSITORY)},
+            {"PYTHONPATH": str(engine_stack.REPOSITORY)},
             with_parent=with_parent,
         )
         # Both take seconds, so they start side by side.
@@ -121,11 +124,11 @@ class Sandbox:
         with _step(console, "AWS, CAST AI and authenticator"):
             known = _wait_for_services(directory, processes)
         with (
-            _step(console, f"the existing cluster {cluster.NAME}"),
+            _step(console, f"the existing cluster {furnished.NAME}"),
             Client(config=KubeConfig.from_file(plane.kubeconfig)) as client,
         ):
-            nodes = [cluster.Node(**node) for node in known["nodes"]]
-            cluster.furnish(client, known["account"], nodes)
+            nodes = [furnished.Node(**node) for node in known["nodes"]]
+            furnished.furnish(client, known["account"], nodes)
             addresses.announce_cluster(directory, plane)
         record = {**known, "started": time.time()}
         path = directory / _RECORD
@@ -165,8 +168,8 @@ class Sandbox:
             "AWS_ACCESS_KEY_ID": keys["accessKeyId"],
             "AWS_SECRET_ACCESS_KEY": keys["secretAccessKey"],
             **session,
-            "AWS_REGION": cluster.REGION,
-            "AWS_DEFAULT_REGION": cluster.REGION,
+            "AWS_REGION": furnished.REGION,
+            "AWS_DEFAULT_REGION": furnished.REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
             # Nothing of the user's own profiles.
             "AWS_CONFIG_FILE": os.devnull,
@@ -188,7 +191,7 @@ class Sandbox:
         session: Any = boto3.session.Session()
         return session.client(
             service,
-            region_name=cluster.REGION,
+            region_name=furnished.REGION,
             endpoint_url=self.aws_url,
             aws_access_key_id=keys["accessKeyId"],
             aws_secret_access_key=keys["secretAccessKey"],
@@ -207,7 +210,7 @@ class Sandbox:
         return Stack(
             directory=self.directory,
             environment=self.environment(who),
-            stack_file=stack_file or engine.REPOSITORY / "Pulumi.dev.yaml",
+            stack_file=stack_file or engine_stack.REPOSITORY / "Pulumi.dev.yaml",
             settings=settings,
             **more,
         )

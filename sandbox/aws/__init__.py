@@ -9,8 +9,8 @@
 - `PUT /_sandbox/sessions`: credentials of a role, or of the root, without asking
 - `PUT /_sandbox/clusters/<region>/<name>`: the address and certificate that a cluster shows
 - `GET/PUT /_sandbox/clock`: `{"advance": seconds}`
-- `/_sandbox/requests` and `/_sandbox/faults`, see `sandbox.faults`; `propagation_seconds` among
-  the faults delays what IAM has just made
+- `/_sandbox/requests` and `/_sandbox/faults`, see `sandbox.serving.faults`; `propagation_seconds`
+  among the faults delays what IAM has just made
 """
 
 from pathlib import Path
@@ -18,9 +18,9 @@ from pathlib import Path
 from sandbox.aws.account import Account, AuthenticationMode
 from sandbox.aws.front import Front, render
 from sandbox.aws.seed import Credentials, Seed, connect_cluster, root, seed, session
-from sandbox.faults import Faults
-from sandbox.http_server import Server, WsgiApp
-from sandbox.http_server import serve as _serve
+from sandbox.serving.faults import Faults
+from sandbox.serving.http_server import Server, WsgiApp
+from sandbox.serving.http_server import serve as _serve
 
 __all__ = [
     "Credentials",

@@ -7,18 +7,17 @@ import os
 import sys
 from typing import Any
 
+from moto import backends as moto_backends
+from moto.core.config import default_user_config
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
 from sandbox.aws.constants import ACCOUNT, PARTITION
+from sandbox.serving.http_server import WsgiApp
 
 # Read by moto at import time.
 os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT
 os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
 os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
-
-from moto import backends as moto_backends
-from moto.core.config import default_user_config
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-
-from sandbox.http_server import WsgiApp
 
 # No container runtime is ever contacted: functions are kept, invocations are echoed.
 default_user_config["lambda"] = {"use_docker": False}

@@ -29,9 +29,9 @@ from sandbox.aws.protocol import (
 )
 from sandbox.aws.protocol import signature_scope as scope_of
 from sandbox.aws.validation import validate
-from sandbox.faults import Call as LoggedCall
-from sandbox.faults import Refusal, UnclassifiedError, json_response
-from sandbox.http_server import WsgiApp
+from sandbox.serving.faults import Call as LoggedCall
+from sandbox.serving.faults import Refusal, UnclassifiedError, json_response
+from sandbox.serving.http_server import WsgiApp
 
 _HANDLERS: dict[str, dict[str, Handler]] = {
     "ec2": ec2.HANDLERS,

@@ -21,7 +21,7 @@ from moto.core.utils import get_service_model
 from werkzeug.wrappers import Response
 
 from sandbox.aws.cbor import as_json, from_json, is_cbor
-from sandbox.faults import UnclassifiedError
+from sandbox.serving.faults import UnclassifiedError
 
 
 class Service(NamedTuple):

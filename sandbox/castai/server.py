@@ -3,7 +3,7 @@
 `/_sandbox/state` shows everything but secrets, `/_sandbox/secrets` every token that was ever made,
 to search for them; `POST /_sandbox/clusters/{id}/nodes`, `/use` and
 `/archive` make the service do what it would do of itself. Faults and the request log are those
-of `sandbox.faults`.
+of `sandbox.serving.faults`.
 """
 
 import gzip
@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 from werkzeug.wrappers import Request, Response
 
-from sandbox import http_server
 from sandbox.castai.cloud import Credentials, Keys, principal_arn
 from sandbox.castai.service import Options, RefusalError, Service
-from sandbox.faults import Call, Faults, Refusal, UnclassifiedError
-from sandbox.http_server import Server
+from sandbox.serving import http_server
+from sandbox.serving.faults import Call, Faults, Refusal, UnclassifiedError
+from sandbox.serving.http_server import Server
 
 API_KEY = "castai-sandbox-full-access"
 """Key of an operator; the sandbox is on loopback and holds nothing, so it is no secret."""

@@ -1,92 +1,112 @@
-"""The engine killed at a few points; `make crash` does it at all of them."""
-
-import subprocess
-import sys
+import io
 
 import pytest
-from lightkube import Client, KubeConfig
-from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.core_v1 import ConfigMap
+from rich.console import Console
 
-from sandbox.crash import Crash, Point, verdict
-from sandbox.kubernetes_proxy import KubernetesProxy
+from sandbox.inventory import differences
+from sandbox.kubernetes.proxy import changes
+from sandbox.proofs.crash import Outcome, Point, comparable, sample, summary, table
 
-pytestmark = pytest.mark.sandbox
-
-AWS_AUTH = "PATCH /api/v1/namespaces/kube-system/configmaps/aws-auth"
+ONE = "4cd161ce-09e6-4397-985f-e28e3e8f46ae"
+OTHER = "8d1ee36c-1111-4222-8333-444455556666"
 
 
-POINTS = {
-    "user": [
-        Point("user", "up", "AWS", "iam:CreateAccessKey", 1, "destroy"),
-        Point("user", "up", "Kubernetes", AWS_AUTH, 1, "up"),
-        Point("user", "destroy", "CAST AI", "castai:Disconnect", 1, "destroy"),
-    ],
-    "role": [
-        Point("role", "up", "AWS", "cloudwatch:PutMetricAlarm", 2, "up"),
-        Point("role", "destroy", "AWS", "iam:DetachRolePolicy", 1, "destroy"),
-    ],
-}
+def account(cluster_id, key, *more):
+    keys = {name: {"user": "cast-eks-demo", "status": "Active"} for name in (key, *more)}
+    role = f"cast-demo-eks-{cluster_id[:8]}"
+    arn = f"arn:aws:iam::012345678901:role/{role}"
+    return {"iam-access-key": keys, "iam-role": {role: {"arn": arn, "tags": {"id": cluster_id}}}}
 
 
-@pytest.mark.parametrize("mode", POINTS)
-def test_a_killed_run_is_recovered_and_leaves_nothing_odd(sandbox, mode):
-    run = Crash(sandbox)
-    try:
-        run.measure(mode)
-        outcomes = list(run.run(POINTS[mode]))
-    finally:
-        run.close()
+def test_two_runs_compare_equal_whatever_their_ids():
+    first = comparable(account(ONE, "AKIAQFX64DQ27YUQWIRO"), ONE)
+    second = comparable(account(OTHER, "AKIAAAAAAAAAAAAAAAAA"), OTHER)
 
-    assert [(str(one.point), verdict(one)) for one in outcomes] == [
-        (str(point), "converged") for point in POINTS[mode]
+    assert first == second
+
+
+def test_things_of_one_kind_compare_equal_whatever_the_order_of_their_ids():
+    first = {"ec2-instance": {"i-0a0a0a0a": {"tag": "node"}, "i-0b0b0b0b": {"tag": "other"}}}
+    second = {"ec2-instance": {"i-0c0c0c0c": {"tag": "other"}, "i-0d0d0d0d": {"tag": "node"}}}
+
+    assert comparable(first, ONE) == comparable(second, OTHER)
+
+
+def test_a_duplicate_is_not_hidden_by_leaving_out_ids():
+    first = comparable(account(ONE, "AKIAQFX64DQ27YUQWIRO"), ONE)
+    second = comparable(account(OTHER, "AKIAAAAAAAAAAAAAAAAA", "AKIABBBBBBBBBBBBBBBB"), OTHER)
+
+    assert [str(one) for one in differences(first, second)] == ["iam-access-key <id> (2) appeared"]
+
+
+def test_what_belongs_to_another_cluster_is_a_difference():
+    first = comparable(account(ONE, "AKIAQFX64DQ27YUQWIRO"), ONE)
+    second = comparable(account(OTHER, "AKIAQFX64DQ27YUQWIRO"), ONE)
+
+    assert differences(first, second)
+
+
+def test_pods_follow_from_their_deployment_and_are_not_compared():
+    found = {"Pod (api/v1)": {"castai-agent/castai-agent-848b48454c-dmdzl": {}}}
+
+    assert comparable(found, ONE) == {}
+
+
+def test_a_sample_is_spread_evenly_and_is_the_same_every_time():
+    points = [Point("user", "up", "AWS", "iam:CreateRole", n, "up") for n in range(1, 11)]
+
+    assert [point.number for point in sample(points, 2)] == [3, 8]
+    assert sample(points, 2) == sample(points, 2)
+    assert sample(points, 99) == points
+
+
+KILLED = Outcome(Point("user", "up", "AWS", "iam:CreateRole", 2, "up"), True, 1, 9.6)
+ENDED = Outcome(Point("user", "up", "CAST AI", "castai:Register", 1, "up"), False, 0, 3.0)
+BROKEN = Outcome(
+    Point("role", "destroy", "AWS", "iam:DeleteRole", 1, "destroy"),
+    True,
+    0,
+    4.0,
+    "[AWS] x appeared",
+)
+
+
+def printed(made):
+    console = Console(width=200, file=io.StringIO())
+    console.print(made)
+    return [line.split() for line in console.file.getvalue().splitlines()]
+
+
+def test_the_table_names_each_point_and_what_came_of_it():
+    lines = [
+        [cell for cell in line if cell != "│"] for line in printed(table([KILLED, ENDED, BROKEN]))
     ]
 
-
-def test_a_write_to_kubernetes_is_carried_out_before_its_sender_dies(control_plane, tmp_path):
-    proxy = KubernetesProxy(control_plane, tmp_path)
-    code = (
-        "import sys\n"
-        "from lightkube import Client, KubeConfig\n"
-        "from lightkube.models.meta_v1 import ObjectMeta\n"
-        "from lightkube.resources.core_v1 import ConfigMap\n"
-        "with Client(config=KubeConfig.from_file(sys.argv[1])) as client:\n"
-        "    sys.stdin.readline()\n"
-        "    for name in ('first', 'second', 'third'):\n"
-        "        list(client.list(ConfigMap, namespace='default'))\n"
-        "        metadata = ObjectMeta(name=name, namespace='default')\n"
-        "        client.create(ConfigMap(metadata=metadata))\n"
-    )
-    sender = subprocess.Popen(
-        [sys.executable, "-c", code, str(proxy.kubeconfig)],
-        stdin=subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        path = "POST /api/v1/namespaces/default/configmaps"
-        proxy.count_anew((path, 2, sender.pid))
-        sender.communicate(b"go\n", timeout=60)
-        assert proxy.writes == [path, path]
-    finally:
-        proxy.close()
-    with Client(config=KubeConfig.from_file(control_plane.kubeconfig)) as client:
-        found = [one.metadata.name for one in client.list(ConfigMap, namespace="default")]
-        for name in ("first", "second"):
-            client.delete(ConfigMap, name, namespace="default")
-
-    assert sender.returncode == -9
-    assert "second" in found, "the write was not carried out"
-    assert "third" not in found, "the sender went on"
+    assert ["user", "up", "AWS", "iam:CreateRole", "2", "up", "1", "10", "converged"] in lines
+    assert any(line[-3:] == ["had", "ended", "before"] for line in lines)
+    assert any(line[-3:] == ["[AWS]", "x", "appeared"] for line in lines), "markup ate the outcome"
 
 
-def test_a_watch_comes_through_the_proxy_as_it_happens(control_plane, tmp_path):
-    proxy = KubernetesProxy(control_plane, tmp_path)
-    try:
-        with Client(config=KubeConfig.from_file(proxy.kubeconfig)) as client:
-            made = ConfigMap(metadata=ObjectMeta(name="watched", namespace="default"))
-            client.create(made)
-            seen = client.watch(ConfigMap, namespace="default", fields={"metadata.name": "watched"})
-            assert next(iter(seen))[1].metadata.name == "watched"
-            client.delete(ConfigMap, "watched", namespace="default")
-    finally:
-        proxy.close()
+def test_the_summary_counts_what_converged_and_nothing_else_as_such():
+    lines = [
+        [cell for cell in line if cell != "│"] for line in printed(summary([KILLED, ENDED, BROKEN]))
+    ]
+
+    assert ["user", "up", "up", "2", "1", "1", "0", "6", "10"] in lines
+    assert ["role", "destroy", "destroy", "1", "0", "0", "1", "4", "4"] in lines
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "changing"),
+    [
+        ("GET", "/api/v1/pods", False),
+        ("POST", "/api/v1/namespaces", True),
+        ("PATCH", "/api/v1/namespaces/x?fieldManager=y", True),
+        ("PATCH", "/api/v1/namespaces/x?dryRun=All", False),
+        ("DELETE", "/api/v1/namespaces/x", True),
+        ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", False),
+        ("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews?timeout=1s", False),
+    ],
+)
+def test_dry_runs_and_questions_change_nothing(method, path, changing):
+    assert changes(method, path) is changing

@@ -13,9 +13,9 @@ from typing import Any
 import pulumi
 from pulumi import automation
 
-from castai_stack import settings
-from castai_stack.agent_manifests import NAMESPACE
-from castai_stack.components.agent import AgentArgs, AgentComponent
+from castai_stack.agent import settings
+from castai_stack.agent.component import AgentArgs, AgentComponent
+from castai_stack.agent.names import NAMESPACE
 from sandbox.toolchain import Programs
 
 CLUSTER_ID = "7e7d3e4c-8a5f-4f0a-9d5e-0123456789ab"

@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from sandbox import aws
+from sandbox import aws as sandbox_aws
 from sandbox.castai import API_KEY, CastaiServer, Options, serve
 from sandbox.castai.cloud import Credentials, Keys, NoAccessError, principal_arn
 
@@ -21,7 +21,7 @@ ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 @contextmanager
 def an_account(directory: Path) -> Iterator[str]:
     """An empty AWS account that judges as AWS does."""
-    server = aws.serve(directory)
+    server = sandbox_aws.serve(directory)
     yield server.url
     server.close()
 
@@ -32,7 +32,7 @@ class World:
     def __init__(self, directory: Path, aws_url: str, options: Options = QUICK) -> None:
         self.aws_url = aws_url
         self.account = ACCOUNT
-        self._root = aws.root(aws_url)
+        self._root = sandbox_aws.root(aws_url)
         self._clear()
         self.castai: CastaiServer = serve(directory, aws_url, options=options)
 

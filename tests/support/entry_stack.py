@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from sandbox import program_folder
-from sandbox.engine import REPOSITORY, OperationError, Result, Stack
+from sandbox.engine import program_folder
+from sandbox.engine.stack import REPOSITORY, OperationError, Result, Stack
 from sandbox.toolchain import Programs
 
 _PROGRAM = """\

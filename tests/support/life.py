@@ -10,7 +10,7 @@ import requests
 from lightkube import Client, KubeConfig
 from lightkube.resources.core_v1 import ConfigMap
 
-from sandbox.engine import Result, Stack
+from sandbox.engine.stack import Result, Stack
 from sandbox.session import Sandbox, Who
 
 SECONDS = 10

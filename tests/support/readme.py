@@ -12,9 +12,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from castai_stack import operator_permissions, stack_file
-from castai_stack.settings import Section, StackConfig
-from castai_stack.validation import validate
+from castai_stack.config import stack_file
+from castai_stack.config.model import StackConfig
+from castai_stack.config.validation import validate
+from castai_stack.fields import Section
+from castai_stack.permissions import operator, operator_kubernetes
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- configuration: begin (make readme) -->\n", "<!-- configuration: end -->\n"
@@ -90,12 +92,12 @@ _EXAMPLE = {"name": "prod", "region": "eu-central-1", "accountId": "012345678901
 def operator_document() -> str:
     """Every document that the operator of a stack with the defaults needs."""
     settings = validate({"cluster": _EXAMPLE}, stack_file.KEY)
-    aws = operator_permissions.requirements(settings, access_entries=True)
-    cluster = operator_permissions.kubernetes_requirements(settings, aws_auth=True)
+    aws = operator.requirements(settings, access_entries=True)
+    cluster = operator_kubernetes.kubernetes_requirements(settings, aws_auth=True)
     parts = [
         "# What the operator needs",
         "These are for a cluster `prod` in account `012345678901`, region `eu-central-1`, with the "
-        "default settings. For yours: `python -m castai_stack.operator_permissions Pulumi.prod.yaml` "
+        "default settings. For yours: `python -m castai_stack operator-permissions Pulumi.prod.yaml` "
         "(`--for preview`, `--kubernetes`). The preflight asks for exactly these. The list follows the "
         "settings: what a switch that was turned off had made is deleted with the rights of before.",
         "In Kubernetes, applying takes a caller who may grant the agent's rules: one who holds "
@@ -106,9 +108,9 @@ def operator_document() -> str:
         "change.",
     ]
     for title, apply in (("To apply", True), ("To preview", False)):
-        policy = json.dumps(operator_permissions.policy(aws, apply=apply), indent=2)
+        policy = json.dumps(operator.policy(aws, apply=apply), indent=2)
         role = yaml.safe_dump(
-            operator_permissions.cluster_role(cluster, apply=apply), sort_keys=False
+            operator_kubernetes.cluster_role(cluster, apply=apply), sort_keys=False
         )
         parts += [f"## {title}: IAM", f"```json\n{policy}\n```"]
         parts += [f"## {title}: Kubernetes", f"```yaml\n{role}```"]

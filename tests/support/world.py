@@ -10,9 +10,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from castai_stack import arn, naming
-from castai_stack.iam_policies import NODE_MANAGED, Scope
-from castai_stack.settings import Iam
+from castai_stack import arn as castai_stack_arn
+from castai_stack import naming
+from castai_stack.iam.node_role import NODE_MANAGED
+from castai_stack.iam.scope import Scope
+from castai_stack.iam.settings import Iam
 from tests.support import service_reference
 from tests.support.iam import Request, Value
 from tests.support.service_reference import Action, Kind
@@ -268,7 +270,7 @@ def choices(ours: Scope, key: str) -> list[Value | None]:
     """Values of a key that a request brings along; the first is the one to be expected."""
     foreign = "22222222-aaaa-4bbb-8ccc-000000000001"
     own_boundary = ours.iam("policy", ours.names.node_boundary)
-    admin = arn.managed_policy(ours.partition, "AdministratorAccess")
+    admin = castai_stack_arn.managed_policy(ours.partition, "AdministratorAccess")
     interface = {"cluster.k8s.amazonaws.com/name": ours.cluster}
     table: dict[str, list[Value | None]] = {
         "iam:passedtoservice": [
@@ -279,7 +281,7 @@ def choices(ours: Scope, key: str) -> list[Value | None]:
             None,
         ],
         "iam:policyarn": [
-            *(arn.managed_policy(ours.partition, name) for name in NODE_MANAGED),
+            *(castai_stack_arn.managed_policy(ours.partition, name) for name in NODE_MANAGED),
             admin,
             ours.iam("policy", ours.names.castai_policy),
             None,
@@ -529,7 +531,7 @@ def _create_role(ours: Scope, _settings: Iam, case: Case) -> bool:
 
 
 def _attach(ours: Scope, _settings: Iam, case: Case) -> bool:
-    allowed = {arn.managed_policy(ours.partition, name) for name in NODE_MANAGED}
+    allowed = {castai_stack_arn.managed_policy(ours.partition, name) for name in NODE_MANAGED}
     return not _is(ours, case, "node role") or case.asks.get("iam:policyarn") not in allowed
 
 

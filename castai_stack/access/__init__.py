@@ -1,0 +1,1 @@
+"""The mapping of IAM principals into the cluster."""

@@ -1,0 +1,129 @@
+"""An agent that somebody else installed: found before anything is written, taken over by choice.
+
+The Kubernetes provider applies objects, and so would take an existing one over without a word.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from castai_stack.agent import manifests, names
+from castai_stack.agent import release as agent_release
+from castai_stack.kube.object import object_key
+
+if TYPE_CHECKING:
+    import lightkube
+
+
+_CHART_LABEL = "helm.sh/chart"
+_NOT_FOUND = 404
+_FORBIDDEN = (401, 403)
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One object of the cluster that bears the name of an object of ours."""
+
+    kind: str
+    name: str
+    namespace: str | None
+    key: str
+    """As `kubernetes_object.object_key` names it."""
+    labels: dict[str, str]
+
+    @property
+    def ours(self) -> bool:
+        """Whether this program made or adopted it."""
+        return self.labels.get(names.PART_OF_LABEL) == names.PART_OF
+
+    def __str__(self) -> str:
+        place = "" if self.namespace is None else f"{self.namespace}/"
+        return f"{self.kind} {place}{self.name}"
+
+
+class AdoptionError(Exception):
+    """Objects that are to be taken over cannot be looked at; the message is the whole story."""
+
+
+def find(client: "lightkube.Client", release: agent_release.Release) -> list[Found]:
+    """Look for every object that the agent would have, by name; reads only.
+
+    An object that may not be read counts as absent, unless it is to be adopted. The client must
+    be one of `kubernetes_access.connect`, which threads may share.
+    """
+    documents = manifests.objects(release).values()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        answers = pool.map(lambda one: _look(client, one, release.settings.adopt), documents)
+        return [found for found in answers if found is not None]
+
+
+def refusal(found: Sequence[Found], release: agent_release.Release) -> str | None:
+    """Say why an agent of somebody else stands in the way, and what can be done; None if none."""
+    foreign = [one for one in found if not one.ours]
+    if not foreign or release.settings.adopt:
+        return None
+    if [one.kind for one in foreign] == ["Namespace"]:
+        return (
+            f"agent: the namespace {release.namespace} exists and is not of this program; "
+            "set agent.createNamespace to false to use it and leave it on destroy, "
+            "or agent.adopt to true to own it and delete it on destroy"
+        )
+    return (
+        f"agent: an agent that {_installer(foreign)} installed is in the cluster "
+        f"({', '.join(map(str, foreign))}); set agent.adopt to true to take these objects over in "
+        "place, or remove them first"
+    )
+
+
+def existing(found: Sequence[Found]) -> frozenset[str]:
+    """Return what AgentArgs wants to know of the objects that it takes over."""
+    return frozenset(one.key for one in found)
+
+
+def _installer(foreign: Sequence[Found]) -> str:
+    charts = {one.labels[_CHART_LABEL] for one in foreign if _CHART_LABEL in one.labels}
+    if charts:
+        return f"the chart {', '.join(sorted(charts))}"
+    managers = {
+        one.labels[names.MANAGED_BY_LABEL]
+        for one in foreign
+        if names.MANAGED_BY_LABEL in one.labels
+    }
+    return ", ".join(sorted(managers)) if managers else "somebody"
+
+
+def _look(
+    client: "lightkube.Client", document: agent_release.Document, adopt: bool
+) -> Found | None:
+    from lightkube import ApiError  # noqa: PLC0415 - costs 0.4 s, and pure tests need none of it
+
+    metadata = document["metadata"]
+    try:
+        live: Any = client.get(
+            _resource(document), metadata["name"], namespace=metadata.get("namespace")
+        )
+    except ApiError as error:
+        if error.status.code in _FORBIDDEN and adopt:
+            raise AdoptionError(
+                f"agent.adopt: {document['kind']} {metadata['name']} is to be taken over if it "
+                f"exists, and may not be read: {error.status.message}; "
+                "grant get on it, or set agent.adopt to false"
+            ) from None
+        if error.status.code in (_NOT_FOUND, *_FORBIDDEN):
+            return None
+        raise
+    return Found(
+        kind=document["kind"],
+        name=metadata["name"],
+        namespace=metadata.get("namespace"),
+        key=object_key(document),
+        labels=dict(live.metadata.labels or {}),
+    )
+
+
+def _resource(document: agent_release.Document) -> Any:
+    from lightkube.core.resource_registry import resource_registry  # noqa: PLC0415
+
+    return resource_registry.load(document["apiVersion"], document["kind"])

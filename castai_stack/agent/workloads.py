@@ -1,0 +1,304 @@
+"""Deployments of the agent and of its autoscaler."""
+
+from collections.abc import Mapping
+
+from castai_stack.agent.names import (
+    AGENT,
+    AUTOSCALER,
+    AUTOSCALER_CONFIG,
+    CONTAINER,
+    KEY_DIGEST,
+    METADATA_STORE,
+    NAME_LABEL,
+    NAMESPACE,
+    TRUSTED_CA,
+)
+from castai_stack.agent.rbac import CONFIG_NAMESPACE
+from castai_stack.agent.release import (
+    SKIP_AWAIT,
+    Document,
+    Release,
+    image,
+    object_metadata,
+    pod_labels,
+    pod_selector,
+)
+
+_NON_ROOT = 65532
+_HEALTH = 9876
+_METRICS = 9877
+_SHARED = "/agent-metadata"
+
+
+def agent_deployment(
+    release: Release, cluster_id: object, key_digest: object | None = None
+) -> Document:
+    """Return the agent's deployment; id and digest are put where they belong and not looked at."""
+    settings = release.settings
+    spec = {
+        **_pod(release),
+        "shareProcessNamespace": True,
+        "containers": [_agent(release, cluster_id), _monitor(release)],
+        "volumes": [{"name": "shared-metadata", "emptyDir": {}}],
+    }
+    if settings.topology_spread:
+        spec["topologySpreadConstraints"] = [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": {NAME_LABEL: AGENT}},
+            }
+        ]
+    template: Document = {"labels": pod_labels(release, AGENT)}
+    if key_digest is not None:
+        template["annotations"] = {KEY_DIGEST: key_digest}
+    return _deployment(
+        release, AGENT, version=settings.tag, replicas=settings.replicas, pod=(template, spec)
+    )
+
+
+def autoscaler_deployment(release: Release) -> Document:
+    """Return the deployment that sizes the agent."""
+    sizing = release.settings.autoscaling
+    command = [
+        "/cpvpa",
+        f"--target=deployment/{AGENT}",
+        f"--namespace={release.namespace}",
+        "--logtostderr=true",
+        f"--poll-period-seconds={sizing.poll_period_seconds}",
+        f"--config-file=/etc/config/{AUTOSCALER_CONFIG}",
+    ]
+    container = {
+        "name": "autoscaler",
+        "image": image(sizing.image_registry, "cpvpa", sizing.tag, sizing.digest),
+        "command": command,
+        "securityContext": _container_security(),
+        "volumeMounts": [{"name": "autoscaler-config", "mountPath": "/etc/config"}],
+    }
+    labels = {
+        **pod_labels(release, AUTOSCALER),
+        "autoscaling.cast.ai/disposable": "true",
+    }
+    spec = {
+        **_pod(release),
+        "containers": [container],
+        "volumes": [{"name": "autoscaler-config", "configMap": {"name": AUTOSCALER_CONFIG}}],
+    }
+    return _deployment(
+        release, AUTOSCALER, version=sizing.tag, replicas=1, pod=({"labels": labels}, spec)
+    )
+
+
+def _deployment(
+    release: Release,
+    name: str,
+    *,
+    version: str,
+    replicas: int,
+    pod: tuple[Document, Document],
+) -> Document:
+    # A resource of our own waits for the rollout and says more than the provider if it fails.
+    metadata = object_metadata(release, name, annotations={SKIP_AWAIT: "true"})
+    labels = {**metadata["labels"], "app.kubernetes.io/version": version}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {**metadata, "labels": labels},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": pod_selector(name)},
+            "template": {"metadata": pod[0], "spec": pod[1]},
+        },
+    }
+
+
+def _pod(release: Release) -> Document:
+    """Return what both deployments share; it meets the `restricted` Pod Security level.
+
+    Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/
+    """
+    settings = release.settings
+    pod: Document = {
+        "serviceAccountName": AGENT,
+        "automountServiceAccountToken": True,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _NON_ROOT,
+            "runAsGroup": _NON_ROOT,
+            "fsGroup": _NON_ROOT,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "affinity": _AFFINITY if settings.affinity is None else settings.affinity,
+        "tolerations": [
+            {"key": "CriticalAddonsOnly", "operator": "Exists"},
+            *settings.tolerations,
+        ],
+    }
+    if settings.priority_class:
+        pod["priorityClassName"] = settings.priority_class
+    if settings.node_selector:
+        pod["nodeSelector"] = settings.node_selector
+    if settings.pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
+    return pod
+
+
+_AFFINITY: Document = {
+    "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [
+                {
+                    "matchExpressions": [
+                        {"key": "kubernetes.io/os", "operator": "NotIn", "values": ["windows"]}
+                    ]
+                }
+            ]
+        },
+        "preferredDuringSchedulingIgnoredDuringExecution": [
+            {
+                "weight": 100,
+                "preference": {
+                    "matchExpressions": [
+                        {
+                            "key": "provisioner.cast.ai/managed-by",
+                            "operator": "In",
+                            "values": ["cast.ai"],
+                        }
+                    ]
+                },
+            }
+        ],
+    }
+}
+
+
+def _container_security() -> Document:
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def _agent(release: Release, cluster_id: object) -> Document:
+    settings = release.settings
+    resources: Document = {
+        "requests": {"cpu": settings.cpu_request},
+        "limits": {"cpu": settings.cpu_limit},
+    }
+    if not settings.autoscaling.enabled:
+        # With the autoscaler on, memory is its field alone: once declared here, each change of
+        # the deployment would fail with a conflict, and ignore_changes does not reach into lists.
+        resources["requests"]["memory"] = settings.memory
+        resources["limits"]["memory"] = settings.memory
+    surroundings: dict[str, object] = {
+        "METADATA_STORE_ENABLED": "true",
+        "METADATA_STORE_CONFIG_MAP_NAME": METADATA_STORE,
+        "METADATA_STORE_CONFIG_MAP_NAMESPACE": release.namespace,
+        "MONITOR_METADATA": f"{_SHARED}/metadata",
+        "CONTROLLER_CONFIG_MAP_NAMESPACES": f"{release.namespace},{CONFIG_NAMESPACE}",
+    }
+    # The agent wants all three EKS variables or none; without them it asks the node's metadata
+    # service, which clusters block: castai/k8s-agent, internal/config/config.go.
+    added: dict[str, object] = {
+        "EKS_ACCOUNT_ID": release.account_id,
+        "EKS_CLUSTER_NAME": release.cluster_name,
+        "EKS_REGION": release.region,
+        "STATIC_CLUSTER_ID": cluster_id,
+    }
+    if release.namespace != NAMESPACE:
+        added["LEADER_ELECTION_NAMESPACE"] = release.namespace
+    own = [*_self(), *_variables(_reports(release)), *_variables(surroundings)]
+    return {
+        **_common_container(release, CONTAINER, [*own, *_added(release, added)]),
+        "ports": [
+            {"name": "healthz", "containerPort": _HEALTH},
+            {"name": "metrics", "containerPort": _METRICS},
+        ],
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": "healthz"},
+            "initialDelaySeconds": 30,
+            "periodSeconds": 10,
+        },
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": "healthz"},
+            "initialDelaySeconds": 10,
+        },
+        "resources": resources,
+    }
+
+
+def _monitor(release: Release) -> Document:
+    mode = {"MODE": "monitor", "MONITOR_METADATA": f"{_SHARED}/metadata"}
+    own = [*_variables(mode), *_self(), *_variables(_reports(release))]
+    return {
+        **_common_container(release, "monitor", [*own, *_added(release, {})]),
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
+    }
+
+
+def _common_container(release: Release, name: str, env: list[Document]) -> Document:
+    settings = release.settings
+    secrets = [release.key_secret]
+    if settings.trusted_ca_certificate is not None:
+        secrets.append(TRUSTED_CA)
+    container: Document = {
+        "name": name,
+        "image": image(settings.image_registry, "agent", settings.tag, settings.digest),
+        "imagePullPolicy": "IfNotPresent",
+        "env": env,
+        "envFrom": [{"secretRef": {"name": secret}} for secret in secrets],
+        "securityContext": _container_security(),
+        "volumeMounts": [{"name": "shared-metadata", "mountPath": _SHARED}],
+    }
+    if not settings.adopt:
+        # Lets a pod tell why it ended; an adopted one keeps its fields and need not restart.
+        container["terminationMessagePolicy"] = "FallbackToLogsOnError"
+    return container
+
+
+# Variables stand in the chart's order, its additions by name: the order is part of what a pod is,
+# and with another one an adopted agent would restart.
+
+
+def _self() -> list[Document]:
+    return [
+        _field("SELF_POD_NAME", "metadata.name"),
+        _field("SELF_POD_NAMESPACE", "metadata.namespace"),
+        _field("SELF_POD_NODE", "spec.nodeName"),
+    ]
+
+
+def _reports(release: Release) -> dict[str, object]:
+    return {"API_URL": release.api_url, "PROVIDER": "eks"}
+
+
+def _added(release: Release, own: Mapping[str, object]) -> list[Document]:
+    added = {
+        "PPROF_PORT": "6060",
+        **own,
+        **_proxy_env(release),
+        **release.settings.extra_env,
+    }
+    return _variables(dict(sorted(added.items())))
+
+
+def _variables(values: Mapping[str, object]) -> list[Document]:
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def _field(name: str, path: str) -> Document:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def _proxy_env(release: Release) -> dict[str, str]:
+    proxy = release.settings.proxy
+    given = {"HTTP_PROXY": proxy.http, "HTTPS_PROXY": proxy.https}
+    env = {name: str(address) for name, address in given.items() if address is not None}
+    if env:
+        # The kubelet fills in the API server's address, which the agent dials by number.
+        # https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+        direct = ["$(KUBERNETES_SERVICE_HOST)", ".svc", ".cluster.local", "169.254.169.254"]
+        env["NO_PROXY"] = ",".join([*direct, *proxy.no_proxy])
+    return env

@@ -1,0 +1,1 @@
+"""CAST AI's API and the resources over it."""

@@ -1,0 +1,325 @@
+"""The hand-over of access to CAST AI, its way back, and the wait for its effect.
+
+One resource with one URN whatever is handed over: keys and roles take each other's place in an
+update, so that nothing is ever disconnected in between.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import pulumi
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    Resource,
+    UpdateResult,
+)
+
+from castai_stack.castai.provider import LEAVE_NODES, TAKE_OVER, CastaiProvider
+from castai_stack.dynamic.base import (
+    ResourceFailed,
+    differs,
+    is_known,
+    switched_on,
+    tell,
+    unknown,
+    warn,
+)
+from castai_stack.dynamic.waiting import Wait
+
+if TYPE_CHECKING:
+    from castai_stack.castai.model import Cluster, Node
+
+
+Mode = Literal["user", "role"]
+
+SPREADING_SECONDS = 120
+"""How long AWS may take until a new key, role or policy works everywhere."""
+NODE_ROLE = "node role"
+"""Kind of the object whose replacement the nodes feel, not CAST AI."""
+_NO_LONGER_OURS = "elsewhere"
+_HANDED = ("mode", "role_arn", "access_key_id")
+_KEPT = ("delete_nodes_on_disconnect", "disconnect_timeout_seconds")
+_LEAVING = ("deleting", "disconnecting")
+_LEFT = ("deleted", "archived")
+_SHOWN_NODES = 5
+
+
+class HandOverProvider(CastaiProvider):
+    """Hands over, notices when somebody else did, and disconnects."""
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Tell a hand-over that cannot be, and in the preview a replacement that leaves a gap."""
+        failures = []
+        needed = {"role": ("role_arn",), "user": ("access_key_id", "secret_access_key")}
+        mode = news.get("mode")
+        if mode not in needed:
+            failures.append(CheckFailure("mode", f"found {mode!r}; allowed: user, role"))
+        failures += [
+            CheckFailure(name, f"is needed in {mode} mode and not given")
+            for name in needed.get(str(mode), ())
+            if not news.get(name)
+        ]
+        if _olds.get("mode") == mode:
+            for kind, old, new in _gaps(_olds.get("objects") or {}, news.get("objects") or {}):
+                meanwhile = (
+                    "nodes that run have no working role from then on: have them replaced"
+                    if kind == NODE_ROLE
+                    else "CAST AI has no access for the moments in between"
+                )
+                warn(
+                    f"{kind} {old} becomes {new}: AWS allows the name once, so the old one is "
+                    f"deleted first and {meanwhile}"
+                )
+        return CheckResult(news, failures)
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Replace for another cluster only, and never for something that is not known yet."""
+        replaces = differs(_olds, _news, "cluster_id")
+        changes = (
+            bool(replaces)
+            or unknown(_news, "cluster_id", "role_arn", "access_key_id")
+            or _handed(_olds) != _handed(_news)
+            or any(_olds.get(name) != _news.get(name) for name in _KEPT)
+        )
+        return DiffResult(changes=changes, replaces=replaces)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Hand over; the one write here may be repeated without harm."""
+        return CreateResult(props["cluster_id"], self._hand_over(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Hand over anew if what CAST AI has is not what is wanted."""
+        if _handed(_olds) == _handed(_news):
+            return UpdateResult(_outs(_news, _olds["credentials_id"]))
+        return UpdateResult(self._hand_over(_news))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Compare the credentials id with the one of our own hand-over.
+
+        The service shows no key, and a new id for each hand-over, so another id means that
+        somebody else handed over: what is stored then no longer equals what is wanted, and the
+        next `pulumi up` hands over again.
+        """
+        cluster_id = props["cluster_id"]
+        cluster = self.api().get_cluster(cluster_id)
+        if cluster is None or cluster.archived:
+            return ReadResult("", {})
+        ours = props.get("credentials_id")
+        if ours and cluster.credentials_id == ours:
+            return ReadResult(id_, _outs(props, ours))
+        if ours and not switched_on(TAKE_OVER):
+            tell(
+                f"Cluster {cluster_id}: CAST AI's credentials are not those that this stack "
+                "handed over; the next `pulumi up` hands over again."
+            )
+            return ReadResult(id_, {**_outs(props, ours), "mode": _NO_LONGER_OURS})
+        # An interrupted hand-over of ours, or one that the operator takes for ours.
+        return ReadResult(id_, {**_outs(props, cluster.credentials_id), "mode": _NO_LONGER_OURS})
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Disconnect, and wait until the service has let go.
+
+        The cluster itself is the registration's to remove. Nothing that the service needs for
+        this is gone before it ends, because all of that is what the hand-over depends on.
+        """
+        cluster_id = _props["cluster_id"]
+        seconds = int(_props["disconnect_timeout_seconds"])
+        delete_nodes = bool(_props["delete_nodes_on_disconnect"])
+        wait = Wait(f"disconnect of cluster {cluster_id}", seconds)
+        cluster = self.api().get_cluster(cluster_id)
+        if _has_left(cluster):
+            if cluster is not None:
+                self._require_none_left_behind(cluster_id)
+            return
+        if cluster is not None and cluster.status not in _LEAVING:
+            self._require_ours(cluster, _props)
+            self._require_no_nodes(cluster_id, delete_nodes=delete_nodes)
+            self.api().disconnect(cluster_id, delete_nodes=delete_nodes)
+        last = wait.until(lambda: self._left(cluster_id, wait))
+        if last is None:
+            raise ResourceFailed(
+                f"CAST AI has not disconnected cluster {cluster_id} within {seconds} s. Nothing "
+                "that it needs has been taken away: run the same command again."
+            )
+        if delete_nodes:
+            self._require_none_left_behind(cluster_id)
+
+    def _hand_over(self, props: dict[str, Any]) -> dict[str, Any]:
+        from castai_stack.castai.model import CastaiError  # noqa: PLC0415 - lazy
+
+        wait = Wait(
+            f"hand-over of cluster {props['cluster_id']}",
+            float(props.get("spreading_timeout_seconds") or SPREADING_SECONDS),
+        )
+
+        def attempt() -> str | None:
+            try:
+                return self._send(props).credentials_id
+            except CastaiError as error:
+                if not error.refuses_credentials:
+                    raise
+                refused.append(error)
+                wait.say("AWS still spreads the new access")
+                return None
+
+        refused: list[CastaiError] = []
+        credentials_id = wait.until(attempt)
+        if credentials_id is None:
+            raise ResourceFailed(
+                f"CAST AI cannot use the {_named(props)} that it was handed, and has tried for "
+                f"{wait.seconds:.0f} s: {refused[-1]}. Check its trust policy, external id, "
+                "status and permissions boundary."
+            ) from None
+        return _outs(props, credentials_id)
+
+    def _send(self, props: dict[str, Any]) -> "Cluster":
+        cluster_id = props["cluster_id"]
+        if props["mode"] == "role":
+            return self.api().hand_over_role(cluster_id, props["role_arn"])
+        return self.api().hand_over_keys(
+            cluster_id, props["access_key_id"], props["secret_access_key"]
+        )
+
+    def _require_ours(self, cluster: "Cluster", props: dict[str, Any]) -> None:
+        same = cluster.credentials_id == props.get("credentials_id")
+        # The same role, handed over by somebody else, is the same access.
+        same_role = bool(props.get("role_arn")) and cluster.assume_role_arn == props["role_arn"]
+        if same or same_role or switched_on(TAKE_OVER):
+            return
+        raise ResourceFailed(
+            f"Cluster {cluster.id} is connected with credentials that this stack did not hand "
+            "over, so it is not disconnected: somebody else may rely on them. Run `pulumi up` to "
+            f"hand over again, or set {TAKE_OVER}=yes for this run to disconnect all the same."
+        )
+
+    def _require_no_nodes(self, cluster_id: str, *, delete_nodes: bool) -> None:
+        if delete_nodes or switched_on(LEAVE_NODES):
+            return
+        nodes = self._made_nodes(cluster_id)
+        if nodes:
+            raise ResourceFailed(
+                f"CAST AI made {_listed(nodes)} of cluster {cluster_id}, and what comes next takes "
+                "away the role, profile and mapping that they need. Set "
+                "api.deleteNodesOnDisconnect to true and run `pulumi up` before the destroy, or "
+                f"delete them first, or set {LEAVE_NODES}=yes for this run to leave them as they "
+                "are."
+            )
+
+    def _require_none_left_behind(self, cluster_id: str) -> None:
+        from castai_stack.castai.model import CastaiError  # noqa: PLC0415 - lazy
+
+        try:
+            nodes = self._made_nodes(cluster_id)
+        except CastaiError as error:
+            warn(f"{error}. `python -m castai_stack audit` looks for nodes that were left behind")
+            return
+        if nodes and not switched_on(LEAVE_NODES):
+            raise ResourceFailed(
+                f"Cluster {cluster_id} is disconnected, and CAST AI left {_listed(nodes)} behind. "
+                "What comes next takes away the role, profile and mapping that they need. "
+                "Terminate them (`python -m castai_stack audit` lists them) and run again, with "
+                f"{LEAVE_NODES}=yes if CAST AI cannot see that they are gone."
+            )
+
+    def _made_nodes(self, cluster_id: str) -> "list[Node]":
+        return [node for node in self.api().list_nodes(cluster_id) if node.made_by_castai]
+
+    def _left(self, cluster_id: str, wait: Wait) -> bool | None:
+        cluster = self.api().get_cluster(cluster_id)
+        if _has_left(cluster):
+            return True
+        if cluster is not None:
+            wait.say(f"{cluster.status}, agent {cluster.agent_status}")
+            if cluster.agent_status == "disconnected" and cluster.status not in _LEAVING:
+                return True
+        return None
+
+
+def _has_left(cluster: "Cluster | None") -> bool:
+    return cluster is None or cluster.status in _LEFT or not cluster.credentials_id
+
+
+def _handed(props: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what makes two hand-overs equal; the other mode's inputs do not count."""
+    mode = props.get("mode")
+    counts = {"role": ("role_arn",), "user": ("access_key_id",)}.get(str(mode), ())
+    return (mode, *(props.get(name) for name in counts))
+
+
+def _outs(props: Mapping[str, Any], credentials_id: str) -> dict[str, Any]:
+    kept = {name: props[name] for name in ("cluster_id", *_HANDED, *_KEPT) if name in props}
+    return {**kept, "credentials_id": credentials_id}
+
+
+def _named(props: Mapping[str, Any]) -> str:
+    if props["mode"] == "role":
+        return f"role {props['role_arn']}"
+    return f"access key {props['access_key_id']}"
+
+
+def _listed(nodes: "list[Node]") -> str:
+    names = [node.instance_id or node.name for node in nodes]
+    more = f" and {len(names) - _SHOWN_NODES} more" if len(names) > _SHOWN_NODES else ""
+    return f"{len(names)} nodes ({', '.join(names[:_SHOWN_NODES])}{more})"
+
+
+def _gaps(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Objects that keep their name and change their path, which AWS cannot have side by side."""
+    return [
+        (kind, olds[kind], path)
+        for kind, path in news.items()
+        if is_known(olds.get(kind))
+        and is_known(path)
+        and olds[kind] != path
+        and olds[kind].rpartition("/")[2] == path.rpartition("/")[2]
+    ]
+
+
+class HandOver(Resource, module="castai", name="HandOver"):
+    """What CAST AI was handed: a user's key or a role; `credentials_id` is CAST AI's id of it."""
+
+    cluster_id: pulumi.Output[str]
+    mode: pulumi.Output[str]
+    credentials_id: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cluster_id: pulumi.Input[str],
+        mode: Mode,
+        role_arn: pulumi.Input[str] | None = None,
+        access_key_id: pulumi.Input[str] | None = None,
+        secret_access_key: pulumi.Input[str] | None = None,
+        delete_nodes_on_disconnect: bool = False,
+        disconnect_timeout_seconds: int = 900,
+        spreading_timeout_seconds: int = SPREADING_SECONDS,
+        objects: Mapping[str, pulumi.Input[str]] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`objects` are the IAM objects behind this that a path replaces: kind to path and name."""
+        super().__init__(
+            HandOverProvider(),
+            name,
+            {
+                "cluster_id": cluster_id,
+                "mode": mode,
+                "role_arn": role_arn,
+                "access_key_id": access_key_id,
+                "secret_access_key": None
+                if secret_access_key is None
+                else pulumi.Output.secret(secret_access_key),
+                "delete_nodes_on_disconnect": delete_nodes_on_disconnect,
+                "disconnect_timeout_seconds": disconnect_timeout_seconds,
+                "spreading_timeout_seconds": spreading_timeout_seconds,
+                "objects": dict(objects or {}),
+                "credentials_id": None,
+            },
+            pulumi.ResourceOptions.merge(
+                opts, pulumi.ResourceOptions(additional_secret_outputs=["secret_access_key"])
+            ),
+        )

@@ -1,0 +1,144 @@
+"""CAST AI's objects and errors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+UNAUTHENTICATED = 401
+NOT_FOUND = 404
+BAD_REQUEST = 400
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """What the API says is wrong with one field."""
+
+    field: str
+    description: str
+
+
+class CastaiError(Exception):
+    """A request failed; the text says what was tried and what came back, and holds no secret."""
+
+    def __init__(
+        self,
+        action: str,
+        *,
+        status: int | None = None,
+        message: str = "",
+        violations: tuple[FieldViolation, ...] = (),
+        request_id: str | None = None,
+        advice: str = "",
+    ) -> None:
+        self.action = action
+        self.status = status
+        self.message = message
+        self.violations = violations
+        self.request_id = request_id
+        self.advice = advice
+        super().__init__(self._text())
+
+    @property
+    def not_found(self) -> bool:
+        """The service knows no such object."""
+        return self.status == NOT_FOUND
+
+    @property
+    def refuses_credentials(self) -> bool:
+        """What was handed over does not work (yet): IAM may still be spreading it.
+
+        castai/terraform-provider-castai, castai/cluster.go, retries on exactly this shape.
+        """
+        return (
+            self.status == BAD_REQUEST
+            and self.message == "Forbidden"
+            and any(violation.field == "credentials" for violation in self.violations)
+        )
+
+    def _text(self) -> str:
+        answer = "no answer" if self.status is None else f"HTTP {self.status}"
+        text = f"CAST AI: cannot {self.action}: {answer}"
+        if self.message:
+            text += f", {self.message}"
+        if self.violations:
+            text += " (" + "; ".join(f"{v.field}: {v.description}" for v in self.violations) + ")"
+        if self.request_id:
+            text += f" [request id {self.request_id}]"
+        return f"{text}. {self.advice}" if self.advice else text
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster as the service describes it; absent fields are empty."""
+
+    id: str
+    name: str
+    status: str
+    agent_status: str
+    credentials_id: str
+    organization_id: str
+    agent_snapshot_received_at: str
+    reconcile_error: str
+    account_id: str
+    region: str
+    assume_role_arn: str
+
+    @property
+    def archived(self) -> bool:
+        """Removed from the service, and as good as gone."""
+        return self.status == "archived"
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> "Cluster":
+        """Read the JSON form."""
+        eks = body.get("eks") or {}
+        reconcile = body.get("reconcileInfo") or {}
+        return cls(
+            id=str(body["id"]),
+            name=str(body.get("name") or ""),
+            status=str(body.get("status") or ""),
+            agent_status=str(body.get("agentStatus") or ""),
+            credentials_id=str(body.get("credentialsId") or ""),
+            organization_id=str(body.get("organizationId") or ""),
+            agent_snapshot_received_at=str(body.get("agentSnapshotReceivedAt") or ""),
+            reconcile_error=str(body.get("reconcileError") or reconcile.get("error") or ""),
+            account_id=str(eks.get("accountId") or ""),
+            region=str(eks.get("region") or ""),
+            assume_role_arn=str(eks.get("assumeRoleArn") or ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node as the service describes it."""
+
+    id: str
+    name: str
+    instance_id: str
+    labels: Mapping[str, str]
+
+    @property
+    def made_by_castai(self) -> bool:
+        """Whether CAST AI provisioned it; the label is the one that its agent chart prefers."""
+        return self.labels.get("provisioner.cast.ai/managed-by") == "cast.ai"
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> "Node":
+        """Read the JSON form."""
+        labels = body.get("labels") or {}
+        return cls(
+            id=str(body.get("id") or ""),
+            name=str(body.get("name") or ""),
+            instance_id=str(body.get("instanceId") or ""),
+            labels={str(key): str(value) for key, value in labels.items()},
+        )
+
+
+def advice_for(status: int, url: str) -> str:
+    """Return what to do about a status that a setting explains; empty for any other status."""
+    if status == UNAUTHENTICATED:
+        return (
+            f"{url} does not accept the API key: check CASTAI_API_KEY or castai-eks:apiKey, "
+            "and that api.url is the region of your account."
+        )
+    return ""

@@ -1,0 +1,148 @@
+"""The cluster as CAST AI knows it; its id is the one that names depend on."""
+
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
+
+from castai_stack.castai.provider import TAKE_OVER, CastaiProvider
+from castai_stack.dynamic.base import ResourceFailed, differs, switched_on
+from castai_stack.dynamic.waiting import Wait
+
+_LEAVE_SECONDS = 900
+"""As long as castai/terraform-provider-castai waits (castai/cluster.go)."""
+_GONE = "gone"
+_WAITING = ("deleting", "disconnecting")
+
+
+class ClusterRegistrationProvider(CastaiProvider):
+    """Registers, and removes a cluster that holds no credentials any more.
+
+    Nothing about a registration is updated in place: while an update is pending the id's outputs
+    would be unknown, and every name that hangs on them would look as if it changed.
+    """
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Another cluster or organization is another registration."""
+        replaces = differs(_olds, _news, "cluster_name", "region", "account_id", "organization_id")
+        return DiffResult(changes=bool(replaces), replaces=replaces)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Register; the service returns the same id for the same cluster."""
+        wanted = (props["cluster_name"], props["region"], props["account_id"])
+        organization = props.get("organization_id")
+        cluster = self.api().register(*wanted, organization_id=organization)
+        if cluster.archived and props.get("revive_archived"):
+            cluster = self.api().register(
+                *wanted, organization_id=organization, cluster_id=cluster.id
+            )
+        if cluster.archived:
+            advice = (
+                "It stays archived although this program asked for it again; "
+                "remove it in the console, or ask CAST AI's support."
+                if props.get("revive_archived")
+                else "Set api.reviveArchived to true to take it up again."
+            )
+            raise ResourceFailed(
+                f"CAST AI holds cluster {wanted[0]} ({wanted[1]}, account {wanted[2]}) "
+                f"as archived, under id {cluster.id}. {advice}"
+            )
+        return CreateResult(
+            cluster.id,
+            {
+                "cluster_name": wanted[0],
+                "region": wanted[1],
+                "account_id": wanted[2],
+                "organization_id": cluster.organization_id,
+            },
+        )
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Report an archived cluster as gone."""
+        cluster = self.api().get_cluster(id_)
+        if cluster is None or cluster.archived:
+            return ReadResult("", {})
+        return ReadResult(
+            id_,
+            {
+                "cluster_name": props.get("cluster_name") or cluster.name,
+                "region": props.get("region") or cluster.region,
+                "account_id": props.get("account_id") or cluster.account_id,
+                "organization_id": cluster.organization_id,
+            },
+        )
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Remove the cluster from the service.
+
+        The order of questions is that of castai/terraform-provider-castai (castai/cluster.go),
+        except that credentials of somebody else are not disconnected behind their back.
+        """
+        wait = Wait(f"removal of cluster {_id} from CAST AI", _LEAVE_SECONDS)
+        if wait.until(lambda: self._try_to_leave(_id, wait)) is None:
+            raise ResourceFailed(
+                f"CAST AI has not let go of cluster {_id} within {_LEAVE_SECONDS} s. "
+                "Run the same command again; if it keeps waiting, look at the cluster in the "
+                "console."
+            )
+
+    def _try_to_leave(self, cluster_id: str, wait: Wait) -> str | None:
+        from castai_stack.castai.model import BAD_REQUEST, CastaiError  # noqa: PLC0415 - lazy
+
+        cluster = self.api().get_cluster(cluster_id)
+        if cluster is None or cluster.archived:
+            return _GONE
+        if cluster.status in _WAITING:
+            wait.say(cluster.status)
+            return None
+        free = not cluster.credentials_id or cluster.status in ("deleted", "failed")
+        if free or cluster.agent_status == "disconnected":
+            try:
+                self.api().delete_cluster(cluster_id)
+            except CastaiError as error:
+                if error.status != BAD_REQUEST:
+                    raise
+            else:
+                return _GONE
+        if not switched_on(TAKE_OVER):
+            raise ResourceFailed(
+                f"Cluster {cluster_id} is still connected with credentials that this stack does "
+                "not know of, so they are not this stack's to disconnect. Disconnect it in the "
+                f"console, or set {TAKE_OVER}=yes for this run if they are yours."
+            )
+        self.api().disconnect(cluster_id, delete_nodes=False)
+        wait.say("disconnect asked for")
+        return None
+
+
+class ClusterRegistration(Resource, module="castai", name="ClusterRegistration"):
+    """A cluster in CAST AI; `id` is CAST AI's id of it."""
+
+    cluster_name: pulumi.Output[str]
+    region: pulumi.Output[str]
+    account_id: pulumi.Output[str]
+    organization_id: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cluster_name: str,
+        region: str,
+        account_id: str,
+        organization_id: str | None = None,
+        revive_archived: bool = False,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(
+            ClusterRegistrationProvider(),
+            name,
+            {
+                "cluster_name": cluster_name,
+                "region": region,
+                "account_id": account_id,
+                "organization_id": organization_id,
+                "revive_archived": revive_archived,
+            },
+            opts,
+        )

@@ -1,1 +1,0 @@
-"""Component resources, one per part of the connection."""

@@ -1,0 +1,1 @@
+"""Settings of a stack, read and validated."""

@@ -1,0 +1,117 @@
+"""Settings of a stack: the sections of all parts."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from castai_stack.access.modes import AuthenticationMode
+from castai_stack.access.settings import Access
+from castai_stack.agent.settings import Agent
+from castai_stack.fields import (
+    AccountId,
+    Arn,
+    ClusterName,
+    Region,
+    Section,
+    TagKey,
+    TagValue,
+    Url,
+    Uuid,
+    VpcId,
+    checked_text,
+)
+from castai_stack.iam.settings import Iam
+from castai_stack.spot.settings import Spot
+
+
+class Cluster(Section):
+    """The EKS cluster to connect."""
+
+    name: ClusterName
+    """Name of the EKS cluster."""
+    region: Region
+    """Its AWS region."""
+    account_id: AccountId
+    """Its AWS account, in quotes; credentials of another account are refused."""
+    kubeconfig: Annotated[str, Field(min_length=1)] = "from-eks"
+    """`from-eks` (login by the AWS CLI), `ambient` (KUBECONFIG of each run), or a path."""
+    context: str | None = None
+    """Context of the kubeconfig; the current one when absent."""
+    vpc_id: VpcId | None = None
+    """VPC of the cluster; looked up when absent, compared when given."""
+    vpc_account_id: AccountId | None = None
+    """Owner of a shared VPC when it is another account."""
+    authentication_mode: AuthenticationMode | None = None
+    """The cluster's authentication mode; looked up when absent, compared when given."""
+
+
+class Api(Section):
+    """CAST AI's API and how this cluster meets it."""
+
+    url: Url = "https://api.cast.ai"
+    """CAST AI's API, such as `https://api.eu.cast.ai`."""
+    console_url: Url = "https://console.cast.ai"
+    """CAST AI's console, for the output `console_url`."""
+    register_cluster: bool = Field(default=True, alias="register")
+    """Off: CAST AI's API is not called, and `clusterId` and the agent's key are brought along."""
+    cluster_id: Uuid | None = None
+    """CAST AI's id of the cluster, when `register` is off."""
+    principal_arn: Arn | None = None
+    """CAST AI's own user, when `register` is off and the mode is `role`."""
+    organization_id: Uuid | None = None
+    """CAST AI organization, for a key that belongs to several."""
+    revive_archived: bool = False
+    """Connect a cluster again that CAST AI has archived; off, that is an error."""
+    online_timeout_seconds: Annotated[int, Field(ge=10, le=3600)] = 600
+    """How long to wait until CAST AI reports the agent online."""
+    ready_timeout_seconds: Annotated[int, Field(ge=10, le=3600)] = 600
+    """How long to wait until CAST AI has accepted and used the credentials."""
+    disconnect_timeout_seconds: Annotated[int, Field(ge=10, le=7200)] = 900
+    """How long a destroy waits for the disconnect."""
+    delete_nodes_on_disconnect: bool = False
+    """Have CAST AI delete the nodes that it started when it is disconnected."""
+    allow_disconnect: bool = False
+    """Lets `credentials.mode: none` or `register: false` disconnect a connected cluster."""
+
+
+class Credentials(Section):
+    """How CAST AI gets access."""
+
+    mode: Literal["none", "user", "role"] = "user"
+    """`none`: agent only. `user`: keys of an IAM user. `role`: a cross-account role."""
+    rotation: Annotated[int, Field(ge=0)] = 0
+    """Counts the user's key rotations; raise it by one to rotate."""
+    delete_inactive_key: bool = False
+    """Delete the key of the generation before at once instead of keeping it inactive."""
+    external_id: (
+        Annotated[
+            str, checked_text(r"[\w+=,.@:/-]{2,1224}", "2 to 1224 letters, digits and +=,.@:/-")
+        ]
+        | None
+    ) = None
+    """External id of the role's trust policy; the cluster id when absent, as CAST AI sends it."""
+
+
+class StackConfig(Section):
+    """Everything a stack may say."""
+
+    cluster: Cluster
+    """The EKS cluster to connect."""
+    api: Api = Api()
+    """CAST AI's API."""
+    credentials: Credentials = Credentials()
+    """How CAST AI gets access."""
+    permissions: Literal["scoped", "documented"] = "scoped"
+    """`scoped`: every write within this cluster. `documented`: as CAST AI publishes them."""
+    names: Literal["suffixed", "documented"] = "suffixed"
+    """Account-wide names end in `-<cluster>`, or are bare as on CAST AI's page."""
+    iam: Iam = Iam()
+    """Principals, roles and what the scoped permissions include."""
+    tags: dict[TagKey, TagValue] = {}
+    """AWS tags on everything that can carry them."""
+    agent: Agent = Agent()
+    """The read-only agent."""
+    spot: Spot = Spot()
+    """The Lambda that reports Spot interruptions."""
+    access: Access = Access()
+    """Mapping of the principals into the cluster."""

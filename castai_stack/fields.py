@@ -1,0 +1,170 @@
+"""Settings of each part as validated values; knows pydantic and nothing of Pulumi."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+
+def checked_text(pattern: str, allowed: str, *, private: bool = False) -> AfterValidator:
+    """Check a text; a private one is never shown, because what is wrong with it may be secret."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            kind = "private_text" if private else "text"
+            raise PydanticCustomError(kind, "{allowed}", {"allowed": allowed})
+        return value
+
+    return AfterValidator(check)
+
+
+AccountId = Annotated[str, checked_text(r"\d{12}", "12 digits in quotes")]
+Region = Annotated[
+    str, checked_text(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region such as eu-central-1")
+]
+ClusterName = Annotated[
+    str,
+    checked_text(
+        r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}",
+        "1 to 100 letters, digits, hyphens or underscores, the first a letter or digit",
+    ),
+]
+Uuid = Annotated[
+    str,
+    checked_text(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID in lower-case hex digits"),
+]
+VpcId = Annotated[
+    str, checked_text(r"vpc-[0-9a-f]{8,17}", "a VPC id such as vpc-0a1b2c3d4e5f60718")
+]
+Arn = Annotated[str, checked_text(r"arn:aws(-us-gov|-cn)?:\S+", "an ARN that begins with arn:aws")]
+PolicyArn = Annotated[
+    str,
+    checked_text(
+        r"arn:aws(-us-gov|-cn)?:iam::(\d{12}|aws):policy/[\w+=,.@/-]+",
+        "the ARN of an IAM policy, arn:aws:iam::<account>:policy/<name>",
+    ),
+]
+IamPath = Annotated[
+    str,
+    # It stands in the resources of policies, where `*`, `?` and `$` would mean more.
+    checked_text(
+        r"/([\w+=,.@:-]{1,510}/)*",
+        "an IAM path that begins and ends with a slash, of letters, digits and _+=,.@:- between",
+    ),
+]
+Url = Annotated[str, checked_text(r"https?://[^\s/]+(/\S*)?", "an http or https address")]
+ProxyUrl = Annotated[
+    str,
+    checked_text(
+        r"https?://[^\s/@]+/?",
+        "an http or https address of a proxy, without user and password",
+        private=True,
+    ),
+]
+Quantity = Annotated[
+    str,
+    checked_text(
+        r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", "a Kubernetes quantity such as 256Mi or 100m"
+    ),
+]
+Digest = Annotated[str, checked_text(r"sha256:[0-9a-f]{64}", "sha256: and 64 hex digits")]
+KeyArn = Annotated[
+    str,
+    checked_text(
+        r"arn:aws(-us-gov|-cn)?:kms:[a-z0-9-]+:\d{12}:key/[\w-]+",
+        "the ARN of a KMS key (arn:aws:kms:<region>:<account id>:key/<id>), no alias",
+    ),
+]
+SubnetId = Annotated[
+    str, checked_text(r"subnet-[0-9a-f]{8,17}", "a subnet id such as subnet-0a1b2c3d4e")
+]
+SecurityGroupId = Annotated[
+    str, checked_text(r"sg-[0-9a-f]{8,17}", "a security group id such as sg-0a1b2c3d4e5f60718")
+]
+CapacityReservationId = Annotated[
+    str,
+    checked_text(r"cr-[0-9a-f]{8,17}", "a capacity reservation id such as cr-0a1b2c3d4e5f60718"),
+]
+AutoScalingGroupName = Annotated[
+    str,
+    # No `*`, `?` or `$`: the name stands in a policy's resource, where they would mean more.
+    checked_text(
+        r"[\w+=,.@()/ -]{1,255}",
+        "1 to 255 letters, digits, spaces or any of _+=,.@()/- (no wildcard)",
+    ),
+]
+Image = Annotated[
+    str,
+    checked_text(
+        r"v?\d+\.\d+\.\d+([.+-][\w.-]+)?",
+        "a version such as v0.123.1, because a tag that moves pins nothing",
+    ),
+]
+Registry = Annotated[
+    str,
+    checked_text(
+        r"[\w.-]+(:\d+)?(/[\w.-]+)*", "a registry and its path, without scheme, name and tag"
+    ),
+]
+ObjectName = Annotated[
+    str,
+    checked_text(
+        r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?",
+        "a Kubernetes name of lower-case letters, digits, hyphens and dots",
+    ),
+]
+PriorityClass = Annotated[
+    str,
+    checked_text(
+        r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?", "the name of a priority class, or empty"
+    ),
+]
+LabelKey = Annotated[
+    str,
+    checked_text(
+        r"(?!app\.kubernetes\.io/(name|instance|version|managed-by|part-of)$"
+        r"|autoscaling\.cast\.ai/disposable$)"
+        r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?",
+        "a label key that this program does not set itself",
+    ),
+]
+LabelValue = Annotated[
+    str,
+    checked_text(
+        r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?", "a label value of at most 63 characters"
+    ),
+]
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html
+TagKey = Annotated[
+    str, checked_text(r"[\w .:/=+@-]{1,128}", "1 to 128 letters, digits, spaces or any of _.:/=+-@")
+]
+TagValue = Annotated[
+    str,
+    checked_text(r"[\w .:/=+@-]{0,256}", "at most 256 letters, digits, spaces or any of _.:/=+-@"),
+]
+Certificates = Annotated[
+    str,
+    checked_text(
+        r"(\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+",
+        "certificates in PEM form and nothing else",
+        private=True,
+    ),
+]
+
+
+class Section(BaseModel):
+    """A group of settings: unknown keys are errors, keys are camelCase, values are never echoed."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )

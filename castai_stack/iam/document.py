@@ -1,0 +1,73 @@
+"""Policy documents as values."""
+
+from collections.abc import Sequence
+from typing import Literal, NotRequired, TypedDict
+
+Flavour = Literal["scoped", "documented"]
+Condition = dict[str, dict[str, list[str]]]
+
+
+class Statement(TypedDict):
+    """One IAM statement; Sid is required so that tests, reviews and denials can name it."""
+
+    Sid: str
+    Effect: Literal["Allow", "Deny"]
+    Action: NotRequired[list[str]]
+    NotAction: NotRequired[list[str]]
+    Resource: NotRequired[list[str]]
+    NotResource: NotRequired[list[str]]
+    Principal: NotRequired[dict[str, list[str]]]
+    Condition: NotRequired[Condition]
+
+
+class PolicyDocument(TypedDict):
+    """An IAM document in the only version of the language that knows policy variables."""
+
+    Version: Literal["2012-10-17"]
+    Statement: list[Statement]
+
+
+def document(*statements: Statement) -> PolicyDocument:
+    """Return a policy document of these statements."""
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def allow(
+    sid: str, actions: Sequence[str], resources: list[str], condition: Condition | None = None
+) -> Statement:
+    """Return an Allow statement; actions are sorted, and an empty condition is left out."""
+    statement: Statement = {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": sorted(actions),
+        "Resource": resources,
+    }
+    if condition:
+        statement["Condition"] = condition
+    return statement
+
+
+def service_trust(sid: str, service: str) -> PolicyDocument:
+    """Return a trust policy for one AWS service."""
+    return document(
+        {
+            "Sid": sid,
+            "Effect": "Allow",
+            "Action": ["sts:AssumeRole"],
+            "Principal": {"Service": [service]},
+        }
+    )
+
+
+def ec2_services(partition: str) -> list[str]:
+    """Return the names of EC2's service principal in a partition."""
+    # https://docs.amazonaws.cn/en_us/aws/latest/userguide/iam.html: China has a name of its own,
+    # and newer calls there use the common one.
+    common = "ec2.amazonaws.com"
+    return [common, "ec2.amazonaws.com.cn"] if partition == "aws-cn" else [common]
+
+
+def pass_role(sid: str, role_arn: str, services: list[str]) -> Statement:
+    """Return the permission to pass one role to these services."""
+    condition: Condition = {"StringEquals": {"iam:PassedToService": services}}
+    return allow(sid, ["iam:PassRole"], [role_arn], condition)

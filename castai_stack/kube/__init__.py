@@ -1,0 +1,1 @@
+"""Connections to the cluster, and Kubernetes objects as resources."""

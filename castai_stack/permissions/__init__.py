@@ -1,0 +1,1 @@
+"""Who may do what under a stack, as data and as reports."""

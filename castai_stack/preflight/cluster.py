@@ -1,0 +1,158 @@
+"""Checks against the cluster before anything is written."""
+
+import asyncio
+import base64
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from castai_stack.agent import adoption
+from castai_stack.agent import release as agent_release
+from castai_stack.kube.connection import connect, explain
+from castai_stack.permissions.operator_kubernetes import ROOT_CERTIFICATES, KubernetesRequirement
+from castai_stack.preflight.findings import Findings
+
+if TYPE_CHECKING:
+    import lightkube
+
+
+_AT_ONCE = 8
+_FORBIDDEN, _NOT_FOUND = 403, 404
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class InCluster:
+    """What the cluster answered: findings, and objects of an agent that is there already."""
+
+    findings: Findings
+    existing: frozenset[str] = frozenset()
+    """Objects to take over, as AgentArgs wants them."""
+
+
+async def ask_cluster(
+    kubeconfig: str,
+    context: str | None,
+    needed: Iterable[KubernetesRequirement],
+    release: agent_release.Release,
+    authority: str,
+) -> InCluster:
+    """Ask the API server who it is, what the caller may do, and whose agent is there.
+
+    `authority` are the cluster's certificates as EKS gives them, in base64.
+
+    Access reviews are answered, not stored.
+    Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/
+    """
+    return await asyncio.to_thread(
+        _ask_cluster, kubeconfig, context, tuple(needed), release, authority
+    )
+
+
+def _ask_cluster(
+    kubeconfig: str,
+    context: str | None,
+    needed: tuple[KubernetesRequirement, ...],
+    release: agent_release.Release,
+    authority: str,
+) -> InCluster:
+    try:
+        client = connect(kubeconfig, context)
+        identity = _identity(client, release.cluster_name, authority)
+        missing = _missing(client, needed)
+        found = adoption.find(client, release)
+    except Exception as error:  # noqa: BLE001 - whatever the client raises, the cluster is not usable
+        return InCluster(Findings(problems=(f"Kubernetes: {explain(error)}",)))
+    refusal = adoption.refusal(found, release)
+    findings = identity + Findings(problems=(refusal,) if refusal else (), missing=missing)
+    adopted = adoption.existing(found) if release.settings.adopt else frozenset()
+    return InCluster(findings, adopted)
+
+
+def _identity(client: "lightkube.Client", name: str, authority: str) -> Findings:
+    """Compare the certificates that the cluster publishes in itself with those that EKS names.
+
+    A kubeconfig may go by a proxy with an address and certificates of its own.
+    Source: https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
+    """
+    from lightkube import ApiError  # noqa: PLC0415 - only this thread pays for it
+    from lightkube.resources.core_v1 import ConfigMap  # noqa: PLC0415
+
+    try:
+        published = client.get(ConfigMap, ROOT_CERTIFICATES, namespace="kube-system")
+    except ApiError as error:
+        if error.status.code not in {_FORBIDDEN, _NOT_FOUND}:
+            raise
+        return Findings(
+            inconclusive=(
+                (
+                    f"Kubernetes: whether the kubeconfig leads to {name} is not known, "
+                    f"{explain(error)}"
+                ),
+            )
+        )
+    here = _certificates((published.data or {}).get("ca.crt", ""))
+    if here & _certificates(base64.b64decode(authority).decode(errors="replace")):
+        return Findings()
+    return Findings(
+        problems=(
+            (
+                f"Kubernetes: the kubeconfig leads to another cluster than {name}, its certificate "
+                "authority is not the one that EKS names. Correct cluster.kubeconfig, "
+                "cluster.context or cluster.name"
+            ),
+        )
+    )
+
+
+def _certificates(text: str) -> set[str]:
+    return {"".join(body.split()) for body in _CERTIFICATE.findall(text)}
+
+
+def _missing(
+    client: "lightkube.Client", needed: tuple[KubernetesRequirement, ...]
+) -> tuple[str, ...]:
+    from lightkube.models.authorization_v1 import (  # noqa: PLC0415 - only this thread pays for it
+        ResourceAttributes,
+        SelfSubjectAccessReviewSpec,
+    )
+    from lightkube.resources.authorization_v1 import SelfSubjectAccessReview  # noqa: PLC0415
+
+    def may(question: tuple[KubernetesRequirement, str]) -> bool:
+        requirement, verb = question
+        attributes = ResourceAttributes(
+            verb=verb,
+            group=requirement.group,
+            resource=requirement.resource,
+            namespace=requirement.namespace,
+            name=requirement.name,
+        )
+        review = client.create(
+            SelfSubjectAccessReview(
+                apiVersion="authorization.k8s.io/v1",
+                kind="SelfSubjectAccessReview",
+                spec=SelfSubjectAccessReviewSpec(resourceAttributes=attributes),
+            )
+        )
+        return bool(review.status and review.status.allowed)
+
+    # Whoever may do everything is asked once; most operators are cluster administrators.
+    if may((KubernetesRequirement(("*",), "*", "*"), "*")):
+        return ()
+    asked = [(requirement, verb) for requirement in needed for verb in requirement.verbs]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        answers = list(pool.map(may, asked))
+    missing: dict[KubernetesRequirement, list[str]] = {}
+    for (requirement, verb), allowed in zip(asked, answers, strict=True):
+        if not allowed:
+            missing.setdefault(requirement, []).append(verb)
+    return tuple(_kubernetes_line(requirement, verbs) for requirement, verbs in missing.items())
+
+
+def _kubernetes_line(requirement: KubernetesRequirement, verbs: list[str]) -> str:
+    resource = ".".join(filter(None, (requirement.resource, requirement.group)))
+    name = f" {requirement.name}" if requirement.name else ""
+    where = f"namespace {requirement.namespace}" if requirement.namespace else "the cluster"
+    return f"Kubernetes, {where}: {', '.join(verbs)} {resource}{name}"

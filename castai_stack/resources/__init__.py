@@ -1,1 +1,0 @@
-"""Dynamic resources over the CAST AI API and the aws-auth map."""

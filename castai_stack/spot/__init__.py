@@ -1,0 +1,1 @@
+"""The Lambda that handles Spot interruptions, and its resources."""

@@ -1,0 +1,345 @@
+"""The Lambda that tells CAST AI of Spot interruptions, and what watches over it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, NotRequired, TypedDict
+
+import pulumi
+import pulumi_aws as aws
+
+from castai_stack import arn, naming
+from castai_stack.iam.settings import Iam
+from castai_stack.kube.object import KubernetesObject
+from castai_stack.spot import alarms, archive, events, rbac
+from castai_stack.spot import role as spot_role
+from castai_stack.spot.settings import Spot
+
+
+class SpotLambdaArgs(TypedDict):
+    """Inputs of SpotLambdaComponent."""
+
+    partition: str
+    region: str
+    account_id: str
+    cluster_name: str
+    cluster_id: pulumi.Input[str]
+    """CAST AI's id of the cluster."""
+    api_url: str
+    api_key: pulumi.Input[str]
+    """Key that the function shows to CAST AI; made a secret if it is none."""
+    names: naming.Names
+    flavour: Literal["scoped", "documented"]
+    settings: Spot
+    iam: Iam
+    tags: Mapping[str, str]
+    cluster_endpoint: NotRequired[str]
+    """Address of the Kubernetes API, for draining."""
+    certificate_authority: NotRequired[str]
+    """The cluster's CA, base64 of PEM as EKS spells it, for draining."""
+
+
+class SpotLambdaComponent(pulumi.ComponentResource):
+    """Function, rules, dead-letter queue, log group and alarms of one cluster."""
+
+    function_arn: pulumi.Output[str]
+    """ARN of the function."""
+    role_arn: pulumi.Output[str]
+    """ARN of the function's role, which draining maps into the cluster."""
+    role_unique_id: pulumi.Output[str]
+    """IAM's id of the role; an access entry is bound to it, not to the name."""
+
+    def __init__(
+        self, name: str, args: SpotLambdaArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        if args["settings"].drain:
+            _require_cluster(args)
+        # What is said here lands in the state as it is: nothing secret, and JSON only.
+        shown = {"cluster_name": args["cluster_name"], "flavour": args["flavour"]}
+        super().__init__("castai-stack:index:SpotLambdaComponent", name, shown, opts)
+        self._name = name
+        self._args = args
+        # Children do not inherit what their component waits for.
+        self._child = pulumi.ResourceOptions(
+            parent=self, depends_on=opts.depends_on if opts else None
+        )
+
+        rules = self._rules()
+        queue, queue_policy = self._queue(rules)
+        group = aws.cloudwatch.LogGroup(
+            f"{name}-log-group",
+            name=events.log_group(args["names"].function),
+            retention_in_days=args["settings"].log_retention_days,
+            tags=args["tags"],
+            opts=self._child,
+        )
+        role, grants = self._role(queue)
+        secret, version = self._secret()
+        function = self._function(
+            role, secret, self._after(group, *grants, *([version] if version else []))
+        )
+        invoke_config = aws.lambda_.FunctionEventInvokeConfig(
+            f"{name}-invoke-config",
+            function_name=function.name,
+            maximum_event_age_in_seconds=args["settings"].maximum_event_age_seconds,
+            maximum_retry_attempts=args["settings"].maximum_retries,
+            destination_config={"on_failure": {"destination": queue.arn}},
+            opts=self._child,
+        )
+        self._targets(rules, function, queue, [queue_policy, invoke_config])
+        self._alarms(function, queue)
+        if args["settings"].drain:
+            self._cluster_role()
+
+        self.function_arn = function.arn
+        self.role_arn = role.arn
+        self.role_unique_id = role.unique_id
+        self.register_outputs({"function_arn": self.function_arn, "role_arn": self.role_arn})
+
+    def _after(self, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions.merge(
+            self._child, pulumi.ResourceOptions(depends_on=list(resources))
+        )
+
+    def _rules(self) -> dict[str, aws.cloudwatch.EventRule]:
+        names = {
+            "interruption": self._args["names"].interruption_rule,
+            "rebalance": self._args["names"].rebalance_rule,
+        }
+        return {
+            rule.suffix: aws.cloudwatch.EventRule(
+                f"{self._name}-{rule.suffix}-rule",
+                name=names[rule.suffix],
+                description=f"{rule.description}, for EKS cluster {self._args['cluster_name']}",
+                event_pattern=json.dumps(rule.pattern()),
+                tags=self._args["tags"],
+                opts=self._child,
+            )
+            for rule in events.RULES
+        }
+
+    def _queue(
+        self, rules: Mapping[str, aws.cloudwatch.EventRule]
+    ) -> tuple[aws.sqs.Queue, aws.sqs.QueuePolicy]:
+        queue = aws.sqs.Queue(
+            f"{self._name}-dead-letters",
+            name=self._args["names"].dead_letter_queue,
+            message_retention_seconds=events.DEAD_LETTER_SECONDS,
+            sqs_managed_sse_enabled=True,
+            tags=self._args["tags"],
+            opts=self._child,
+        )
+        policy = aws.sqs.QueuePolicy(
+            f"{self._name}-dead-letters-policy",
+            queue_url=queue.url,
+            policy=pulumi.Output.all(queue.arn, *[rule.arn for rule in rules.values()]).apply(
+                lambda arns: json.dumps(events.queue_policy(arns[0], arns[1:]))
+            ),
+            opts=self._child,
+        )
+        return queue, policy
+
+    def _role(self, queue: aws.sqs.Queue) -> tuple[aws.iam.Role, list[pulumi.Resource]]:
+        """Make the role with the page's three policies; what they lack is inline.
+
+        Under `scoped` a boundary leaves of the three what the handler does. Where the operator
+        wants a boundary of their own, the same limit is an inline policy of denials.
+        """
+        args, limited = self._args, self._args["flavour"] == "scoped"
+        where = (args["partition"], args["region"], args["account_id"])
+        secret = (
+            events.secret_pattern(*where, args["names"].function)
+            if args["settings"].key_in_secrets_manager
+            else None
+        )
+        boundary: pulumi.Input[str] | None = args["iam"].permissions_boundary_arn
+        guarded = limited and boundary is not None
+        if limited and boundary is None:
+            boundary = aws.iam.Policy(
+                f"{self._name}-boundary",
+                name=args["names"].lambda_boundary,
+                path=args["iam"].path,
+                description=f"Limits the Spot function of EKS cluster {args['cluster_name']}",
+                policy=json.dumps(spot_role.lambda_boundary(*where, args["names"], secret)),
+                tags=args["tags"],
+                opts=self._child,
+            ).arn
+        role = aws.iam.Role(
+            f"{self._name}-role",
+            name=args["names"].lambda_role,
+            path=args["iam"].path,
+            description="Lambda role used by CAST AI to handle Spot interruptions",
+            assume_role_policy=json.dumps(spot_role.lambda_trust()),
+            permissions_boundary=boundary,
+            tags=args["tags"],
+            opts=self._child,
+        )
+        grants: list[pulumi.Resource] = [
+            aws.iam.RolePolicyAttachment(
+                f"{self._name}-{policy.rsplit('/', 1)[-1]}",
+                role=role.name,
+                policy_arn=arn.managed_policy(args["partition"], policy),
+                opts=self._child,
+            )
+            for policy in spot_role.LAMBDA_MANAGED
+        ]
+        inline: dict[str, Any] = {
+            "inline": queue.arn.apply(
+                lambda queue_arn: json.dumps(spot_role.lambda_inline(queue_arn, secret))
+            )
+        }
+        if guarded:
+            inline["guard"] = json.dumps(spot_role.lambda_guard(*where, args["names"], secret))
+        grants += [
+            aws.iam.RolePolicy(
+                f"{self._name}-{suffix}", role=role.name, policy=document, opts=self._child
+            )
+            for suffix, document in inline.items()
+        ]
+        return role, grants
+
+    def _secret(self) -> tuple[aws.secretsmanager.Secret | None, pulumi.Resource | None]:
+        args = self._args
+        if not args["settings"].key_in_secrets_manager:
+            return None, None
+        secret = aws.secretsmanager.Secret(
+            f"{self._name}-api-key",
+            name=events.secret_name(args["names"].function),
+            description=f"CAST AI API key of the Spot function, {args['cluster_name']}",
+            # A deleted secret keeps its name for days, in which this stack could not come back.
+            recovery_window_in_days=0,
+            tags=args["tags"],
+            opts=self._child,
+        )
+        version = aws.secretsmanager.SecretVersion(
+            f"{self._name}-api-key-value",
+            secret_id=secret.id,
+            secret_string=pulumi.Output.secret(args["api_key"]),
+            opts=self._child,
+        )
+        return secret, version
+
+    def _function(
+        self,
+        role: aws.iam.Role,
+        secret: aws.secretsmanager.Secret | None,
+        opts: pulumi.ResourceOptions,
+    ) -> aws.lambda_.Function:
+        args, settings = self._args, self._args["settings"]
+        sources: dict[str, pulumi.Asset | pulumi.Archive] = {
+            name: pulumi.StringAsset(text) for name, text in archive.sources().items()
+        }
+        return aws.lambda_.Function(
+            f"{self._name}-function",
+            name=args["names"].function,
+            description=f"Tells CAST AI of Spot interruptions, EKS cluster {args['cluster_name']}",
+            role=role.arn,
+            runtime=archive.RUNTIME,
+            handler=archive.HANDLER,
+            architectures=[settings.architecture],
+            memory_size=settings.memory_mb,
+            timeout=settings.timeout_seconds,
+            reserved_concurrent_executions=settings.reserved_concurrency,
+            code=pulumi.AssetArchive({archive.FOLDER: pulumi.AssetArchive(sources)}),
+            environment={"variables": self._environment(secret)},
+            tags=args["tags"],
+            opts=pulumi.ResourceOptions.merge(
+                opts, pulumi.ResourceOptions(additional_secret_outputs=["environment"])
+            ),
+        )
+
+    def _environment(
+        self, secret: aws.secretsmanager.Secret | None
+    ) -> dict[str, pulumi.Input[str]]:
+        """Tell the handler its settings; Lambda encrypts them, the state keeps the key sealed."""
+        args, settings = self._args, self._args["settings"]
+        variables: dict[str, pulumi.Input[str]] = {
+            "CLUSTER_NAME": args["cluster_name"],
+            "CLUSTER_ID": args["cluster_id"],
+            "CASTAI_API_URL": args["api_url"],
+            "MAXIMUM_EVENT_AGE_SECONDS": str(events.oldest_age(settings.maximum_event_age_seconds)),
+        }
+        if secret is None:
+            variables["CASTAI_API_KEY"] = pulumi.Output.secret(args["api_key"])
+        else:
+            variables["CASTAI_API_KEY_SECRET_ARN"] = secret.arn
+        if settings.drain:
+            variables["DRAIN"] = "true"
+            variables["CLUSTER_ENDPOINT"] = args.get("cluster_endpoint", "")
+            variables["CLUSTER_CERTIFICATE_AUTHORITY"] = args.get("certificate_authority", "")
+        return variables
+
+    def _targets(
+        self,
+        rules: Mapping[str, aws.cloudwatch.EventRule],
+        function: aws.lambda_.Function,
+        queue: aws.sqs.Queue,
+        ready: list[pulumi.Resource],
+    ) -> None:
+        """Send events only once the function may be called and failures have a place to go."""
+        for suffix, rule in rules.items():
+            permission = aws.lambda_.Permission(
+                f"{self._name}-{suffix}-permission",
+                action="lambda:InvokeFunction",
+                function=function.name,
+                principal="events.amazonaws.com",
+                source_arn=rule.arn,
+                statement_id=f"AllowRule-{suffix}",
+                opts=self._child,
+            )
+            aws.cloudwatch.EventTarget(
+                f"{self._name}-{suffix}-target",
+                rule=rule.name,
+                target_id="spot-handler",
+                arn=function.arn,
+                retry_policy={
+                    "maximum_event_age_in_seconds": events.DELIVERY_SECONDS,
+                    "maximum_retry_attempts": events.DELIVERY_ATTEMPTS,
+                },
+                dead_letter_config={"arn": queue.arn},
+                opts=self._after(permission, *ready),
+            )
+
+    def _alarms(self, function: aws.lambda_.Function, queue: aws.sqs.Queue) -> None:
+        args = self._args
+        topic = args["settings"].alarm_topic_arn
+        watched: dict[str, dict[str, pulumi.Input[str]]] = {
+            "AWS/Lambda": {"FunctionName": function.name},
+            "AWS/SQS": {"QueueName": queue.name},
+        }
+        for alarm in alarms.ALARMS:
+            aws.cloudwatch.MetricAlarm(
+                f"{self._name}-{alarm.suffix}-alarm",
+                name=alarms.alarm_name(args["names"].function, alarm),
+                alarm_description=f"{alarm.description}. EKS cluster {args['cluster_name']}.",
+                namespace=alarm.namespace,
+                metric_name=alarm.metric,
+                dimensions=watched[alarm.namespace],
+                statistic=alarm.statistic,
+                comparison_operator="GreaterThanThreshold",
+                threshold=alarm.threshold,
+                period=alarms.ALARM_PERIOD_SECONDS,
+                evaluation_periods=1,
+                treat_missing_data="notBreaching",
+                alarm_actions=[topic] if topic else [],
+                ok_actions=[topic] if topic else [],
+                tags=args["tags"],
+                opts=self._child,
+            )
+
+    def _cluster_role(self) -> None:
+        """Let the mapped group find, cordon and evict, and nothing else."""
+        role = KubernetesObject(f"{self._name}-cluster-role", rbac.cluster_role(), self._child)
+        KubernetesObject(
+            f"{self._name}-cluster-role-binding",
+            rbac.cluster_role_binding(),
+            self._after(role),
+        )
+
+
+def _require_cluster(args: SpotLambdaArgs) -> None:
+    missing = [name for name in ("cluster_endpoint", "certificate_authority") if not args.get(name)]
+    if missing:
+        raise ValueError(
+            f"spot.drain is on and {' and '.join(missing)} of cluster {args['cluster_name']} "
+            "is missing; draining needs the address and the CA of the Kubernetes API"
+        )

@@ -1,0 +1,88 @@
+"""Checks before a write, side by side."""
+
+import asyncio
+
+import pulumi
+
+from castai_stack import naming
+from castai_stack.agent import release
+from castai_stack.agent.names import NAMESPACE
+from castai_stack.config.model import StackConfig
+from castai_stack.iam import scope
+from castai_stack.permissions.operator import requirements
+from castai_stack.permissions.operator_kubernetes import kubernetes_requirements
+from castai_stack.preflight import aws as preflight_aws
+from castai_stack.preflight import castai
+from castai_stack.preflight import cluster as preflight_cluster
+from castai_stack.preflight import findings as preflight_findings
+from castai_stack.preflight.lookups import Caller
+from castai_stack.stack.context import Ground, key_slots
+
+
+async def run_checks(
+    ground: Ground, caller: Caller, key: pulumi.Output[str]
+) -> tuple[frozenset[str], preflight_findings.Findings]:
+    """Ask everything that may stop a preview, side by side.
+
+    Returns the objects of an agent that is there already and is to be taken over, and the rest.
+    """
+    settings = ground.settings
+    first = (
+        preflight_aws.cluster_findings(settings, caller, ground.facts)
+        + preflight_aws.access_findings(settings, ground.facts)
+        + preflight_aws.document_findings(_widest_scope(ground), settings)
+    )
+    in_cluster, at_castai = await asyncio.gather(
+        preflight_cluster.ask_cluster(
+            ground.kubeconfig,
+            settings.cluster.context,
+            kubernetes_requirements(settings, aws_auth=not ground.access_entries),
+            _release(settings),
+            ground.facts.certificate_authority,
+        ),
+        castai.castai_findings(settings, key),
+    )
+    return in_cluster.existing, first + in_cluster.findings + at_castai
+
+
+async def permission_findings(ground: Ground, caller: Caller) -> preflight_findings.Findings:
+    """Ask what the caller may do in AWS and who has keys there: nothing that stops a preview."""
+    settings = ground.settings
+    needed = requirements(settings, access_entries=ground.access_entries)
+    in_aws, keys = await asyncio.gather(
+        preflight_aws.aws_findings(caller, needed, ground.aws), _key_findings(ground)
+    )
+    return in_aws + keys
+
+
+async def _key_findings(ground: Ground) -> preflight_findings.Findings:
+    if ground.settings.credentials.mode != "user":
+        return preflight_findings.Findings()
+    return await preflight_aws.key_findings(ground.names.principal, key_slots(ground), ground.aws)
+
+
+def _release(settings: StackConfig) -> release.Release:
+    return release.Release(
+        cluster_name=settings.cluster.name,
+        region=settings.cluster.region,
+        account_id=settings.cluster.account_id,
+        api_url=settings.api.url,
+        settings=settings.agent,
+        namespace=NAMESPACE,
+    )
+
+
+def _widest_scope(ground: Ground) -> scope.Scope:
+    """Return the scope with an id of full length, to measure documents before there is one."""
+    cluster = ground.settings.cluster
+    return scope.Scope(
+        partition=ground.partition,
+        region=cluster.region,
+        account_id=cluster.account_id,
+        cluster=cluster.name,
+        cluster_id=naming.PLACEHOLDER_CLUSTER_ID,
+        vpc_id=ground.facts.vpc_id,
+        vpc_account_id=ground.vpc_account_id,
+        names=ground.names,
+        path=ground.settings.iam.path,
+    )

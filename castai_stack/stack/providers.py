@@ -1,0 +1,52 @@
+"""The two explicit providers; nothing in the program uses a default one."""
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_kubernetes as kubernetes
+
+from castai_stack.config.model import Cluster
+from castai_stack.kube.kubeconfig import AMBIENT
+from castai_stack.naming import CLUSTER_TAG
+from castai_stack.preflight.lookups import ClusterFacts
+
+
+def aws_provider(cluster: Cluster) -> aws.Provider:
+    """Return the provider of one account and region; other credentials are refused by it."""
+    return aws.Provider(
+        "aws",
+        region=cluster.region,
+        allowed_account_ids=[cluster.account_id],
+        default_tags={"tags": {CLUSTER_TAG: cluster.name}},
+    )
+
+
+def kubernetes_provider(
+    facts: ClusterFacts, kubeconfig: str, context: str | None
+) -> kubernetes.Provider:
+    """Return the provider of this cluster.
+
+    An ambient kubeconfig stays out of the state, so that every machine brings its own. The
+    identifier keeps a moved kubeconfig from replacing every object of the cluster. A new key or
+    sizing changes its secret or config map in place, which by default would be deleted first.
+    """
+    ambient = kubeconfig == AMBIENT
+    return kubernetes.Provider(
+        "kubernetes",
+        kubeconfig=None if ambient else kubeconfig,
+        context=context,
+        cluster_identifier=facts.arn,
+        enable_secret_mutable=True,
+        enable_config_map_mutable=True,
+        opts=pulumi.ResourceOptions(transformations=[_drop_kubeconfig]) if ambient else None,
+    )
+
+
+def _drop_kubeconfig(
+    args: pulumi.ResourceTransformationArgs,
+) -> pulumi.ResourceTransformationResult:
+    """Take out what the SDK fills in from KUBECONFIG: the plugin reads that variable itself.
+
+    Source: pulumi/pulumi-kubernetes, sdk/python/pulumi_kubernetes/provider.py
+    """
+    kept = {name: value for name, value in args.props.items() if name != "kubeconfig"}
+    return pulumi.ResourceTransformationResult(props=kept, opts=args.opts)

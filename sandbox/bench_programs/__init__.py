@@ -1,1 +1,0 @@
-"""Programs to compare with: the engine alone, and the engine with the same plugins."""

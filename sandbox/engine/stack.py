@@ -1,0 +1,345 @@
+"""Pulumi operations on a program, each in a process of its own, with what they changed."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sandbox.engine import stack_file as engine_stack_file
+
+REPOSITORY = Path(__file__).parents[2]
+PROGRAM = REPOSITORY / "__main__.py"
+PASSPHRASE = "castai-eks-sandbox"  # noqa: S105 - public: it guards what the sandbox made up
+"""Decrypts `Pulumi.dev.yaml`, in which no secret of the real world is."""
+
+_STACK_NAME = re.compile(r"^[A-Za-z0-9_.-]{1,100}$")
+_SILENCE_SECONDS = 15
+_PATIENCE = 2
+_RESULT = "result.json"
+
+
+class OperationError(Exception):
+    """An operation failed; `output` is all it printed, and the text ends with what went wrong."""
+
+    def __init__(self, operation: str, sentence: str, output: str) -> None:
+        super().__init__(f"{operation} failed: {sentence}")
+        self.operation = operation
+        self.output = output
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the engine does, or would do, to one resource."""
+
+    operation: str
+    """`create`, `update`, `replace`, `delete`, `same`, `refresh`, `read` and their like."""
+    type: str
+    name: str
+    urn: str
+    changed: tuple[str, ...] = ()
+    """Property paths that differ."""
+    replaced_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An operation that succeeded."""
+
+    operation: str
+    changes: dict[str, int]
+    """The engine's own summary, `same` included."""
+    steps: list[Step]
+    output: str
+    seconds: float
+    """From the engine's start to its end."""
+    program_seconds: float
+    """CPU time of the program's process until its last line, imports included."""
+    peak_kib: int
+    """Largest resident set of the program or of one of the processes below it."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing changed, or would."""
+        return all(count == 0 for kind, count in self.changes.items() if kind != "same")
+
+    def changing(self) -> list[Step]:
+        """List the steps that are neither `same` nor a mere look."""
+        return [s for s in self.steps if s.operation not in ("same", "refresh", "read")]
+
+
+class Running:
+    """An operation under way in a process group of its own."""
+
+    def __init__(
+        self,
+        operation: str,
+        process: subprocess.Popen[str],
+        folder: Path,
+        log: Path,
+        on_line: Callable[[str], None],
+    ) -> None:
+        self.operation = operation
+        self.group = process.pid
+        """Process group of the program, the engine and its plugins."""
+        self._process = process
+        self._folder = folder
+        self._log = log
+        self._on_line = on_line
+        self._lines: list[str] = []
+        self._heard = time.monotonic()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with self._log.open("a") as log:
+            for line in self._process.stdout or ():
+                self._heard = time.monotonic()
+                self._lines.append(line)
+                log.write(line)
+                self._on_line(line.rstrip("\n"))
+
+    def kill(self) -> None:
+        """End everything at once, as a crash does."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.group, signal.SIGKILL)
+
+    @property
+    def output(self) -> str:
+        """Return what it has printed so far."""
+        return "".join(self._lines)
+
+    def ended(self, seconds: float) -> bool:
+        """Wait for the end at most so long; what is left of a killed engine may still be there."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def result(self) -> Result:
+        """Wait for the end; raises OperationError if it is not a good one.
+
+        The first interrupt asks the engine to come to a safe end and waits for it, the second to
+        end at once, the third ends it by force.
+        """
+        started = time.monotonic()
+        interrupts = 0
+        while True:
+            try:
+                if self.ended(0.5):
+                    break
+                self._tell_of_silence(started)
+            except KeyboardInterrupt:
+                interrupts += 1
+                number = signal.SIGINT if interrupts <= _PATIENCE else signal.SIGKILL
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.group, number)
+        # A program that crashed leaves its plugins behind, which nobody else would end.
+        self.kill()
+        self._close()
+        if interrupts:
+            raise KeyboardInterrupt
+        return self._judge()
+
+    def _tell_of_silence(self, started: float) -> None:
+        if time.monotonic() - self._heard > _SILENCE_SECONDS:
+            self._heard = time.monotonic()
+            waited = int(self._heard - started)
+            self._on_line(f"... {self.operation} is still at work after {waited} s")
+
+    def _close(self) -> None:
+        # A plugin that outlived a killed engine would hold the pipe open for ever.
+        self._reader.join(5)
+        if self._process.stdout and not self._reader.is_alive():
+            self._process.stdout.close()
+
+    def _judge(self) -> Result:
+        output = self.output
+        path = self._folder / _RESULT
+        raw: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._process.returncode != 0 or "error" in raw or not raw:
+            sentence = raw.get("error") or f"ended with status {self._process.returncode}"
+            raise OperationError(self.operation, sentence, output)
+        return Result(
+            operation=self.operation,
+            changes=raw["changes"],
+            steps=[
+                Step(
+                    operation=step["operation"],
+                    type=step["type"],
+                    name=step["name"],
+                    urn=step["urn"],
+                    changed=tuple(step["changed"]),
+                    replaced_for=tuple(step["replaced_for"]),
+                )
+                for step in raw["steps"]
+            ],
+            output=output,
+            seconds=raw["seconds"],
+            program_seconds=raw["program_seconds"],
+            peak_kib=raw["peak_kib"],
+        )
+
+
+@dataclass
+class Stack:
+    """One stack of a sandbox's own backend, under a stack file and overrides.
+
+    `environment` is what reaches the operation: addresses, credentials, kubeconfig. Nothing is
+    written outside `directory`.
+    """
+
+    directory: Path
+    environment: Mapping[str, str]
+    stack_file: Path = REPOSITORY / "Pulumi.dev.yaml"
+    settings: Sequence[str] = ()
+    """Overrides as `KEY=VALUE`, relative to the `castai` object."""
+    program: Path = PROGRAM
+    name: str = "dev"
+    on_line: Callable[[str], None] = field(default=lambda _line: None)
+
+    def __post_init__(self) -> None:
+        self.directory = self.directory.absolute()
+        if not _STACK_NAME.match(self.name):
+            raise ValueError(f"{self.name!r} is no name for a stack")
+
+    @property
+    def backend(self) -> Path:
+        """Folder of the states, their backups and the history."""
+        return self.directory / "pulumi" / "backend"
+
+    @property
+    def work(self) -> Path:
+        """Generated folder that the engine takes for the project's."""
+        return self.directory / "pulumi" / "work" / self.name
+
+    def preview(self, *arguments: str) -> Result:
+        """Compute what `up` would change; `arguments` go to the command line as they are."""
+        return self.begin("preview", *arguments).result()
+
+    def up(self, *arguments: str) -> Result:
+        """Make it so."""
+        return self.begin("up", *arguments).result()
+
+    def refresh(self, *arguments: str) -> Result:
+        """Read what is there into the state."""
+        return self.begin("refresh", *arguments).result()
+
+    def destroy(self, *arguments: str) -> Result:
+        """Take away everything that the state knows."""
+        return self.begin("destroy", *arguments).result()
+
+    def begin(self, operation: str, *arguments: str) -> Running:
+        """Start an operation and come back at once."""
+        self._write_work()
+        runs = self.directory / "pulumi" / "runs"
+        runs.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{operation}-", dir=runs))
+        request = {
+            "operation": operation,
+            "arguments": arguments,
+            "stack": self.name,
+            "work": str(self.work),
+            "backend": str(self.backend),
+            "program": str(self.program),
+            "result": str(folder / _RESULT),
+            "events": str(folder / "events"),
+        }
+        (folder / "request.json").write_text(json.dumps(request))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sandbox.engine.operation", str(folder / "request.json")],
+            cwd=self.work,
+            env=self.process_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        log = self.directory / "logs" / "operations.log"
+        log.parent.mkdir(exist_ok=True)
+        return Running(operation, process, folder, log, self.on_line)
+
+    def export(self) -> dict[str, Any]:
+        """Return the state as JSON, secrets encrypted."""
+        return json.loads(self.pulumi("stack", "export", "--stack", self.name))
+
+    def outputs(self, *, show_secrets: bool = False) -> dict[str, Any]:
+        """Return the stack's outputs; a secret reads `[secret]` unless asked for."""
+        shown = ("--show-secrets",) if show_secrets else ()
+        return json.loads(self.pulumi("stack", "output", "--json", "--stack", self.name, *shown))
+
+    def pulumi(self, *arguments: str) -> str:
+        """Run another command of the CLI on this backend and return what it printed."""
+        self._write_work()
+        done = subprocess.run(
+            ["pulumi", "--non-interactive", *arguments],
+            cwd=self.work,
+            env=self.process_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            sentence = done.stderr.strip() or f"ended with status {done.returncode}"
+            raise OperationError(f"pulumi {arguments[0]}", sentence, done.stdout + done.stderr)
+        return done.stdout
+
+    def process_environment(self) -> dict[str, str]:
+        """Return the whole environment of an operation, with nothing of the user's clouds."""
+        home = self.directory / "pulumi" / "home"
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AWS_", "PULUMI_", "CASTAI_", "KUBE"))
+            # With it every process of an operation would compile the SDKs anew.
+            and name != "PYTHONDONTWRITEBYTECODE"
+        }
+        return {
+            **kept,
+            **pulumi_environment(self.directory),
+            "PULUMI_HOME": str(home),
+            **self.environment,
+        }
+
+    def _write_work(self) -> None:
+        text = engine_stack_file.render(self.stack_file, self.settings)
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.backend.mkdir(parents=True, exist_ok=True)
+        project = yaml.safe_load((REPOSITORY / "Pulumi.yaml").read_text())
+        # The program runs inside of the operation's process, so no toolchain is wanted.
+        project["runtime"] = {"name": "python"}
+        (self.work / "Pulumi.yaml").write_text(yaml.safe_dump(project, sort_keys=False))
+        (self.work / f"Pulumi.{self.name}.yaml").write_text(text)
+
+
+def pulumi_environment(directory: Path) -> dict[str, str]:
+    """Return what makes a `pulumi` use this sandbox's programs and its own backend."""
+    return {
+        "PATH": f"{directory / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PYTHONPATH": str(REPOSITORY),
+        # Without it the stand-in for the AWS plugin refuses to run.
+        "CASTAI_SANDBOX_STATE": str(directory),
+        "PULUMI_BACKEND_URL": f"file://{directory / 'pulumi' / 'backend'}",
+        "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
+        "PULUMI_PYTHON_CMD": sys.executable,
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        # Offline: a plugin that is missing is an error, not a download.
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    }

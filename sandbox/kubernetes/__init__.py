@@ -1,0 +1,1 @@
+"""The sandbox's control plane and everything in it."""

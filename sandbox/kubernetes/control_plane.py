@@ -1,0 +1,369 @@
+"""A real Kubernetes control plane on loopback: etcd, API server, controllers, scheduler, KWOK."""
+
+import base64
+import csv
+import json
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import requests
+
+from sandbox.kubernetes import certificates
+from sandbox.kubernetes.certificates import Certificates
+from sandbox.processes import ProcessError, Processes, free_port
+from sandbox.toolchain import Programs
+
+KWOK_ANNOTATION = ("kwok.x-k8s.io/node", "fake")
+"""Nodes that carry it are KWOK's: their pods run as far as the API shows."""
+
+READ_ONLY_GROUP = "platform:read-only"
+"""Group of the principal that previews; `cluster.py` gives it get and list."""
+
+_READY_SECONDS = 60
+_OWN_USERS = frozenset(
+    {
+        "system:apiserver",
+        "system:kube-controller-manager",
+        "system:kube-scheduler",
+        "sandbox:kwok",
+        "sandbox:admin",
+        "sandbox:services",
+    }
+)
+_READING_VERBS = frozenset({"get", "list", "watch"})
+_ASKING_RESOURCES = frozenset(
+    {
+        "selfsubjectaccessreviews",
+        "selfsubjectrulesreviews",
+        "selfsubjectreviews",
+        "subjectaccessreviews",
+        "localsubjectaccessreviews",
+        "tokenreviews",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user that a token stands for."""
+
+    user: str
+    groups: tuple[str, ...]
+
+
+OPERATOR = Identity("platform-admin", ("system:masters",))
+READER = Identity("pull-request", (READ_ONLY_GROUP,))
+_PARTS = {
+    "admin": Identity("sandbox:admin", ("system:masters",)),
+    "services": Identity("sandbox:services", ("system:masters",)),
+    "controller-manager": Identity("system:kube-controller-manager", ("system:masters",)),
+    "scheduler": Identity("system:kube-scheduler", ("system:masters",)),
+    "kwok": Identity("sandbox:kwok", ("system:masters",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request that the API server answered."""
+
+    user: str
+    verb: str
+    resource: str
+    namespace: str
+    name: str
+    status: int
+    write: bool
+    """Changed, or tried to change, what the cluster keeps; a dry run does not."""
+
+    @property
+    def own(self) -> bool:
+        """Made by the sandbox itself rather than by what is tried on it."""
+        return self.user in _OWN_USERS or self.user.startswith(("system:node:", "system:service"))
+
+
+class ControlPlane:
+    """A running control plane; `start` makes one, `at` finds one that runs."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        self.directory = directory
+        self.url = f"https://127.0.0.1:{port}"
+        self.processes = Processes(directory)
+        self._audit_log = directory / "audit.log"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The sandbox's own way in, whatever aws-auth says."""
+        return self.kubeconfig_of("admin")
+
+    @property
+    def operator_kubeconfig(self) -> Path:
+        """The principal that runs `pulumi up`."""
+        return self.kubeconfig_of("operator")
+
+    @property
+    def reader_kubeconfig(self) -> Path:
+        """The principal that may only get and list."""
+        return self.kubeconfig_of("reader")
+
+    def kubeconfig_of(self, name: str) -> Path:
+        """Path of a named kubeconfig."""
+        return self.directory / "kubeconfigs" / f"{name}.json"
+
+    def token_of(self, name: str) -> str:
+        """Token of the kubeconfig of that name."""
+        user = json.loads(self.kubeconfig_of(name).read_text())["users"][0]["user"]
+        return str(user["token"])
+
+    @property
+    def authority(self) -> Path:
+        """The certificate authority that signed the API server's certificate."""
+        return self.directory / "certificates" / "ca.crt"
+
+    @classmethod
+    def start(
+        cls,
+        directory: Path,
+        programs: Programs,
+        *,
+        port: int | None = None,
+        authenticator_url: str | None = None,
+        tokens: dict[str, str] | None = None,
+        with_parent: bool = False,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> Self:
+        """Start everything anew in `directory` and wait until it serves.
+
+        With an authenticator, `tokens` holds the tokens of `operator` and `reader`, and who they
+        are is its business; without one, both are known to the API server itself.
+        """
+        directory = directory.absolute()
+        Processes(directory).stop()
+        for old in ("etcd", "audit.log", "kubeconfigs", "certificates"):
+            path = directory / old
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(
+                missing_ok=True
+            )
+        plane = cls(directory, port or free_port())
+        try:
+            plane._bring_up(programs, authenticator_url, tokens or {}, with_parent, waiting)
+        except BaseException:
+            plane.stop()
+            raise
+        return plane
+
+    @classmethod
+    def at(cls, directory: Path) -> Self:
+        """Find the control plane that runs in `directory`."""
+        directory = directory.absolute()
+        admin = directory / "kubeconfigs" / "admin.json"
+        if not admin.exists():
+            raise ProcessError(f"no control plane was started in {directory}")
+        server = json.loads(admin.read_text())["clusters"][0]["cluster"]["server"]
+        return cls(directory, int(server.rpartition(":")[2]))
+
+    def stop(self) -> None:
+        """End every process that was started for this directory."""
+        self.processes.stop()
+
+    def requests(self) -> list[Request]:
+        """Everything asked of the API server, in the order of its answers."""
+        found = []
+        for line in self._audit_log.read_text().splitlines():
+            event = json.loads(line)
+            if event.get("stage") not in ("ResponseComplete", "Panic"):
+                continue
+            target = event.get("objectRef", {})
+            resource = target.get("resource", "")
+            dry_run = "dryRun=All" in event["requestURI"]
+            found.append(
+                Request(
+                    user=event["user"].get("username", ""),
+                    verb=event["verb"],
+                    resource="/".join(filter(None, (resource, target.get("subresource")))),
+                    namespace=target.get("namespace", ""),
+                    name=target.get("name", ""),
+                    status=event.get("responseStatus", {}).get("code", 0),
+                    write=event["verb"] not in _READING_VERBS
+                    and resource not in _ASKING_RESOURCES
+                    and not dry_run,
+                )
+            )
+        return found
+
+    def _bring_up(
+        self,
+        programs: Programs,
+        authenticator_url: str | None,
+        tokens: dict[str, str],
+        with_parent: bool,
+        waiting: Callable[[], None],
+    ) -> None:
+        files = certificates.make(self.directory / "certificates")
+        token_file = self._write_logins(tokens, known_to_server=authenticator_url is None)
+        etcd = f"http://127.0.0.1:{free_port()}"
+        peer = f"http://127.0.0.1:{free_port()}"
+        binary = programs.control_plane
+        self.processes.start(
+            "etcd",
+            [
+                *(binary, "etcd", "--unsafe-no-fsync", "--log-level=warn"),
+                f"--data-dir={self.directory / 'etcd'}",
+                *(f"--listen-client-urls={etcd}", f"--advertise-client-urls={etcd}"),
+                *(f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"),
+                f"--initial-cluster=default={peer}",
+            ],
+            with_parent=with_parent,
+        )
+        arguments = self._apiserver_arguments(files, token_file, etcd, authenticator_url)
+        self.processes.start(
+            "apiserver", [binary, "apiserver", *arguments], with_parent=with_parent
+        )
+        self._wait("the API server", "/readyz", waiting)
+        common = ("--leader-elect=false", "--secure-port=0", "--kube-api-qps=500")
+        self.processes.start(
+            "controller-manager",
+            [
+                *(binary, "controller-manager", *common, "--kube-api-burst=1000"),
+                # A heartbeat that a busy machine delays must not take pods out of service.
+                "--node-monitor-grace-period=1h",
+                f"--kubeconfig={self.kubeconfig_of('controller-manager')}",
+                f"--service-account-private-key-file={files.service_account_key}",
+                f"--root-ca-file={files.authority}",
+                # On a busy machine heartbeats come late; KWOK's pods never recover from that.
+                "--node-monitor-grace-period=1h",
+            ],
+            with_parent=with_parent,
+        )
+        self.processes.start(
+            "scheduler",
+            [
+                *(binary, "scheduler", *common, "--kube-api-burst=1000"),
+                f"--kubeconfig={self.kubeconfig_of('scheduler')}",
+            ],
+            with_parent=with_parent,
+        )
+        self.processes.start(
+            "kwok",
+            [
+                *(programs.kwok, "--manage-all-nodes=false"),
+                # Without leases KWOK's nodes are heard of every ten minutes only.
+                "--node-lease-duration-seconds=40",
+                f"--manage-nodes-with-annotation-selector={'='.join(KWOK_ANNOTATION)}",
+                f"--kubeconfig={self.kubeconfig_of('kwok')}",
+            ],
+            # It would read the user's ~/.kwok/kwok.yaml.
+            {"HOME": str(self.directory)},
+            with_parent=with_parent,
+        )
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        self._wait("the controller manager", account, waiting)
+
+    def _apiserver_arguments(
+        self, files: Certificates, token_file: Path, etcd: str, authenticator_url: str | None
+    ) -> list[str]:
+        policy = self.directory / "audit-policy.json"
+        policy.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "audit.k8s.io/v1",
+                    "kind": "Policy",
+                    "omitStages": ["RequestReceived", "ResponseStarted"],
+                    "rules": [{"level": "Metadata"}],
+                }
+            )
+        )
+        arguments = [
+            "--bind-address=127.0.0.1",
+            f"--secure-port={self.url.rpartition(':')[2]}",
+            f"--etcd-servers={etcd}",
+            f"--tls-cert-file={files.serving_certificate}",
+            f"--tls-private-key-file={files.serving_key}",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-signing-key-file={files.service_account_key}",
+            f"--service-account-key-file={files.service_account_key}",
+            "--service-cluster-ip-range=10.100.0.0/16",
+            "--endpoint-reconciler-type=none",
+            "--allow-privileged=true",
+            "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=PodSecurity,ResourceQuota,LimitRanger",
+            f"--token-auth-file={token_file}",
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={self._audit_log}",
+            "--profiling=false",
+        ]
+        if authenticator_url is None:
+            return arguments
+        webhook = self.directory / "authenticator.json"
+        webhook.write_text(_kubeconfig(authenticator_url, None, None))
+        return [
+            *arguments,
+            f"--authentication-token-webhook-config-file={webhook}",
+            "--authentication-token-webhook-version=v1",
+            # A mapping that was taken away is forgotten soon; the API server itself remembers a
+            # token that it accepted for ten seconds.
+            "--authentication-token-webhook-cache-ttl=1s",
+        ]
+
+    def _write_logins(self, given: dict[str, str], *, known_to_server: bool) -> Path:
+        outside = {"operator": OPERATOR, "reader": READER}
+        tokens = {name: secrets.token_urlsafe(16) for name in (*_PARTS, *outside)} | given
+        folder = self.directory / "kubeconfigs"
+        folder.mkdir()
+        for name, token in tokens.items():
+            path = self.kubeconfig_of(name)
+            path.touch(mode=0o600)
+            path.write_text(_kubeconfig(self.url, self.authority, token))
+        token_file = self.directory / "certificates" / "tokens.csv"
+        token_file.touch(mode=0o600)
+        identities = {**_PARTS, **outside} if known_to_server else _PARTS
+        with token_file.open("w", newline="") as file:
+            for name, identity in identities.items():
+                groups = ",".join(identity.groups)
+                csv.writer(file).writerow([tokens[name], identity.user, name, groups])
+        return token_file
+
+    def _wait(self, what: str, path: str, waiting: Callable[[], None]) -> None:
+        token = self.token_of("admin")
+        deadline = time.monotonic() + _READY_SECONDS
+        while time.monotonic() < deadline:
+            self.processes.require_alive()
+            waiting()
+            try:
+                answer = requests.get(
+                    self.url + path,
+                    headers={"Authorization": f"Bearer {token}"},
+                    verify=str(self.authority),
+                    timeout=5,
+                )
+            except requests.RequestException:
+                answer = None
+            if answer is not None and answer.ok:
+                return
+            time.sleep(0.1)
+        raise ProcessError(
+            f"{what} did not become ready within {_READY_SECONDS} s; "
+            f"its log is in {self.directory / 'logs'}"
+        )
+
+
+def _kubeconfig(url: str, authority: Path | None, token: str | None) -> str:
+    cluster = {"server": url}
+    if authority is not None:
+        data = base64.b64encode(authority.read_bytes()).decode()
+        cluster["certificate-authority-data"] = data
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "sandbox", "cluster": cluster}],
+            "users": [{"name": "sandbox", "user": {} if token is None else {"token": token}}],
+            "contexts": [{"name": "sandbox", "context": {"cluster": "sandbox", "user": "sandbox"}}],
+            "current-context": "sandbox",
+        },
+        indent=2,
+    )

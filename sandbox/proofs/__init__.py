@@ -1,0 +1,1 @@
+"""Proofs on the sandbox: crashes, replays, costs."""

@@ -1,0 +1,227 @@
+"""What previews and updates cost, measured side by side: `python -m sandbox.proofs.bench`.
+
+The whole stack, a baseline with the same imports and one unchanged resource per provider, and an
+empty program go through the same life cycle in turn, on the same engine and the same sandbox.
+"""
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+from rich.console import Console
+from rich.table import Table
+
+from castai_stack.commands import command_line
+from sandbox import toolchain
+from sandbox.engine.stack import OperationError, Result, Stack
+from sandbox.processes import ProcessError
+from sandbox.session import Sandbox, SandboxError
+from sandbox.toolchain import ToolchainError
+
+OPERATIONS = ("preview", "first up", "no-change preview", "refresh", "destroy")
+RATIO_TARGET = 1.5
+"""No-change preview of the whole stack over that of the baseline, medians."""
+PYTHON_TARGET = 1.2
+"""Seconds of CPU that the program's own process may take in a no-change preview."""
+
+_QUIET_PREVIEWS = 3
+"""In each life cycle: a median of few hangs on what else the machine does."""
+_PROGRAMS = Path(__file__).parent / "bench_programs"
+_SECONDS = 10
+_AGENT_ACTION = "SendDelta"
+"""What the running agent does by itself, every few seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Requests to one service during one operation."""
+
+    reads: int = 0
+    writes: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.reads} / {self.writes}"
+
+
+@dataclass
+class Measured:
+    """All repetitions of one operation of one program."""
+
+    results: list[Result] = field(default_factory=list)
+    requests: list[Mapping[str, Requests]] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """Seconds."""
+        return statistics.median(r.seconds for r in self.results)
+
+    @property
+    def least(self) -> float:
+        """Seconds."""
+        return min(r.seconds for r in self.results)
+
+
+class Bench:
+    """Repeats life cycles on one sandbox and keeps what each operation took."""
+
+    def __init__(self, sandbox: Sandbox, console: Console) -> None:
+        self._sandbox = sandbox
+        self._console = console
+        self.measured: dict[tuple[str, str], Measured] = {}
+
+    def run(self, repetitions: int) -> None:
+        """Go through all programs in turn, `repetitions` times."""
+        for number in range(1, repetitions + 1):
+            for program in ("whole", "baseline", "empty"):
+                self._console.print(f"repetition {number} of {repetitions}: {program}")
+                self._life_cycle(program)
+
+    def _life_cycle(self, program: str) -> None:
+        stack = self._stack(program)
+        steps = (
+            ("preview", stack.preview),
+            ("first up", stack.up),
+            *[("no-change preview", stack.preview)] * _QUIET_PREVIEWS,
+            ("refresh", stack.refresh),
+            ("destroy", stack.destroy),
+        )
+        for operation, run in steps:
+            before = self._counted()
+            result = run()
+            after = self._counted()
+            measured = self.measured.setdefault((program, operation), Measured())
+            measured.results.append(result)
+            measured.requests.append(
+                {
+                    service: Requests(
+                        after[service].reads - before[service].reads,
+                        after[service].writes - before[service].writes,
+                    )
+                    for service in after
+                }
+            )
+
+    def _stack(self, program: str) -> Stack:
+        if program == "whole":
+            return self._sandbox.stack()
+        return self._sandbox.stack(program=_PROGRAMS / f"{program}.py", name=program)
+
+    def _counted(self) -> dict[str, Requests]:
+        plane = self._sandbox.control_plane
+        outside = [r for r in plane.requests() if not r.own]
+        return {
+            "AWS": _logged(self._sandbox.aws_url),
+            "Kubernetes": Requests(
+                sum(not r.write for r in outside), sum(r.write for r in outside)
+            ),
+            "CAST AI": _logged(self._sandbox.castai_url),
+        }
+
+
+def _logged(url: str) -> Requests:
+    answer = requests.get(f"{url}/_sandbox/requests", timeout=_SECONDS)
+    answer.raise_for_status()
+    log = [entry for entry in answer.json()["log"] if entry["action"] != _AGENT_ACTION]
+    return Requests(sum(not e["write"] for e in log), sum(e["write"] for e in log))
+
+
+def report(measured: Mapping[tuple[str, str], Measured], console: Console) -> bool:
+    """Print the tables and whether each target is met; returns whether all are."""
+    times = Table(title="seconds, minimum and median")
+    for column in ("operation", "whole stack", "baseline", "empty", "/ baseline", "/ empty"):
+        times.add_column(column, justify="left" if column == "operation" else "right")
+    for operation in OPERATIONS:
+        whole, baseline, empty = (
+            measured[program, operation] for program in ("whole", "baseline", "empty")
+        )
+        times.add_row(
+            operation,
+            *(f"{m.least:.2f} {m.median:.2f}" for m in (whole, baseline, empty)),
+            f"{whole.median / baseline.median:.2f}",
+            f"{whole.median / empty.median:.2f}",
+        )
+    console.print(times)
+    counts = Table(title="the whole stack: requests (reads / writes), Python CPU, peak memory")
+    for column in ("operation", "AWS", "Kubernetes", "CAST AI", "Python s", "peak MiB"):
+        counts.add_column(column, justify="left" if column == "operation" else "right")
+    for operation in OPERATIONS:
+        whole = measured["whole", operation]
+        last = whole.requests[-1]
+        cpu = statistics.median(r.program_seconds for r in whole.results)
+        peak = max(r.peak_kib for r in whole.results) / 1024
+        counts.add_row(
+            operation,
+            *(str(last[service]) for service in ("AWS", "Kubernetes", "CAST AI")),
+            f"{cpu:.2f}",
+            f"{peak:.0f}",
+        )
+    console.print(counts)
+    verdicts = [_told(console, *target) for target in _targets(measured)]
+    return all(verdicts)
+
+
+def _targets(measured: Mapping[tuple[str, str], Measured]) -> list[tuple[str, float, float]]:
+    quiet = measured["whole", "no-change preview"]
+    ratio = quiet.median / measured["baseline", "no-change preview"].median
+    writes = sum(
+        one.writes
+        for operation in ("preview", "no-change preview")
+        for counted in measured["whole", operation].requests
+        for one in counted.values()
+    )
+    return [
+        ("no-change preview over the baseline's", ratio, RATIO_TARGET),
+        ("writes in all previews", writes, 0),
+        (
+            "seconds of Python in a no-change preview",
+            statistics.median(r.program_seconds for r in quiet.results),
+            PYTHON_TARGET,
+        ),
+    ]
+
+
+def _told(console: Console, what: str, found: float, target: float) -> bool:
+    met = found <= target
+    verdict = "met" if met else "MISSED"
+    console.print(f"{what}: {found:.2f}, target at most {target}: {verdict}", highlight=False)
+    return met
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the stack's life cycle beside an empty program and a baseline."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox.proofs.bench", description=main.__doc__
+    )
+    parser.add_argument(
+        "--repetitions", type=int, default=5, metavar="N", help="life cycles (default: %(default)s)"
+    )
+    parser.add_argument("--own-toolchain", action="store_true", help="use this project's programs")
+    options = parser.parse_args(arguments)
+    console = Console()
+    try:
+        programs = toolchain.programs(own=options.own_toolchain, console=console)
+        with tempfile.TemporaryDirectory(prefix="castai-eks-bench-") as folder:
+            sandbox = Sandbox.start(
+                Path(folder) / "sandbox", programs, console=console, with_parent=True
+            )
+            try:
+                bench = Bench(sandbox, console)
+                bench.run(options.repetitions)
+            finally:
+                sandbox.stop()
+    except OperationError as error:
+        console.print(error.output, highlight=False, markup=False)
+        console.print(f"bench: failed: {error}", highlight=False, markup=False)
+        return 1
+    except (ProcessError, SandboxError, ToolchainError) as error:
+        console.print(f"bench: failed: {error}", highlight=False, markup=False)
+        return 1
+    return 0 if report(bench.measured, console) else 1
+
+
+if __name__ == "__main__":
+    command_line.leave(main)

@@ -1,0 +1,30 @@
+"""The real program's start and imports, and one resource that never changes per provider."""
+
+import gc
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_kubernetes as kubernetes
+
+from castai_stack.castai.rotation_guard import RotationGuard
+
+gc.disable()
+
+# As the real program does: what it saves is no merit of the stack.
+gc.freeze()
+
+aws_provider = aws.Provider("aws", region="eu-central-1")
+kubernetes_provider = kubernetes.Provider("kubernetes")
+aws.iam.Policy(
+    "one",
+    name="bench-one",
+    policy='{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}',
+    opts=pulumi.ResourceOptions(provider=aws_provider),
+)
+kubernetes.core.v1.ConfigMap(
+    "one",
+    metadata={"name": "bench-one", "namespace": "default"},
+    data={"a": "b"},
+    opts=pulumi.ResourceOptions(provider=kubernetes_provider),
+)
+RotationGuard("one", generation=0)

@@ -1,0 +1,1 @@
+"""Nothing: what the engine and the SDK cost by themselves."""

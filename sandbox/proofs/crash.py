@@ -1,0 +1,629 @@
+"""Kills the engine after every request that changes something: `python -m sandbox.proofs.crash`.
+
+A point is one write to AWS, Kubernetes or CAST AI. The service carries it out and then, instead of
+answering, ends the engine's process group. `python -m castai_stack recover` and then `up` must
+bring what an undisturbed run brings, and `destroy` what there was before: no duplicate, no orphan,
+no plain secret. A killed `up` that was completed is where the next killed `destroy` begins, so two
+points share a life cycle; a killed `up` can be given up, too.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import requests
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from castai_stack.commands import command_line, killed_engine
+from sandbox import castai, inventory, toolchain
+from sandbox.engine.stack import OperationError, Running, Stack
+from sandbox.inventory import Inventory
+from sandbox.kubernetes.proxy import KubernetesProxy
+from sandbox.processes import ProcessError
+from sandbox.proofs.secret_search import SecretSearch
+from sandbox.session import Sandbox, SandboxError
+from sandbox.toolchain import ToolchainError
+
+MODES = ("user", "role")
+OPERATIONS = ("up", "destroy")
+KINDS = (("up", "destroy"), ("up", "up"), ("destroy", "destroy"))
+"""What is killed, and what follows."""
+SERVICES = ("AWS", "Kubernetes", "CAST AI")
+
+_OPERATOR = {"AWS": "assumed-role/platform-admin/", "CAST AI": "api-key"}
+"""Part of the name under which the servers' logs show the program."""
+_SECONDS = 10
+_RUN_SECONDS = 900
+_KEYS_AT_MOST = 2
+_TABLE_WIDTH = 180
+_MADE_BY_THE_CLUSTER = ("Pod ", "ReplicaSet ", "EndpointSlice ", "Endpoints ", "PodMetrics ")
+"""Kinds whose names are random, and which follow from what is compared."""
+
+_OTHER_EACH_TIME = (
+    "API_KEY|ca[.]crt|castai-eks/(?:key-digest|source-version)"
+    "|deployment[.]kubernetes[.]io/revision"
+)
+_RANDOM = (
+    (r"\bA(?:KIA|ROA|IDA|NPA|NVA|IPA)[A-Z0-9]{10,}", "<id>"),
+    (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<uuid>"),
+    (r"\b(vpc|subnet|sg|i)-[0-9a-f]{8,17}\b", r"<\1>"),
+    (r"sha256:[0-9a-f]{64}", "<digest>"),
+    (r"-[0-9a-f]{7}\b", "-<random>"),
+    (r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)", "<date>"),
+    (r"127\.0\.0\.1:\d+", "<address>"),
+    (rf'("(?:{_OTHER_EACH_TIME})": )"[^"]*"', r'\1"<other each time>"'),
+)
+
+
+class DeviationError(Exception):
+    """After a crash, the way back did not lead where it must; the message says what is other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One moment to die at."""
+
+    mode: str
+    operation: str
+    service: str
+    request: str
+    number: int
+    """Which request of that name, counted from 1."""
+    then: str
+    """What runs after the recovery."""
+
+    def __str__(self) -> str:
+        nth = "" if self.number == 1 else f" (no. {self.number})"
+        what = f"{self.mode}: {self.operation} killed after {self.request}{nth}"
+        return f"{what}, then {self.then}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one point."""
+
+    point: Point
+    killed: bool
+    """False when the operation had ended before."""
+    taken_in: int
+    """Things that were there and that the state did not know."""
+    seconds: float
+    deviation: str = ""
+
+
+@dataclass
+class Undisturbed:
+    """What a run without a crash leaves, and how many writes it takes."""
+
+    after_up: dict[str, Inventory]
+    resources: list[str]
+    writes: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """By operation and service, in their order."""
+
+
+class Crash:
+    """All points on one sandbox; after a deviation on another one, if `anew` is given."""
+
+    def __init__(self, sandbox: Sandbox, *, anew: Callable[[], Sandbox] | None = None) -> None:
+        self._anew = anew
+        self._undisturbed: dict[str, Undisturbed] = {}
+        self._texts: list[str] = []
+        self._use(sandbox)
+
+    def _use(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._proxy = KubernetesProxy(sandbox.control_plane, sandbox.directory / "pulumi")
+        self._search = SecretSearch.over(sandbox)
+        self._others: frozenset[str] = frozenset()
+        self._others = frozenset(one["id"] for one in self._live_clusters())
+        self._beginning = self._inventory()
+
+    def close(self) -> None:
+        """End what this has started; the sandbox is its owner's."""
+        self._proxy.close()
+
+    # -- points --------------------------------------------------------------------------------
+
+    def measure(self, mode: str) -> None:
+        """Run an `up` and a `destroy` that nothing disturbs, and note what they do."""
+        stack = self._stack(mode)
+        found: Undisturbed | None = None
+        for operation in OPERATIONS:
+            self._count_anew()
+            getattr(stack, operation)()
+            writes = {service: self._writes(service) for service in SERVICES}
+            if found is None:
+                found = Undisturbed(self._comparable(), _resources(stack))
+                self._undisturbed[mode] = found
+            found.writes[operation] = writes
+        self._require_beginning()
+
+    def points(self, mode: str, operation: str, then: str) -> list[Point]:
+        """Every write of an undisturbed run."""
+        found = []
+        for service, writes in self._undisturbed[mode].writes[operation].items():
+            seen: Counter[str] = Counter()
+            for request in writes:
+                seen[request] += 1
+                found.append(Point(mode, operation, service, request, seen[request], then))
+        return found
+
+    def run(self, points: Sequence[Point]) -> Iterator[Outcome]:
+        """Go through all points of one mode, a completed `up` and a `destroy` in one life cycle."""
+        completed = [one for one in points if (one.operation, one.then) == ("up", "up")]
+        destroyed = [one for one in points if one.operation == "destroy"]
+        given_up = [one for one in points if (one.operation, one.then) == ("up", "destroy")]
+        for one in given_up:
+            yield self._outcome(self._stack(one.mode), one)
+        for up, destroy in zip_longest(completed, destroyed):
+            yield from self._life_cycle(up, destroy)
+
+    def _life_cycle(self, up: Point | None, destroy: Point | None) -> Iterator[Outcome]:
+        outcome = None
+        if up is not None:
+            outcome = self._outcome(self._stack(up.mode), up)
+            yield outcome
+        if destroy is not None:
+            if outcome is None or outcome.deviation:
+                self._stack(destroy.mode).up()
+            yield self._outcome(self._stack(destroy.mode), destroy)
+        elif up is not None:
+            self._stack(up.mode).destroy()
+
+    def _begin_anew(self) -> None:
+        if self._anew is not None:
+            self.close()
+            self._use(self._anew())
+
+    def _outcome(self, stack: Stack, point: Point) -> Outcome:
+        started = time.monotonic()
+        self._texts = []
+        killed, told, deviation = False, "", ""
+        try:
+            with self._begun(stack, point) as running:
+                killed = self._died(running, point)
+                told = self._recover(stack)
+            self._texts.append(getattr(stack, point.then)().output)
+            if point.then == "up":
+                self._require_undisturbed(stack, point.mode)
+            else:
+                self._require_beginning()
+            self._require_no_plain_secret()
+        except DeviationError as error:
+            deviation = str(error)
+        except OperationError as error:
+            self._texts.append(error.output)
+            deviation = f"{error}"
+        seconds = time.monotonic() - started
+        if deviation:
+            self._keep(point, deviation)
+            self._begin_anew()
+        taken_in = told.count("taken into the state")
+        return Outcome(point, killed, taken_in, seconds, deviation)
+
+    @contextmanager
+    def _begun(self, stack: Stack, point: Point) -> Iterator[Running]:
+        """Start the operation with the kill laid; keep what it printed."""
+        self._count_anew()
+        running = stack.begin(point.operation)
+        self._lay(point, running.group)
+        try:
+            yield running
+        finally:
+            running.kill()
+            with contextlib.suppress(OperationError):
+                running.result()
+            self._texts.append(running.output)
+
+    def _died(self, running: Running, point: Point) -> bool:
+        """Wait for the end; return False when it came before the point."""
+        if not running.ended(_RUN_SECONDS):
+            raise DeviationError(f"{point.operation} did not end within {_RUN_SECONDS} s")
+        writes = self._writes(point.service)
+        for service in _OPERATOR:
+            requests.delete(f"{self._url(service)}/_sandbox/faults", timeout=_SECONDS)
+        self._proxy.count_anew()
+        self._require_few_keys()
+        if writes.count(point.request) >= point.number:
+            return True
+        running.result()
+        return False
+
+    def _lay(self, point: Point, group: int) -> None:
+        if point.service == "Kubernetes":
+            self._proxy.count_anew((point.request, point.number, group))
+            return
+        kill = {
+            "action": point.request,
+            "after": point.number,
+            "pid": group,
+            "writes_only": True,
+        }
+        requests.put(
+            f"{self._url(point.service)}/_sandbox/faults", json={"kill": kill}, timeout=_SECONDS
+        ).raise_for_status()
+
+    def _recover(self, stack: Stack) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "castai_stack", "recover", "--stack", stack.name],
+            cwd=stack.work,
+            env={**stack.process_environment(), "CASTAI_API_KEY": castai.API_KEY},
+            capture_output=True,
+            text=True,
+            timeout=_RUN_SECONDS,
+            check=False,
+        )
+        self._texts += [done.stdout, done.stderr]
+        if done.returncode != 0:
+            raise DeviationError(f"recover failed: {done.stderr[-2000:]}")
+        if left := killed_engine.orphans(stack.work):
+            raise DeviationError(f"recover left processes of the killed run: {left}")
+        return done.stdout
+
+    # -- what has to hold ----------------------------------------------------------------------
+
+    def _require_undisturbed(self, stack: Stack, mode: str) -> None:
+        wanted = self._undisturbed[mode]
+        found = self._comparable()
+        _require_same(wanted.after_up, found, "than after an undisturbed up")
+        if (resources := _resources(stack)) != wanted.resources:
+            odd = sorted(set(resources) ^ set(wanted.resources))
+            raise DeviationError(f"the state holds other resources: {odd or 'some twice'}")
+        (cluster,) = self._live_clusters()
+        if cluster["status"] != "ready" or cluster["credentialsKind"] != mode:
+            raise DeviationError(
+                f"CAST AI's cluster is {cluster['status']}, its access {cluster['credentialsKind']}"
+            )
+        active = [key for key, one in self._keys().items() if one["status"] == "Active"]
+        if mode == "user" and active != [cluster["accessKeyId"]]:
+            raise DeviationError(f"active keys are {active}, in use is {cluster['accessKeyId']}")
+
+    def _require_beginning(self) -> None:
+        _require_same(self._beginning, self._inventory(), "than at the beginning")
+
+    def _require_few_keys(self) -> None:
+        if len(keys := self._keys()) > _KEYS_AT_MOST:
+            raise DeviationError(f"after the crash the user has {len(keys)} access keys")
+
+    def _require_no_plain_secret(self) -> None:
+        if plain := self._search.plain({"the output of a run": "\n".join(self._texts)}):
+            raise DeviationError("; ".join(plain))
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def _inventory(self) -> dict[str, Inventory]:
+        plane = self._sandbox.control_plane
+        return {
+            "AWS": inventory.aws(self._sandbox.aws_url),
+            "Kubernetes": inventory.kubernetes(plane.url, plane.authority, plane.token_of("admin")),
+            "CAST AI": inventory.castai(self._sandbox.castai_url),
+        }
+
+    def _comparable(self) -> dict[str, Inventory]:
+        """Return what there is, with every id that differs between two runs replaced."""
+        live = self._live_clusters()
+        if len(live) != 1:
+            raise DeviationError(f"CAST AI holds {len(live)} clusters")
+        found = self._inventory()
+        del found["CAST AI"]
+        return {where: comparable(one, live[0]["id"]) for where, one in found.items()}
+
+    def _live_clusters(self) -> list[dict[str, Any]]:
+        state = requests.get(f"{self._sandbox.castai_url}/_sandbox/state", timeout=_SECONDS).json()
+        return [
+            one
+            for one in state["clusters"]
+            if one["status"] not in ("archived", "deleted") and one["id"] not in self._others
+        ]
+
+    def _keys(self) -> dict[str, Any]:
+        return inventory.aws(self._sandbox.aws_url).get("iam-access-key", {})
+
+    def _url(self, service: str) -> str:
+        return self._sandbox.aws_url if service == "AWS" else self._sandbox.castai_url
+
+    def _count_anew(self) -> None:
+        self._proxy.count_anew()
+        for service in _OPERATOR:
+            requests.delete(f"{self._url(service)}/_sandbox/requests", timeout=_SECONDS)
+
+    def _writes(self, service: str) -> list[str]:
+        if service == "Kubernetes":
+            return list(self._proxy.writes)
+        answer = requests.get(f"{self._url(service)}/_sandbox/requests", timeout=_SECONDS).json()
+        ours = _OPERATOR[service]
+        return [
+            f"{one['service']}:{one['action']}"
+            for one in answer["log"]
+            if one["write"] and ours in one["principal"]
+        ]
+
+    def _stack(self, mode: str) -> Stack:
+        stack = self._sandbox.stack([f"credentials.mode={mode}"])
+        through = {"KUBECONFIG": str(self._proxy.kubeconfig)}
+        return dataclasses.replace(stack, environment={**stack.environment, **through})
+
+    def _keep(self, point: Point, deviation: str) -> None:
+        """Put what was printed where a person finds it."""
+        folder = self._sandbox.directory / "logs"
+        name = re.sub(r"[^A-Za-z0-9]+", "-", str(point))
+        (folder / f"crash-{name}.log").write_text("\n".join([deviation, *self._texts]))
+
+
+def comparable(found: Inventory, cluster_id: str) -> Inventory:
+    """Return an inventory in which names and contents of two runs can be compared.
+
+    Two things whose names differ in a random part only are kept apart, so that a duplicate shows.
+    """
+    kept: Inventory = {}
+    for kind, things in found.items():
+        if kind.startswith(_MADE_BY_THE_CLUSTER):
+            continue
+        general = sorted(
+            (_without_random(name, cluster_id), _without_random(json.dumps(content), cluster_id))
+            for name, content in things.items()
+        )
+        seen: Counter[str] = Counter()
+        kept[kind] = {}
+        for name, content in general:
+            seen[name] += 1
+            number = f" ({seen[name]})" if seen[name] > 1 else ""
+            kept[kind][name + number] = json.loads(content)
+    return kept
+
+
+def _without_random(text: str, cluster_id: str) -> str:
+    text = text.replace(cluster_id, "<cluster>").replace(cluster_id[:8], "<cluster>")
+    for pattern, general in _RANDOM:
+        text = re.sub(pattern, general, text)
+    return text
+
+
+def _require_same(
+    wanted: Mapping[str, Inventory], found: Mapping[str, Inventory], otherwise: str
+) -> None:
+    other = [
+        f"{where}: {difference}{_where(wanted[where], found[where], difference)}"
+        for where in wanted
+        for difference in inventory.differences(wanted[where], found[where])
+    ]
+    if other:
+        raise DeviationError(f"other {otherwise}: " + "; ".join(other))
+
+
+def _where(old: Inventory, new: Inventory, difference: inventory.Difference) -> str:
+    """Tell the first place where two contents part."""
+    if difference.what != "changed":
+        return ""
+    texts = [
+        json.dumps(one[difference.kind][difference.name], sort_keys=True) for one in (old, new)
+    ]
+    part = next((n for n, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
+    before, now = (text[max(part - 60, 0) : part + 60] for text in texts)
+    return f" (was ...{before}..., is ...{now}...)"
+
+
+def _resources(stack: Stack) -> list[str]:
+    """URNs in the state, which must hold nothing half done."""
+    deployment = stack.export()["deployment"]
+    if pending := deployment.get("pending_operations"):
+        raise DeviationError(f"the state still has {len(pending)} operations pending")
+    return sorted(one["urn"] for one in deployment.get("resources") or ())
+
+
+def sample(points: Sequence[Point], wanted: int) -> list[Point]:
+    """Take `wanted` points at even distances, the same ones every time."""
+    if wanted >= len(points):
+        return list(points)
+    step = len(points) / wanted
+    return [points[int((n + 0.5) * step)] for n in range(wanted)]
+
+
+def table(outcomes: Sequence[Outcome]) -> Table:
+    """Every point and what came of it."""
+    shown = Table(title="the engine killed after each write, then recover and the same again")
+    for name in ("mode", "killed", "service"):
+        shown.add_column(name)
+    shown.add_column("after", overflow="fold")
+    shown.add_column("no.", justify="right")
+    shown.add_column("then")
+    shown.add_column("taken in", justify="right")
+    shown.add_column("seconds", justify="right")
+    shown.add_column("outcome", overflow="fold")
+    for one in outcomes:
+        point = one.point
+        shown.add_row(
+            point.mode,
+            point.operation,
+            point.service,
+            point.request,
+            str(point.number),
+            point.then,
+            str(one.taken_in),
+            f"{one.seconds:.0f}",
+            escape(verdict(one)),
+        )
+    return shown
+
+
+def summary(outcomes: Sequence[Outcome]) -> Table:
+    """Count the points by mode, operation and what followed."""
+    shown = Table(title="in short")
+    for name in ("mode", "killed", "then"):
+        shown.add_column(name)
+    for name in ("points", "converged", "had ended before", "deviations", "median s", "longest s"):
+        shown.add_column(name, justify="right")
+    groups: dict[tuple[str, str, str], list[Outcome]] = {}
+    for one in outcomes:
+        point = one.point
+        groups.setdefault((point.mode, point.operation, point.then), []).append(one)
+    for names, group in groups.items():
+        bad = sum(bool(one.deviation) for one in group)
+        early = sum(not one.killed and not one.deviation for one in group)
+        seconds = [one.seconds for one in group]
+        figures = (len(group), len(group) - bad - early, early, bad)
+        shown.add_row(
+            *names,
+            *map(str, figures),
+            f"{statistics.median(seconds):.0f}",
+            f"{max(seconds):.0f}",
+        )
+    return shown
+
+
+def verdict(outcome: Outcome) -> str:
+    """Say in a word what came of a point."""
+    if outcome.deviation:
+        return outcome.deviation
+    return "converged" if outcome.killed else "had ended before"
+
+
+def crash(
+    run: Crash,
+    console: Console,
+    *,
+    modes: Sequence[str] = MODES,
+    kinds: Sequence[tuple[str, str]] = KINDS,
+    wanted: int | None = None,
+) -> list[Outcome]:
+    """Go through the points, or `wanted` of each mode and kind, and show how it goes."""
+    outcomes: list[Outcome] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console
+    ) as progress:
+        for mode in modes:
+            task = progress.add_task(f"{mode}: an undisturbed up and destroy", total=None)
+            run.measure(mode)
+            chosen, total = [], 0
+            for kind in kinds:
+                points = run.points(mode, *kind)
+                total += len(points)
+                chosen += points if wanted is None else sample(points, wanted)
+            progress.console.print(f"{mode}: {len(chosen)} of {total} points", highlight=False)
+            progress.update(task, total=len(chosen), description=mode)
+            for outcome in run.run(chosen):
+                outcomes.append(outcome)
+                said = f"{outcome.point}: {verdict(outcome)}, {outcome.seconds:.0f} s"
+                progress.console.print(said, highlight=False, markup=False, soft_wrap=True)
+                progress.update(task, advance=1)
+    return outcomes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Kill the engine after every write of `up` and `destroy`, and see that all comes right."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox.proofs.crash", description=main.__doc__
+    )
+    parser.add_argument("--mode", choices=MODES, help="only this mode; default: both")
+    parser.add_argument("--operation", choices=OPERATIONS, help="only this one; default: both")
+    parser.add_argument(
+        "--sample",
+        type=int,
+        metavar="N",
+        help="N points of each mode and kind at even distances, always the same; default: all",
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the sandboxes' folders here, with a log of each deviation; default: do not",
+    )
+    options = parser.parse_args(arguments)
+    if options.sample is not None and options.sample < 1:
+        parser.error("--sample: write a number from 1")
+    # A table in a file has no window to fit into.
+    console = Console() if sys.stdout.isatty() else Console(width=_TABLE_WIDTH)
+    try:
+        outcomes = _crash(options, console)
+    except (DeviationError, OperationError) as error:
+        console.print(f"crash: failed without a crash: {error}", markup=False, soft_wrap=True)
+        return 1
+    except (ProcessError, SandboxError, ToolchainError) as error:
+        console.print(f"crash: failed: {error}", markup=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("crash: interrupted; everything that was started has been ended")
+        return 1
+    console.print(table(outcomes), summary(outcomes))
+    bad = sum(bool(one.deviation) for one in outcomes)
+    console.print(f"crash: {len(outcomes)} points, {bad} deviations", highlight=False)
+    return 1 if bad else 0
+
+
+def _crash(options: argparse.Namespace, console: Console) -> list[Outcome]:
+    with _sandboxes(console, options.state) as anew:
+        run = Crash(anew(), anew=anew)
+        try:
+            return crash(
+                run,
+                console,
+                modes=[options.mode] if options.mode else MODES,
+                kinds=[kind for kind in KINDS if options.operation in (None, kind[0])],
+                wanted=options.sample,
+            )
+        finally:
+            run.close()
+
+
+@contextmanager
+def _sandboxes(console: Console, state: Path | None) -> Iterator[Callable[[], Sandbox]]:
+    """Give what starts one sandbox after the other, and end the last one."""
+    programs = toolchain.programs(console=console)
+    started: list[Sandbox] = []
+    if state is not None:
+        state.mkdir(parents=True, exist_ok=True)
+
+    def anew() -> Sandbox:
+        while started:
+            started.pop().stop()
+        started.append(
+            Sandbox.start(
+                Path(tempfile.mkdtemp(prefix="run-", dir=folder)) / "sandbox",
+                programs,
+                console=console,
+                with_parent=True,
+            )
+        )
+        return started[0]
+
+    chosen = (
+        contextlib.nullcontext(state)
+        if state
+        else tempfile.TemporaryDirectory(prefix="castai-eks-crash-")
+    )
+    with chosen as folder:
+        try:
+            yield anew
+        finally:
+            for one in started:
+                with contextlib.suppress(ProcessError):
+                    one.stop()
+
+
+if __name__ == "__main__":
+    command_line.leave(main)

@@ -1,0 +1,290 @@
+"""Request log and fault injection in front of a WSGI application.
+
+What a request means and how a refusal looks are given by functions, so that the AWS and the
+CAST AI servers share this. Requests under `/_sandbox/` are neither logged nor disturbed.
+"""
+
+import fnmatch
+import io
+import json
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from werkzeug.test import run_wsgi_app
+from werkzeug.wrappers import Request, Response
+
+from sandbox.serving.http_server import WsgiApp
+
+CONTROL = "/_sandbox/"
+_FAULTS = CONTROL + "faults"
+_REQUESTS = CONTROL + "requests"
+_FAULT_KEYS = frozenset({"throttle", "seed", "rules", "kill"})
+_RULE_KEYS = frozenset({"action", "status", "times", "after_effect", "code", "message"})
+_KILL_KEYS = frozenset({"action", "after", "pid", "writes_only"})
+
+
+class Call(NamedTuple):
+    """What a request asks for, and in whose name."""
+
+    service: str
+    action: str
+    write: bool
+    principal: str
+    """ARN, or who else asks; empty when nobody is named."""
+
+    @property
+    def name(self) -> str:
+        """`service:action`, as policies and rules spell it."""
+        return f"{self.service}:{self.action}"
+
+
+class UnclassifiedError(Exception):
+    """The request is none that the server knows; its text is for the answer."""
+
+    def __init__(
+        self, message: str, code: str = "UnknownOperationException", status: int = 400
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
+class FaultsError(ValueError):
+    """The wanted faults are malformed."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer in place of the application's."""
+
+    status: int
+    code: str
+    message: str
+    throttled: bool = False
+
+
+Classify = Callable[[dict[str, Any], bytes], Call]
+Render = Callable[[dict[str, Any], Call | None, Refusal], Response]
+
+
+@dataclass
+class Rule:
+    """Refuses calls whose `service:action` fits the pattern `action`."""
+
+    action: str
+    status: int
+    times: int | None = None
+    """How often; None is always."""
+    after_effect: bool = False
+    """Carry the request out first, then answer the error: the caller cannot know."""
+    code: str = "InternalFailure"
+    message: str = "An internal error has occurred. (injected)"
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Ends the process group `pid` once request number `after` has been carried out."""
+
+    after: int
+    pid: int
+    writes_only: bool = False
+    action: str = "*"
+    """Pattern of `service:action`; only calls that fit it count."""
+
+    def counts(self, call: Call) -> bool:
+        """Whether a call is one of those that are counted."""
+        return (call.write or not self.writes_only) and fnmatch.fnmatchcase(call.name, self.action)
+
+
+@dataclass
+class _Plan:
+    throttle: float = 0.0
+    rules: list[Rule] = field(default_factory=list)
+    kill: Kill | None = None
+    dice: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311
+    counted: int = 0
+
+
+class Faults:
+    """The middleware: `GET/DELETE /_sandbox/requests` and `PUT/DELETE /_sandbox/faults`.
+
+    `own` names further keys of the fault document; `changed` receives their values and the
+    seed at every change, an empty mapping when the faults are taken away. `record` names a file
+    that receives the log too, a line per request, and outlives the process.
+    """
+
+    def __init__(
+        self,
+        app: WsgiApp,
+        classify: Classify,
+        render: Render,
+        *,
+        own: Iterable[str] = (),
+        changed: Callable[[Mapping[str, Any]], None] | None = None,
+        record: Path | None = None,
+    ) -> None:
+        self._app = app
+        self._classify = classify
+        self._render = render
+        self._own = frozenset(own)
+        self._changed = changed or (lambda _: None)
+        self._record = record
+        self._lock = threading.Lock()
+        self._log: list[dict[str, Any]] = []
+        self._plan = _Plan()
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Answer a control request, or pass the request on with its faults."""
+        path = environ.get("PATH_INFO", "")
+        if path in (_FAULTS, _REQUESTS):
+            return self._control(Request(environ))(environ, start_response)
+        if path.startswith(CONTROL):
+            return self._app(environ, start_response)
+        return self._answer(environ)(environ, start_response)
+
+    def _answer(self, environ: dict[str, Any]) -> Response:
+        request = Request(environ)
+        body = request.get_data(cache=True, parse_form_data=False)
+        try:
+            call = self._classify(environ, body)
+        except UnclassifiedError as error:
+            refusal = Refusal(error.status, error.code, str(error))
+            unknown = Call("unknown", "Unknown", write=False, principal="")
+            self._note(unknown, error.status, "unknown")
+            return self._render(environ, None, refusal)
+        refusal, after_effect, kill = self._decide(call)
+        if refusal is not None and not after_effect:
+            response = self._render(environ, call, refusal)
+        else:
+            response = self._forward(environ, body)
+            if refusal is not None:
+                response = self._render(environ, call, refusal)
+        fault = None if refusal is None else ("throttle" if refusal.throttled else "rule")
+        self._note(call, response.status_code, fault)
+        if kill is not None:
+            os.killpg(kill.pid, signal.SIGKILL)
+        return response
+
+    def _forward(self, environ: dict[str, Any], body: bytes) -> Response:
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        chunks, status, headers = run_wsgi_app(self._app, environ)
+        return Response(b"".join(chunks), status=status, headers=headers)
+
+    def _decide(self, call: Call) -> tuple[Refusal | None, bool, Kill | None]:
+        with self._lock:
+            plan = self._plan
+            kill = plan.kill
+            if kill is not None and kill.counts(call):
+                plan.counted += 1
+            due = kill if kill is not None and plan.counted == kill.after else None
+            if due is not None:
+                plan.kill = None
+            for rule in plan.rules:
+                if rule.times == 0 or not fnmatch.fnmatchcase(call.name, rule.action):
+                    continue
+                if rule.times is not None:
+                    rule.times -= 1
+                return Refusal(rule.status, rule.code, rule.message), rule.after_effect, due
+            if plan.throttle and plan.dice.random() < plan.throttle:
+                return Refusal(400, "Throttling", "Rate exceeded", throttled=True), False, due
+            return None, False, due
+
+    def _note(self, call: Call, status: int, fault: str | None) -> None:
+        entry = {**call._asdict(), "status": status, "fault": fault}
+        with self._lock:
+            self._log.append(entry)
+            if self._record is not None:
+                with self._record.open("a") as file:
+                    file.write(json.dumps(entry) + "\n")
+
+    def requests(self) -> dict[str, Any]:
+        """Every request since the start or the last `DELETE`, and how many of each kind."""
+        with self._lock:
+            writes = sum(entry["write"] for entry in self._log)
+            return {"reads": len(self._log) - writes, "writes": writes, "log": list(self._log)}
+
+    def set_faults(self, wanted: Mapping[str, Any]) -> None:
+        """Replace all faults; counting and the throttle's dice start anew."""
+        plan, own = _plan(wanted, self._own)
+        self._changed({**own, "seed": wanted.get("seed", 0)} if wanted else {})
+        with self._lock:
+            self._plan = plan
+
+    def _control(self, request: Request) -> Response:
+        key = (request.path, request.method)
+        if key == (_REQUESTS, "GET"):
+            return json_response(self.requests())
+        if key == (_REQUESTS, "DELETE"):
+            with self._lock:
+                self._log.clear()
+            return json_response({})
+        if key == (_FAULTS, "DELETE"):
+            self.set_faults({})
+            return json_response({})
+        if key == (_FAULTS, "PUT"):
+            try:
+                self.set_faults(request.get_json(force=True))
+            except FaultsError as error:
+                return json_response({"message": str(error)}, 400)
+            return json_response({})
+        return json_response({"message": f"{request.method} {request.path}: no such control"}, 405)
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """`value` as a JSON answer."""
+    return Response(json.dumps(value), status=status, content_type="application/json")
+
+
+def _plan(wanted: Mapping[str, Any], own: frozenset[str]) -> tuple[_Plan, dict[str, Any]]:
+    _known("faults", wanted, _FAULT_KEYS | own)
+    throttle = wanted.get("throttle", 0)
+    if isinstance(throttle, bool) or not isinstance(throttle, (int, float)):
+        raise FaultsError(f"throttle: found {throttle!r}, wanted a fraction from 0 to 1")
+    if not 0 <= throttle <= 1:
+        raise FaultsError(f"throttle: found {throttle!r}, wanted a fraction from 0 to 1")
+    rules = []
+    for rule in wanted.get("rules", []):
+        _known("rule", rule, _RULE_KEYS)
+        if "action" not in rule or "status" not in rule:
+            raise FaultsError(f"rule: found {rule!r}, wanted at least action and status")
+        rules.append(Rule(**rule))
+    plan = _Plan(
+        throttle,
+        rules,
+        _kill(wanted.get("kill")),
+        random.Random(wanted.get("seed", 0)),  # noqa: S311 - repeatable by design
+    )
+    return plan, {key: wanted[key] for key in own if key in wanted}
+
+
+def _kill(wanted: Mapping[str, Any] | None) -> Kill | None:
+    if wanted is None:
+        return None
+    _known("kill", wanted, _KILL_KEYS)
+    after, pid = wanted.get("after"), wanted.get("pid")
+    if not isinstance(after, int) or after < 1:
+        raise FaultsError(f"kill.after: found {after!r}, wanted a count from 1")
+    if not isinstance(pid, int) or pid <= 1 or pid == os.getpgrp():
+        raise FaultsError(
+            f"kill.pid: found {pid!r}, wanted the process group of a program under test, "
+            "never 0, 1 or the sandbox's own"
+        )
+    return Kill(after, pid, bool(wanted.get("writes_only", False)), str(wanted.get("action", "*")))
+
+
+def _known(what: str, found: Any, known: frozenset[str]) -> None:
+    if not isinstance(found, Mapping):
+        raise FaultsError(f"{what}: found {type(found).__name__}, wanted an object")
+    if unknown := sorted(set(found) - known):
+        raise FaultsError(
+            f"{what}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+        )

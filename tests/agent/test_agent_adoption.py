@@ -1,0 +1,83 @@
+"""Which objects stand in the way, and what is said of them; a cluster that has some is elsewhere."""
+
+from castai_stack.agent import adoption, settings
+from castai_stack.agent.adoption import Found
+from castai_stack.agent.release import Release
+
+CHART = {"app.kubernetes.io/managed-by": "Helm", "helm.sh/chart": "castai-agent-0.153.2"}
+OURS = {"app.kubernetes.io/managed-by": "pulumi", "app.kubernetes.io/part-of": "castai-eks"}
+
+
+def a_release(*, adopt: bool = False) -> Release:
+    return Release(
+        cluster_name="demo",
+        region="eu-central-1",
+        account_id="012345678901",
+        api_url="https://api.cast.ai",
+        settings=settings.Agent(adopt=adopt),
+    )
+
+
+def deployment(labels: dict[str, str]) -> Found:
+    key = "kubernetes:apps/v1:Deployment::castai-agent/castai-agent"
+    return Found("Deployment", "castai-agent", "castai-agent", key, labels)
+
+
+def namespace(labels: dict[str, str]) -> Found:
+    key = "kubernetes:core/v1:Namespace::castai-agent"
+    return Found("Namespace", "castai-agent", None, key, labels)
+
+
+def test_an_agent_of_the_chart_is_refused_with_its_objects_and_the_way_out():
+    found = [namespace({}), deployment(CHART)]
+
+    assert adoption.refusal(found, a_release()) == (
+        "agent: an agent that the chart castai-agent-0.153.2 installed is in the cluster "
+        "(Namespace castai-agent, Deployment castai-agent/castai-agent); set agent.adopt to true "
+        "to take these objects over in place, or remove them first"
+    )
+
+
+def test_an_agent_of_the_vendors_script_is_refused():
+    found = [deployment({"app.kubernetes.io/managed-by": "castai"})]
+
+    said = adoption.refusal(found, a_release())
+
+    assert said is not None
+    assert said.startswith("agent: an agent that castai installed is in the cluster")
+
+
+def test_objects_without_a_trace_are_refused_too():
+    said = adoption.refusal([deployment({})], a_release())
+
+    assert said is not None
+    assert "that somebody installed" in said
+
+
+def test_a_namespace_alone_is_refused_because_a_destroy_would_delete_it():
+    assert adoption.refusal([namespace({})], a_release()) == (
+        "agent: the namespace castai-agent exists and is not of this program; "
+        "set agent.createNamespace to false to use it and leave it on destroy, "
+        "or agent.adopt to true to own it and delete it on destroy"
+    )
+
+
+def test_nothing_is_refused_when_it_is_to_be_adopted():
+    assert adoption.refusal([deployment(CHART)], a_release(adopt=True)) is None
+
+
+def test_objects_of_our_own_are_no_obstacle():
+    assert adoption.refusal([namespace(OURS), deployment(OURS)], a_release()) is None
+
+
+def test_an_empty_cluster_is_no_obstacle():
+    assert adoption.refusal([], a_release()) is None
+
+
+def test_everything_that_exists_is_named_for_the_import():
+    found = [namespace({}), deployment(CHART)]
+
+    assert adoption.existing(found) == {
+        "kubernetes:core/v1:Namespace::castai-agent",
+        "kubernetes:apps/v1:Deployment::castai-agent/castai-agent",
+    }

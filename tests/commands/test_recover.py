@@ -1,0 +1,266 @@
+"""What recovery decides, without an engine; killed runs are in tests/sandbox."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from botocore.exceptions import ClientError
+
+from castai_stack.commands import killed_engine, pending_creates, recover
+from castai_stack.commands.pending_creates import Pending, Places
+from castai_stack.naming import CLUSTER_TAG
+
+URN = "urn:pulumi:dev::castai-eks::{type}::{name}"
+MINE = [{"Key": CLUSTER_TAG, "Value": "demo"}]
+
+
+def operation(kind, type_, called, /, **inputs):
+    urn = URN.format(type=type_, name=called)
+    return {"type": kind, "resource": {"urn": urn, "type": type_, "inputs": inputs}}
+
+
+def pending(type_, **inputs):
+    return Pending(URN.format(type=type_, name="x"), type_, inputs)
+
+
+class Iam:
+    """Answers about one user, one role and one policy."""
+
+    def __init__(self, tags=MINE):
+        self.tags = tags
+
+    def get_user(self, **asked):
+        return {"User": {**asked, "Tags": self.tags}}
+
+    def get_role(self, **_asked):
+        raise ClientError({"Error": {"Code": "NoSuchEntity", "Message": "none"}}, "GetRole")
+
+
+def places(iam=None, clusters=()):
+    class Api:
+        def list_clusters(self):
+            return list(clusters)
+
+    return Places(lambda _service: iam or Iam(), Api, "demo", print)
+
+
+def test_only_creates_are_pending_creates():
+    deployment = {
+        "pending_operations": [
+            operation("creating", "aws:iam/user:User", "user", name="cast-eks-demo"),
+            operation("updating", "aws:iam/role:Role", "role"),
+            operation("deleting", "aws:iam/role:Role", "role"),
+        ]
+    }
+    [found] = pending_creates.begun(deployment)
+    assert (found.name, found.type) == ("user", "aws:iam/user:User")
+    assert found.inputs == {"name": "cast-eks-demo"}
+    assert list(pending_creates.begun({})) == []
+
+
+def test_settling_takes_in_what_was_found_and_forgets_the_other_creates():
+    user = operation("creating", "aws:iam/user:User", "user", name="u")
+    role = operation("creating", "aws:iam/role:Role", "role")
+    update = operation("updating", "aws:iam/role:Role", "other")
+    before = {
+        "resources": [{"urn": "there"}],
+        "pending_operations": [user, role, update],
+        "secrets_providers": {"type": "passphrase"},
+    }
+    asked = dict(user["resource"])
+    user["resource"]["outputs"] = {"name": "u"}
+    after = pending_creates.settled(before, {user["resource"]["urn"]: "u"})
+    assert after["resources"] == [{"urn": "there"}, {**asked, "id": "u"}]
+    assert after["pending_operations"] == [update]
+    assert after["secrets_providers"] == before["secrets_providers"]
+
+
+def test_a_thing_with_our_tag_is_taken_in_by_its_name():
+    assert places().look(pending("aws:iam/user:User", name="cast-eks-demo")) == "cast-eks-demo"
+
+
+@pytest.mark.parametrize("tags", [[], [{"Key": CLUSTER_TAG, "Value": "other"}]])
+def test_a_thing_of_that_name_without_our_tag_is_somebody_elses(tags, capsys):
+    found = places(Iam(tags)).look(pending("aws:iam/user:User", name="cast-eks-demo"))
+    assert found is None
+    assert "exists without the tag castai-eks:cluster=demo" in capsys.readouterr().out
+
+
+def test_a_thing_that_is_not_there_is_forgotten():
+    assert places().look(pending("aws:iam/role:Role", name="r")) is None
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        "aws:iam/accessKey:AccessKey",
+        "aws:sqs/queuePolicy:QueuePolicy",
+        "pulumi-python:dynamic/castai:ClusterToken",
+    ],
+)
+def test_what_goes_with_something_else_is_forgotten_unasked(type_):
+    assert places(iam=object()).look(pending(type_, name="x")) is None
+
+
+@pytest.mark.parametrize(
+    ("type_", "inputs", "found"),
+    [
+        (
+            "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+            {"role": "r", "policyArn": "arn:p"},
+            "r/arn:p",
+        ),
+        (
+            "aws:iam/userPolicyAttachment:UserPolicyAttachment",
+            {"user": "u", "policyArn": "arn:p"},
+            "u/arn:p",
+        ),
+        ("aws:iam/rolePolicy:RolePolicy", {"role": "r", "name": "inline"}, "r:inline"),
+        (
+            "aws:cloudwatch/eventTarget:EventTarget",
+            {"rule": "rule", "targetId": "spot-handler"},
+            "rule/spot-handler",
+        ),
+        (pending_creates.AWS_AUTH, {"kind": "user"}, "kube-system/aws-auth/mapUsers"),
+        (pending_creates.LEFTOVERS, {"namespace": "castai-agent"}, "castai-agent"),
+    ],
+)
+def test_parts_of_our_own_things_are_taken_in_by_what_they_are_part_of(type_, inputs, found):
+    assert places(iam=object()).look(pending(type_, **inputs)) == found
+
+
+@pytest.mark.parametrize(
+    ("metadata", "found"),
+    [
+        ({"name": "n", "namespace": "ns"}, "ns/n"),
+        ({"name": "n"}, "n"),
+        ({}, None),
+    ],
+)
+def test_objects_of_the_cluster_are_found_by_their_name(metadata, found):
+    assert places().look(pending("kubernetes:core/v1:Secret", metadata=metadata)) == found
+
+
+def test_what_castai_may_have_heard_is_read_again():
+    look = places().look
+    assert look(pending(pending_creates.HAND_OVER, cluster_id="c")) == "c"
+    assert look(pending(pending_creates.PRINCIPAL, cluster_id="c")) == "c/principal"
+    wanted = {"cluster_name": "demo", "region": "r", "account_id": "a"}
+    assert look(pending(pending_creates.REGISTRATION, **wanted)) is None
+
+
+class KeysOf:
+    """A user of this cluster and its keys, by whether each was ever used."""
+
+    class exceptions:  # noqa: N801 - botocore's name
+        NoSuchEntityException = LookupError
+
+    def __init__(self, keys):
+        self.keys = keys
+        self.deleted = []
+
+    def list_user_tags(self, **_asked):
+        return {"Tags": MINE}
+
+    def list_access_keys(self, **_asked):
+        return {"AccessKeyMetadata": [{"AccessKeyId": key} for key in self.keys]}
+
+    def get_access_key_last_used(self, **asked):
+        used = self.keys[asked["AccessKeyId"]]
+        return {"AccessKeyLastUsed": {"LastUsedDate": "2026-01-01"} if used else {}}
+
+    def delete_access_key(self, **asked):
+        self.deleted.append(asked["AccessKeyId"])
+
+
+@pytest.mark.parametrize(
+    ("killed", "deleted"), [(True, ["AKIALOST"]), (False, [])], ids=["a-key-was-lost", "none-was"]
+)
+def test_only_a_key_that_was_never_used_and_lost_by_a_killed_run_is_deleted(
+    killed, deleted, capsys
+):
+    iam = KeysOf({"AKIAKNOWN": False, "AKIALOST": False, "AKIATHEIRS": True})
+    state = {
+        "resources": [
+            {"type": "aws:iam/user:User", "id": "cast-eks-demo"},
+            {"type": recover.ACCESS_KEY, "id": "AKIAKNOWN"},
+        ]
+    }
+    lost = [pending(recover.ACCESS_KEY, user="cast-eks-demo")] if killed else []
+
+    recover.Recovery(None)._keys(state, lost, iam, "demo")
+
+    assert iam.deleted == deleted
+    assert "AKIATHEIRS of cast-eks-demo is not this stack's; left alone" in capsys.readouterr().out
+
+
+def test_half_written_attributes_are_found_unless_somebody_writes_them(tmp_path, monkeypatch):
+    for name, text in {"good": "{}", "empty": "", "cut": '{"a', "busy": ""}.items():
+        (tmp_path / f"{name}.json.attrs").write_text(text)
+        (tmp_path / f"{name}.json").write_text("")
+    monkeypatch.setattr(
+        killed_engine.time, "sleep", lambda _: (tmp_path / "busy.json.attrs").write_text("{}")
+    )
+    found = [path.name for path in killed_engine.half_written(tmp_path)]
+    assert found == ["cut.json.attrs", "empty.json.attrs"]
+    assert killed_engine.half_written(tmp_path / "nothing") == []
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """A process that looks like a dynamic provider's host whose engine is gone."""
+    script = tmp_path / "pulumi-resource-double"
+    script.write_text("import time\ntime.sleep(60)\n")
+    started = subprocess.Popen(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env={**os.environ, "PULUMI_PROJECT": killed_engine.PROJECT},
+    )
+    time.sleep(0.2)
+    yield started
+    started.kill()
+    started.wait()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at /proc")  # noqa: PTH112
+def test_plugins_without_an_engine_are_found_in_their_project_only(plugin, tmp_path):
+    assert killed_engine.orphans(tmp_path) == [(plugin.pid, "pulumi-resource-double")]
+    assert killed_engine.orphans(tmp_path.parent) == []
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at /proc")  # noqa: PTH112
+def test_plugins_of_a_living_engine_are_left_alone(tmp_path):
+    script = tmp_path / "pulumi-resource-double"
+    script.write_text("import time\ntime.sleep(60)\n")
+    engine = tmp_path / "pulumi"
+    engine.write_text(
+        f"#!/bin/sh\nPULUMI_PROJECT={killed_engine.PROJECT} {sys.executable} {script} &\nwait\n"
+    )
+    engine.chmod(0o755)
+    # A shell shows its own name first: let it bear the engine's.
+    started = subprocess.Popen(
+        ["pulumi", str(engine)], executable="/bin/sh", cwd=tmp_path, start_new_session=True
+    )
+    time.sleep(0.4)
+    try:
+        assert killed_engine.orphans(tmp_path) == []
+    finally:
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+
+
+def test_ending_a_process_that_is_gone_is_fine(plugin):
+    plugin.kill()
+    plugin.wait()
+    killed_engine.end(plugin.pid)
+
+
+def test_without_pulumi_the_message_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert recover.main(["--stack", "dev", "--cwd", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (
+        "recover: there is no pulumi on PATH, or no folder to run it in\n"
+    )

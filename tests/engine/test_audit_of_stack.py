@@ -1,0 +1,63 @@
+"""The audit's questions to a real API server."""
+
+import contextlib
+
+import pytest
+from lightkube.core.exceptions import ApiError
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import ConfigMap, Namespace
+from lightkube.resources.rbac_authorization_v1 import ClusterRole
+
+from castai_stack.commands import audit
+from castai_stack.commands.leftovers import OURS, SCRIPT
+
+pytestmark = pytest.mark.sandbox
+
+AUTH = """\
+- rolearn: arn:aws:iam::012345678901:role/cast-demo-eks-3f2b8a4c
+  username: system:node:{{EC2PrivateDNSName}}
+- rolearn: arn:aws:iam::012345678901:role/platform-admin
+"""
+
+
+def named(name, namespace=None, **labels):
+    return ObjectMeta(name=name, namespace=namespace, labels=labels)
+
+
+def found(control_plane):
+    target = audit.Target(
+        "demo", "eu-central-1", "012345678901", str(control_plane.kubeconfig), None, "unused"
+    )
+    left, problems = audit.audit(target, ["kubernetes"])
+    assert problems == []
+    return {(one.kind, one.name, one.origin) for one in left}
+
+
+def test_objects_and_mappings_are_found_in_the_cluster(control_plane, kubernetes):
+    ours = {"app.kubernetes.io/part-of": "castai-eks"}
+    before = found(control_plane)
+    made = [
+        Namespace(metadata=named("castai-agent", **ours)),
+        ConfigMap(metadata=named("castai-agent-metadata", "castai-agent")),
+        ConfigMap(metadata=named("kept-by-somebody", "castai-agent")),
+        ClusterRole(metadata=named("castai-agent")),
+        ConfigMap(metadata=named("aws-auth", "kube-system"), data={"mapRoles": AUTH}),
+    ]
+    for one in made:
+        with contextlib.suppress(ApiError):  # another test may have left a namespace
+            kubernetes.create(one)
+    try:
+        after = found(control_plane)
+    finally:
+        for one in reversed(made):
+            kubernetes.delete(type(one), one.metadata.name, namespace=one.metadata.namespace)
+    assert after - before == {
+        ("Namespace", "castai-agent", OURS),
+        ("ConfigMap", "castai-agent/castai-agent-metadata", f"{SCRIPT} or its chart"),
+        ("ClusterRole", "castai-agent", f"{SCRIPT} or its chart"),
+        (
+            "aws-auth entry",
+            "arn:aws:iam::012345678901:role/cast-demo-eks-3f2b8a4c",
+            f"{OURS} or CAST AI's script",
+        ),
+    }

@@ -1,0 +1,302 @@
+"""The entry as a resource: the real engine and a real API server."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lightkube import ApiError
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import ConfigMap
+from pulumi.dynamic import Config, ConfigureRequest
+from pulumi.runtime.rpc import UNKNOWN
+
+from castai_stack.access import entries as access_entries
+from castai_stack.access.entries import MASTERS, NODE_GROUPS, NODE_USERNAME
+from castai_stack.access.protocol import COPY
+from castai_stack.access.resources import AwsAuthEntryProvider
+from tests.support.entry_stack import EntryStack
+
+pytestmark = pytest.mark.sandbox
+
+ACCOUNT = "012345678901"
+NODES: dict[str, Any] = {
+    "kind": "role",
+    "arn": f"arn:aws:iam::{ACCOUNT}:role/path/cast-demo-eks-0f1e2d3c",
+    "username": NODE_USERNAME,
+    "groups": NODE_GROUPS,
+}
+USER: dict[str, Any] = {
+    "kind": "user",
+    "arn": f"arn:aws:iam::{ACCOUNT}:user/cast-eks-demo",
+    "username": "cast-eks-demo",
+    "groups": [MASTERS],
+}
+MAPPED_ARN = f"arn:aws:iam::{ACCOUNT}:role/cast-demo-eks-0f1e2d3c"
+FOREIGN = {
+    "mapRoles": f"""\
+# kept by the platform team
+- rolearn: arn:aws:iam::{ACCOUNT}:role/platform-admin   # people
+  username: admin
+  groups: ["{MASTERS}"]
+""",
+    "mapUsers": f"- userarn: arn:aws:iam::{ACCOUNT}:user/ana\n  username: ana\n  groups: []",
+}
+
+
+class Map:
+    """The live map, as somebody else sees and edits it."""
+
+    def __init__(self, client):
+        self.client = client
+
+    def make(self, data):
+        metadata = ObjectMeta(name=access_entries.NAME, namespace="kube-system")
+        self.client.create(ConfigMap(metadata=metadata, data=data))
+
+    def edit(self, **data):
+        self.client.patch(ConfigMap, access_entries.NAME, {"data": data}, namespace="kube-system")
+
+    def read(self, name=access_entries.NAME):
+        try:
+            return self.client.get(ConfigMap, name, namespace="kube-system")
+        except ApiError as error:
+            if error.status.code == 404:
+                return None
+            raise
+
+    def roles(self):
+        return yaml.safe_load(self.read().data["mapRoles"])
+
+
+@pytest.fixture
+def live(kubernetes):
+    yield Map(kubernetes)
+    for name in (access_entries.NAME, COPY):
+        with contextlib.suppress(ApiError):
+            kubernetes.delete(ConfigMap, name, namespace="kube-system")
+
+
+@pytest.fixture
+def entries(tmp_path, programs, control_plane):
+    return EntryStack(tmp_path / "stack", programs, control_plane.kubeconfig)
+
+
+@pytest.fixture
+def provider(control_plane):
+    """The resource without an engine: what it does is between it and the API server."""
+
+    def configured(**configuration):
+        made = AwsAuthEntryProvider()
+        settings = {"castai-eks:castai": json.dumps(configuration)}
+        made.configure(ConfigureRequest(Config(settings, "castai-eks")))
+        return made
+
+    configured.reached = {"kubeconfig": str(control_plane.kubeconfig), "context": None}
+    return configured
+
+
+def test_a_whole_life_under_the_engine_leaves_the_map_as_it_was(entries, live, control_plane):
+    live.make(FOREIGN)
+    both = {"nodes": NODES, "user": USER}
+
+    assert entries.up(**both) == {"create": 3}
+    made = live.read()
+    assert made.data["mapRoles"].startswith(FOREIGN["mapRoles"])
+    assert live.roles()[-1]["rolearn"] == MAPPED_ARN, "a role is mapped without its path"
+    assert live.read(COPY).data == FOREIGN
+    assert control_plane.token_of("admin") not in entries.state()
+    assert entries.preview(**both) == {}, "a second preview is empty"
+
+    entries.forget("AwsAuthEntry")
+    assert entries.up(**both) == {"create": 2}, "after a crash it knows its own entries"
+    version = made.metadata.resourceVersion
+    assert live.read().metadata.resourceVersion == version, "there was nothing left to write"
+
+    live.edit(mapRoles=made.data["mapRoles"].replace("# people", "# others"))
+    entries.refresh()
+    assert entries.preview(**both) == {}, "an edit of others is no drift"
+
+    doubled = f"- {{rolearn: {MAPPED_ARN}, username: other}}\n"
+    live.edit(mapRoles=live.read().data["mapRoles"] + doubled, mapUsers=FOREIGN["mapUsers"])
+    entries.refresh()
+    assert entries.up(**both) == {"update": 1, "create": 1}, "one was doubled, one taken out"
+    assert [r["rolearn"] for r in live.roles()].count(MAPPED_ARN) == 1
+    assert USER["arn"] in live.read().data["mapUsers"]
+
+    both["nodes"] = {**NODES, "arn": f"arn:aws:iam::{ACCOUNT}:role/cast-demo-eks-renamed"}
+    assert entries.up(**both) == {"update": 1}, "a renamed role moves its entry"
+    assert [r["rolearn"].rpartition("/")[2] for r in live.roles()] == [
+        "platform-admin",
+        "cast-demo-eks-renamed",
+    ]
+
+    entries.destroy()
+    after = live.read()
+    assert after.data == {**FOREIGN, "mapRoles": FOREIGN["mapRoles"].replace("people", "others")}
+    assert after.metadata.annotations is None
+    assert live.read(COPY) is None
+
+
+def test_a_deletion_under_the_engine_is_refused_in_words_and_allowed_by_the_configuration(
+    entries, live
+):
+    live.make({"mapRoles": ""})
+    entries.up(user=USER, nodes=NODES)
+
+    said = entries.refusal("up", nodes=NODES)
+    assert "kube-system/aws-auth is left as it is: the last mapping to system:masters would" in said
+    assert "CASTAI_ACCESS_OVERRIDE=last-masters in the environment for `pulumi destroy`" in said
+    assert USER["arn"] in live.read().data["mapUsers"]
+
+    # What is deleted knows only its old inputs; the configuration of this run reaches it all the same.
+    entries.configuration = {"access": {"overrideGuards": ["last-masters"]}}
+    entries.up(nodes=NODES)
+    assert set(live.read().data) == {"mapRoles"}
+
+
+def test_a_kubeconfig_with_a_secret_is_refused_without_printing_it(entries, live):
+    secret = json.dumps({"users": [{"user": {"token": "hush-hush"}}]})
+
+    said = entries.refusal("preview", nodes={**NODES, "kubeconfig": secret})
+
+    assert "the text of this kubeconfig holds a secret, which the state would keep" in said
+    assert "hush-hush" not in said
+    assert live.read() is None
+
+
+def test_only_what_the_entry_says_is_a_difference(provider):
+    props = {**NODES, **provider.reached}
+    expected = {"rolearn": MAPPED_ARN, "username": NODE_USERNAME, "groups": list(NODE_GROUPS)}
+    olds = {**props, "live": [expected]}
+    diff = provider().diff
+
+    for same in ({}, {"kubeconfig": "/other"}, {"context": "x"}, {"adopt": True}):
+        assert diff("", olds, {**props, **same}).changes is False, same
+    for other in ({"groups": ["x"]}, {"username": "x"}, {"arn": MAPPED_ARN + "x"}):
+        assert diff("", olds, {**props, **other}).changes is True, other
+    for unknown in ({"arn": UNKNOWN}, {"groups": [UNKNOWN]}, {"username": UNKNOWN}):
+        found = diff("", olds, {**props, **unknown})
+        assert (found.changes, found.replaces) == (True, None), "never replaced for an unknown"
+    assert diff("", {**olds, "live": [expected, expected]}, props).changes is True
+    assert diff("", olds, {**USER, **provider.reached}).replaces == ["kind"]
+
+
+def test_what_is_read_is_ours_alone(provider, live):
+    props = {**NODES, **provider.reached}
+    live.make(FOREIGN)
+    made = provider().create(props)
+    read = provider().read
+
+    assert read(made.id, made.outs).outs["live"] == made.outs["live"]
+    live.edit(mapUsers=None)
+    assert read(made.id, made.outs).outs["live"] == made.outs["live"]
+    live.edit(mapRoles=live.read().data["mapRoles"].replace("system:nodes", "viewers"))
+    assert read(made.id, made.outs).outs["live"][0]["groups"] == ["system:bootstrappers", "viewers"]
+    live.edit(mapRoles="a: b")
+    assert "unreadable" in read(made.id, made.outs).outs["live"][0]
+    live.edit(mapRoles=FOREIGN["mapRoles"])
+    assert (read(made.id, made.outs).id, read(made.id, made.outs).outs) == ("", {})
+    live.client.delete(ConfigMap, access_entries.NAME, namespace="kube-system")
+    assert read(made.id, made.outs).id == ""
+
+
+def test_the_kubeconfig_that_the_stack_names_now_is_the_one_that_counts(provider, live):
+    made = provider().create({**NODES, **provider.reached})
+    elsewhere = {**made.outs, "kubeconfig": "/nowhere/config"}
+
+    with pytest.raises(Exception, match="there is no file /nowhere/config"):
+        provider().read(made.id, elsewhere)
+    here = provider(cluster={"kubeconfig": provider.reached["kubeconfig"]})
+    assert here.read(made.id, elsewhere).id == made.id
+    here.delete(made.id, elsewhere)
+    assert live.read() is None, "the map was ours, and empty"
+
+
+def test_an_entry_that_is_not_ours_is_refused_or_adopted(provider, live):
+    theirs = f"- rolearn: {MAPPED_ARN}\n  username: by-hand\n  groups: []\n"
+    live.make({"mapRoles": theirs})
+    props = {**NODES, **provider.reached}
+
+    with pytest.raises(access_entries.AwsAuthError) as caught:
+        provider().create(props)
+
+    assert str(caught.value) == (
+        f"kube-system/aws-auth: mapRoles already maps {MAPPED_ARN} (to 'by-hand', groups []), and "
+        "this program did not write that; set access.adopt to take it over, which also removes it "
+        "on destroy, or remove that entry first"
+    )
+    assert live.read().data == {"mapRoles": theirs}
+    assert live.read(COPY) is None
+
+    provider().create({**props, "adopt": True})
+    assert live.roles() == [
+        {"rolearn": MAPPED_ARN, "username": NODE_USERNAME, "groups": list(NODE_GROUPS)}
+    ]
+
+
+def test_the_last_masters_stay_until_the_environment_says_otherwise(provider, live, monkeypatch):
+    live.make({"mapRoles": ""})
+    made = provider().create({**USER, **provider.reached})
+
+    with pytest.raises(access_entries.AwsAuthError, match="the last mapping to system:masters"):
+        provider().delete(made.id, made.outs)
+    monkeypatch.setenv("CASTAI_ACCESS_OVERRIDE", "caller, last-masters")
+    provider().delete(made.id, made.outs)
+
+    assert live.read().data == {"mapRoles": ""}
+
+
+def test_an_entry_edited_by_hand_goes_with_a_warning(provider, live, capsys):
+    live.make(FOREIGN)
+    made = provider().create({**NODES, **provider.reached})
+    live.edit(mapRoles=live.read().data["mapRoles"].replace("system:nodes", "viewers"))
+
+    provider().delete(made.id, made.outs)
+
+    assert capsys.readouterr().err == (
+        f"warning: kube-system/aws-auth: our entry for {MAPPED_ARN} was edited by hand (1 found); "
+        "it is removed all the same, and nothing else\n"
+    )
+    assert live.read().data == FOREIGN
+
+
+def test_an_unreadable_list_is_refused_and_set_aside_on_demand(provider, live, capsys):
+    live.make({"mapRoles": "a: b"})
+    props = {**NODES, **provider.reached}
+
+    with pytest.raises(
+        access_entries.AwsAuthError, match=r"found a mapping.*Guards: \[unreadable\]"
+    ):
+        provider().create(props)
+    made = provider().create({**props, "override_guards": ["unreadable"]})
+
+    assert "the authenticator reads nothing of it either" in capsys.readouterr().err
+    assert [r["rolearn"] for r in live.roles()] == [MAPPED_ARN]
+    assert live.read(COPY).data == {"mapRoles": "a: b"}
+    provider().delete(made.id, made.outs)
+    assert live.read().data == {"mapRoles": "a: b"}
+
+
+def test_what_can_never_be_mapped_fails_the_check_and_the_unknown_passes(provider):
+    check = provider().check
+
+    failures = check({}, {**NODES, "arn": "no-arn"}).failures
+    assert [f.reason for f in failures] == ["'no-arn' is not the ARN of an IAM role"]
+    assert check({}, {**NODES, "arn": UNKNOWN}).failures == []
+
+
+def test_an_unreachable_cluster_is_one_sentence(provider, tmp_path):
+    config = json.loads(Path(provider.reached["kubeconfig"]).read_text())
+    config["clusters"][0]["cluster"] = {"server": "http://127.0.0.1:1"}
+    nowhere = tmp_path / "nowhere.json"
+    nowhere.write_text(json.dumps(config))
+
+    with pytest.raises(access_entries.AwsAuthError) as caught:
+        provider().create({**NODES, "kubeconfig": str(nowhere)})
+
+    assert str(caught.value).startswith(
+        "cannot read kube-system/castai-aws-auth-backup: cannot reach http://127.0.0.1:1/ ("
+    )

@@ -1,0 +1,274 @@
+"""Killed runs on the real engine, put in order again."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import requests
+
+from castai_stack.castai.client import CastaiApi
+from castai_stack.commands import killed_engine
+from castai_stack.naming import CLUSTER_TAG
+from sandbox import aws
+from sandbox.castai import API_KEY, serve
+from sandbox.engine import program_folder
+from sandbox.engine.stack import REPOSITORY, OperationError, Stack
+from sandbox.proofs.secret_search import SecretSearch
+from tests.support.castai import QUICK, StubCloud
+
+pytestmark = pytest.mark.sandbox
+
+PROGRAM = """
+import json
+
+import pulumi
+import pulumi_aws as aws
+
+from castai_stack.resources.hand_over import HandOver
+from castai_stack.resources.registration import ClusterRegistration
+
+provider = aws.Provider(
+    "aws",
+    region="eu-central-1",
+    allowed_account_ids=["012345678901"],
+    default_tags={"tags": {"castai-eks:cluster": "demo"}},
+)
+options = pulumi.ResourceOptions(provider=provider)
+trust = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "ec2.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    ],
+}
+registration = ClusterRegistration(
+    "registration", cluster_name="demo", region="eu-central-1", account_id="012345678901"
+)
+role = aws.iam.Role(
+    "role", name="cast-demo-eks-3f2b8a4c", assume_role_policy=json.dumps(trust), opts=options
+)
+user = aws.iam.User(
+    "user",
+    name="cast-eks-demo",
+    opts=pulumi.ResourceOptions(provider=provider, depends_on=[role]),
+)
+key = aws.iam.AccessKey("key", user=user.name, opts=options)
+HandOver(
+    "hand-over",
+    cluster_id=registration.id,
+    mode="user",
+    access_key_id=key.id,
+    secret_access_key=key.secret,
+)
+"""
+
+NUMBERS = {
+    "CreateRole": 1,
+    "CreateUser": 2,
+    "CreateAccessKey": 3,
+    "RegisterCluster": 1,
+    "UpdateCluster": 2,
+}
+"""Which write of an `up` each is, at its server."""
+
+
+class Life:
+    """One stack over an account and a service, and the commands that work on it."""
+
+    def __init__(self, directory, programs, castai):
+        self.aws = aws.serve(directory / "aws")
+        self.castai = castai
+        operator = aws.seed(self.aws.url).operator
+        self.iam = operator.client("iam", self.aws.url)
+        program = directory / "program"
+        program.mkdir()
+        (program / "__main__.py").write_text(PROGRAM)
+        program_folder.write(directory / "bin", programs)
+        self.told = ""
+        self.stack = Stack(
+            directory,
+            {
+                "AWS_ENDPOINT_URL": self.aws.url,
+                "AWS_ACCESS_KEY_ID": operator.access_key_id,
+                "AWS_SECRET_ACCESS_KEY": operator.secret_access_key,
+                "AWS_SESSION_TOKEN": operator.session_token,
+                "CASTAI_API_URL": castai.url,
+                "CASTAI_API_KEY": API_KEY,
+            },
+            program=program / "__main__.py",
+        )
+
+    def killed(self, operation, server, action, number=None):
+        """Run an operation whose engine dies the moment that `action` was carried out."""
+        running = self.stack.begin(operation)
+        after = number or NUMBERS[action]
+        rule = {"after": after, "pid": running.group, "writes_only": True}
+        answer = requests.put(f"{server}/_sandbox/faults", json={"kill": rule}, timeout=10)
+        assert answer.status_code == 200, answer.text
+        with pytest.raises(OperationError):
+            running.result()
+        requests.delete(f"{server}/_sandbox/faults", timeout=10)
+        log = requests.get(f"{server}/_sandbox/requests", timeout=10).json()["log"]
+        writes = [entry["action"] for entry in log if entry["write"]]
+        assert writes[-1] == action, f"killed after {writes[-1]}"
+
+    def recover(self, *more):
+        done = subprocess.run(
+            [sys.executable, "-m", "castai_stack", "recover", "--stack", "dev", *more],
+            cwd=self.stack.work,
+            env=self.stack.process_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.told += done.stdout + done.stderr
+        return done
+
+    def key_ids(self):
+        return [
+            key["AccessKeyId"]
+            for key in self.iam.list_access_keys(UserName="cast-eks-demo")["AccessKeyMetadata"]
+        ]
+
+    def left(self):
+        names = [user["UserName"] for user in self.iam.list_users()["Users"]]
+        names += [role["RoleName"] for role in self.iam.list_roles()["Roles"]]
+        return [name for name in names if name.startswith("cast-")]
+
+
+@pytest.fixture
+def life(tmp_path, programs):
+    castai = serve(tmp_path / "castai", "http://127.0.0.1:1", options=QUICK)
+    castai.service.cloud = StubCloud()
+    made = Life(tmp_path, programs, castai)
+    yield made
+    for pid, _ in killed_engine.orphans(made.stack.work):
+        killed_engine.end(pid)
+    search = SecretSearch(tmp_path, aws_url=made.aws.url, castai_url=castai.url)
+    plain = search.plain({"what recovery said": made.told})
+    castai.close()
+    made.aws.close()
+    assert plain == []
+
+
+@pytest.mark.parametrize(
+    ("action", "told"),
+    [
+        ("CreateUser", "user (aws:iam/user:User): taken into the state as cast-eks-demo"),
+        ("CreateAccessKey", "of cast-eks-demo: its secret is lost; deleted"),
+    ],
+)
+def test_what_aws_made_before_the_state_knew_is_taken_in_or_taken_away(life, action, told):
+    life.killed("up", life.aws.url, action)
+    done = life.recover()
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+    assert killed_engine.orphans(life.stack.work) == [], "a plugin without an engine runs on"
+    life.stack.up()
+    assert len(life.key_ids()) == 1
+    assert life.stack.preview().empty
+    life.stack.destroy()
+    assert life.left() == []
+
+
+@pytest.mark.parametrize(
+    ("action", "then"),
+    [("RegisterCluster", "destroy"), ("UpdateCluster", "destroy"), ("UpdateCluster", "up")],
+)
+def test_what_castai_heard_before_the_state_knew_is_no_obstacle(life, action, then):
+    life.killed("up", life.castai.url, action)
+    done = life.recover()
+    assert done.returncode == 0, done.stderr
+    if then == "up":
+        life.stack.up()
+        assert life.stack.preview().empty
+    life.stack.destroy()
+    assert life.left() == []
+    assert CastaiApi(life.castai.url, API_KEY).list_clusters() == []
+
+
+def test_an_interrupted_update_of_the_hand_over_can_be_destroyed(life):
+    life.stack.up()
+    program = life.stack.program
+    program.write_text(program.read_text().replace('AccessKey("key"', 'AccessKey("another-key"'))
+    life.killed("up", life.castai.url, "UpdateCluster", 1)
+    done = life.recover()
+    assert "the interrupted hand-over counts as this stack's own" in done.stdout
+    life.stack.destroy()
+    assert life.left() == []
+    assert CastaiApi(life.castai.url, API_KEY).list_clusters() == []
+
+
+@pytest.mark.parametrize("query", ["", "?metadata=skip"])
+def test_a_state_whose_attributes_are_half_written_is_readable_again(life, query):
+    life.stack.up()
+    backend = {"PULUMI_BACKEND_URL": f"file://{life.stack.backend}{query}"}
+    life.stack = replace(life.stack, environment={**life.stack.environment, **backend})
+    [attributes] = (life.stack.backend / ".pulumi" / "stacks").rglob("dev.json.attrs")
+    attributes.write_text("")
+    with pytest.raises(OperationError, match="EOF"):
+        life.stack.export()
+    assert "half written" in life.recover("--dry-run").stderr
+    done = life.recover()
+    assert done.returncode == 0, done.stderr
+    assert life.stack.preview().empty
+
+
+def test_a_dry_run_changes_nothing_and_foreign_keys_are_left_alone(life):
+    life.killed("up", life.aws.url, "CreateAccessKey")
+    life.iam.create_user(UserName="cast-eks-other", Tags=[{"Key": CLUSTER_TAG, "Value": "other"}])
+    life.iam.create_access_key(UserName="cast-eks-other")
+    before = life.stack.export()
+    done = life.recover("--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert life.stack.export() == before
+    assert len(life.key_ids()) == 1
+    assert life.recover().returncode == 0
+    assert life.key_ids() == []
+    assert life.iam.list_access_keys(UserName="cast-eks-other")["AccessKeyMetadata"]
+
+
+def test_a_key_made_outside_is_reported_and_left_alone_unless_named(life):
+    life.stack.up()
+    outside = life.iam.create_access_key(UserName="cast-eks-demo")["AccessKey"]["AccessKeyId"]
+    done = life.recover()
+    assert f"access key {outside} of cast-eks-demo is not this stack's" in done.stdout
+    assert outside in life.key_ids()
+    assert life.recover("--delete-key", outside).returncode == 0
+    assert outside not in life.key_ids()
+    assert life.stack.preview().empty
+
+
+def test_credentials_of_another_account_recover_nothing(life):
+    life.stack.up()
+    file = life.stack.stack_file
+    changed = Path(life.stack.directory / "other.yaml")
+    changed.write_text(file.read_text().replace("012345678901", "999999999999"))
+    life.stack.stack_file = changed
+    life.stack.pulumi("stack", "ls")
+    done = life.recover()
+    assert done.returncode == 1
+    assert done.stderr == (
+        "recover: the AWS credentials are for account 012345678901, the cluster is in "
+        "999999999999; use credentials of that account\n"
+    )
+
+
+def test_help_names_every_option_and_needs_no_cloud():
+    done = subprocess.run(
+        [sys.executable, "-m", "castai_stack", "recover", "--help"],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    for option in ("--stack", "--cwd", "--delete-key", "--dry-run"):
+        assert option in done.stdout

@@ -1,0 +1,174 @@
+import fnmatch
+import json
+
+import pytest
+import yaml
+
+from castai_stack.commands import operator_permissions
+from castai_stack.config.validation import validate
+from castai_stack.permissions import operator as permissions_operator
+from castai_stack.permissions import operator_kubernetes
+
+CLUSTER = {"name": "demo", "region": "eu-central-1", "accountId": "012345678901"}
+
+
+def settings(**more):
+    return validate({"cluster": CLUSTER, **more}, "castai-eks:castai")
+
+
+def actions(document):
+    return {a for s in document["Statement"] for a in s["Action"]}
+
+
+def test_a_preview_reads_and_nothing_else():
+    document = permissions_operator.policy(
+        permissions_operator.requirements(settings(), access_entries=True), apply=False
+    )
+
+    verbs = {action.split(":")[1] for action in actions(document)}
+    assert all(v.startswith(("Get", "List", "Describe", "Simulate")) for v in verbs), verbs
+
+
+def test_every_write_names_its_resource():
+    document = permissions_operator.policy(
+        permissions_operator.requirements(settings(), access_entries=True), apply=True
+    )
+
+    for statement in document["Statement"]:
+        writes = [a for a in statement["Action"] if not permissions_operator._READS.search(a)]
+        if writes:
+            assert all("demo" in r or "cast-" in r for r in statement["Resource"]), statement
+
+
+@pytest.mark.parametrize(
+    ("more", "present", "absent"),
+    [
+        ({}, "iam:CreateAccessKey", "secretsmanager:CreateSecret"),
+        ({"credentials": {"mode": "role"}}, "iam:UpdateAssumeRolePolicy", "iam:CreateUser"),
+        ({"credentials": {"mode": "none"}}, "eks:DescribeCluster", "iam:CreateRole"),
+        ({"spot": {"enabled": False}}, "iam:CreateUser", "lambda:CreateFunction"),
+    ],
+)
+def test_the_list_follows_the_settings(more, present, absent):
+    needed = permissions_operator.requirements(settings(**more), access_entries=False)
+
+    found = actions(permissions_operator.policy(needed, apply=True))
+
+    assert present in found
+    assert absent not in found
+
+
+def test_a_map_is_edited_only_where_the_cluster_reads_one():
+    def touched(*, aws_auth):
+        needed = operator_kubernetes.kubernetes_requirements(settings(), aws_auth=aws_auth)
+        return any(r.name == "aws-auth" for r in needed)
+
+    assert touched(aws_auth=True)
+    assert not touched(aws_auth=False)
+
+
+def test_the_command_prints_documents_for_a_stack_file(tmp_path, capsys):
+    path = tmp_path / "Pulumi.x.yaml"
+    path.write_text(yaml.safe_dump({"config": {"castai-eks:castai": {"cluster": CLUSTER}}}))
+
+    assert operator_permissions.main([str(path)]) == 0
+    assert "iam:CreateUser" in actions(json.loads(capsys.readouterr().out))
+    assert operator_permissions.main([str(path), "--for", "preview", "--kubernetes"]) == 0
+    role = yaml.safe_load(capsys.readouterr().out)
+    assert {v for rule in role["rules"] for v in rule["verbs"]} == {"get"}
+
+
+def test_a_wrong_stack_file_is_exit_status_two(tmp_path, capsys):
+    assert operator_permissions.main([str(tmp_path / "none.yaml")]) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_the_policy_of_features_is_the_operators_only_when_one_is_switched_on():
+    def policies(**iam):
+        [found] = [
+            r
+            for r in permissions_operator.requirements(settings(iam=iam), access_entries=False)
+            if r.part == "policies"
+        ]
+        return found.resources
+
+    assert not any("CastEKSFeatures" in policy for policy in policies())
+    assert any("CastEKSFeatures-" in policy for policy in policies(createNodeGroups=True))
+
+
+@pytest.mark.parametrize("name", ["demo-eu", "demo-eks-eu"])
+def test_no_pattern_reaches_a_cluster_whose_name_begins_with_ours(name):
+    wanted = settings(spot={"keyInSecretsManager": True})
+    neighbour = settings(cluster={**CLUSTER, "name": name}, spot={"keyInSecretsManager": True})
+
+    def of(chosen):
+        found = permissions_operator.requirements(chosen, access_entries=True)
+        return {r for one in found for r in one.resources if r != "*" and "log-group:*" not in r}
+
+    for pattern in of(wanted):
+        for other in of(neighbour):
+            made = other.replace("?", "a").replace("*", "0f3f1ba4")
+            assert not fnmatch.fnmatchcase(made, pattern), f"{pattern} reaches {made}"
+
+
+@pytest.mark.parametrize(
+    ("more", "made"),
+    [
+        ({}, ["CastLambdaBoundary", "CastNodeBoundary"]),
+        ({"iam": {"nodeBoundary": False, "manageNodeRole": False}}, ["CastLambdaBoundary"]),
+        ({"spot": {"enabled": False}}, ["CastNodeBoundary"]),
+        ({"permissions": "documented"}, []),
+        ({"iam": {"permissionsBoundaryArn": "arn:aws:iam::012345678901:policy/theirs"}}, []),
+    ],
+)
+def test_boundaries_are_on_the_list_where_the_program_makes_them(more, made):
+    [policies] = [
+        one
+        for one in permissions_operator.requirements(settings(**more), access_entries=False)
+        if one.part == "policies"
+    ]
+
+    names = [arn.rpartition("/")[2].partition("-")[0] for arn in policies.resources]
+    assert sorted(name for name in names if "Boundary" in name) == made
+
+
+@pytest.mark.parametrize(
+    ("access", "mode", "listed"),
+    [
+        ("auto", None, {"entries", "map"}),
+        ("auto", "CONFIG_MAP", {"map"}),
+        ("auto", "API_AND_CONFIG_MAP", {"entries"}),
+        ("aws-auth", "API_AND_CONFIG_MAP", {"map"}),
+        ("aws-auth", None, {"map"}),
+        ("access-entries", None, {"entries"}),
+    ],
+)
+def test_the_command_follows_the_chosen_mapping(tmp_path, capsys, access, mode, listed):
+    cluster = CLUSTER if mode is None else {**CLUSTER, "authenticationMode": mode}
+    said = {"cluster": cluster, "access": {"mode": access}}
+    path = tmp_path / "Pulumi.x.yaml"
+    path.write_text(yaml.safe_dump({"config": {"castai-eks:castai": said}}))
+
+    operator_permissions.main([str(path)])
+    assert ("eks:CreateAccessEntry" in capsys.readouterr().out) is ("entries" in listed)
+    operator_permissions.main([str(path), "--kubernetes"])
+    assert ("castai-aws-auth-backup" in capsys.readouterr().out) is ("map" in listed)
+
+
+def test_whoever_previews_reads_no_secret_but_the_agents():
+    needed = operator_kubernetes.kubernetes_requirements(settings(), aws_auth=True)
+    role = operator_kubernetes.cluster_role(needed, apply=False)
+
+    named = [r.get("resourceNames") for r in role["rules"] if r["resources"] == ["secrets"]]
+    assert named == [["castai-agent"], ["castai-agent-tls-cert"]]
+
+
+def test_a_user_that_is_deleted_takes_a_question_to_the_account():
+    def asked(mode):
+        found = permissions_operator.requirements(
+            settings(credentials={"mode": mode}), access_entries=False
+        )
+        return [one.resources for one in found if "iam:ListVirtualMFADevices" in one.actions]
+
+    assert asked("user") == [("*",)]
+    assert asked("role") == []

@@ -1,0 +1,26 @@
+from types import SimpleNamespace
+
+from castai_stack.preflight import lookups
+
+
+def described(**more):
+    known = {
+        "arn": "arn:aws:eks:eu-central-1:012345678901:cluster/demo",
+        "status": "ACTIVE",
+        "vpc_config": SimpleNamespace(vpc_id="vpc-0123456789abcdef0"),
+        "endpoint": "https://demo.eks",
+        "certificate_authorities": [SimpleNamespace(data="Q0E=")],
+        "access_configs": [SimpleNamespace(authentication_mode="API")],
+    }
+    return SimpleNamespace(**{**known, **more})
+
+
+def test_a_cluster_that_is_being_made_has_no_address_yet():
+    facts = lookups._facts(described(status="CREATING", endpoint=None, certificate_authorities=[]))
+
+    assert (facts.status, facts.endpoint, facts.certificate_authority) == ("CREATING", "", "")
+
+
+def test_a_cluster_from_before_access_entries_reads_the_map_only():
+    assert lookups._facts(described(access_configs=[])).authentication_mode == "CONFIG_MAP"
+    assert lookups._facts(described()).authentication_mode == "API"

@@ -1,0 +1,370 @@
+"""The whole program against the recorder: what it asks the engine for, in every mode."""
+
+import asyncio
+import json
+import threading
+from pathlib import Path
+
+import pulumi
+import pytest
+from google.protobuf import json_format
+
+from castai_stack.kube import connection
+from castai_stack.preflight import aws, castai
+from castai_stack.preflight import cluster as preflight_cluster
+from castai_stack.preflight.cluster import InCluster
+from castai_stack.preflight.findings import Findings, PreflightFailed
+from castai_stack.stack import deployment
+from tests.support.engine import CLUSTER_ID, run
+
+SECRET = "4dabf18193072939515e22adb298388d"  # Pulumi's mark of a secret value
+GOLDEN = Path(__file__).parents[1] / "golden" / "resources.txt"
+SENTINEL = "SENTINEL"
+CLUSTER = {"name": "demo", "region": "eu-central-1", "accountId": "123456789012"}
+MODES = ["none", "user", "role"]
+ANSWERS = {
+    "aws:index/getCallerIdentity:getCallerIdentity": {
+        "accountId": "123456789012",
+        "arn": "arn:aws:sts::123456789012:assumed-role/platform/me",
+        "id": "123456789012",
+        "userId": "AROA:me",
+    },
+    "aws:eks/getCluster:getCluster": {
+        "arn": "arn:aws:eks:eu-central-1:123456789012:cluster/demo",
+        "name": "demo",
+        "status": "ACTIVE",
+        "endpoint": "https://demo.eks",
+        "certificateAuthorities": [{"data": "Q0E="}],
+        "vpcConfig": {"vpcId": "vpc-0123456789abcdef0"},
+        "accessConfigs": [{"authenticationMode": "CONFIG_MAP"}],
+    },
+    "aws:iam/getAccessKeys:getAccessKeys": {"accessKeys": [], "user": "cast-eks-demo"},
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_outside(monkeypatch):
+    async def cluster(*_):
+        return InCluster(Findings())
+
+    async def quiet(*_):
+        return Findings()
+
+    monkeypatch.setenv("CASTAI_API_KEY", "SENTINEL-of-a-key")
+    monkeypatch.delenv("CASTAI_API_URL", raising=False)
+    monkeypatch.setattr(preflight_cluster, "ask_cluster", cluster)
+    monkeypatch.setattr(aws, "aws_findings", quiet)
+    monkeypatch.setattr(castai, "castai_findings", quiet)
+    yield
+    pulumi.runtime.set_all_config({})
+
+
+def program(**settings):
+    def build():
+        raw = {"cluster": CLUSTER, **settings}
+        pulumi.runtime.set_all_config({"castai-eks:castai": json.dumps(raw)})
+        return deployment.deploy()
+
+    return build
+
+
+def ran(*, preview=False, mode="user", **settings):
+    chosen = program(credentials={"mode": mode, **settings.pop("credentials", {})}, **settings)
+    return run(chosen, preview=preview, answers=ANSWERS)
+
+
+def leaks(node):
+    if isinstance(node, dict):
+        return SECRET not in node and any(leaks(value) for value in node.values())
+    if isinstance(node, list):
+        return any(leaks(value) for value in node)
+    return isinstance(node, str) and SENTINEL in node
+
+
+def named(recorder):
+    return {r.name: r for r in recorder.requests if r.custom}
+
+
+def waits_for(recorder, name):
+    """Everything that `name` waits for, directly or not."""
+    resources = named(recorder)
+    found, queue = set(), [name]
+    while queue:
+        for urn in resources[queue.pop()].dependencies:
+            dependency = urn.rpartition("::")[2]
+            if dependency in resources and dependency not in found:
+                found.add(dependency)
+                queue.append(dependency)
+    return found
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_preview_shows_what_an_up_makes(mode):
+    assert ran(preview=True, mode=mode).inventory() == ran(mode=mode).inventory()
+
+
+def composing(monkeypatch):
+    """Return an event that is set when the parts have been wired."""
+    composed = asyncio.Event()
+    compose = deployment._compose
+
+    def watched(*arguments):
+        outputs = compose(*arguments)
+        composed.set()
+        return outputs
+
+    monkeypatch.setattr(deployment, "_compose", watched)
+    return composed
+
+
+def test_a_preview_is_composed_while_permissions_are_asked_and_warns_of_them(monkeypatch):
+    composed = composing(monkeypatch)
+    warnings = []
+
+    async def late(*_):
+        await asyncio.wait_for(composed.wait(), 10)
+        return Findings(missing=("iam:CreateRole",))
+
+    monkeypatch.setattr(aws, "aws_findings", late)
+    monkeypatch.setattr(pulumi.log, "warn", warnings.append)
+
+    ran(preview=True)
+
+    assert warnings == ["This caller can preview but not apply; it is missing:\n  iam:CreateRole"]
+
+
+def test_the_client_of_the_cluster_is_loaded_while_aws_answers(monkeypatch):
+    loaded = threading.Event()
+    look_up = deployment.look_up
+
+    async def slow(*arguments):
+        assert await asyncio.to_thread(loaded.wait, 10), "it waits for AWS"
+        return await look_up(*arguments)
+
+    monkeypatch.setattr(connection, "load", loaded.set)
+    monkeypatch.setattr(deployment, "look_up", slow)
+
+    assert "agent" in {r.name for r in ran(mode="none").requests}
+
+
+@pytest.mark.parametrize(
+    ("preview", "permissions", "cluster"),
+    [
+        (False, Findings(missing=("iam:CreateRole",)), Findings()),
+        (False, Findings(missing=("iam:CreateRole",)), Findings(problems=("gone",))),
+        (True, Findings(missing=("iam:CreateRole",)), Findings(problems=("gone",))),
+    ],
+    ids=["missing", "missing and unreachable", "unreachable in a preview"],
+)
+def test_nothing_is_composed_after_a_refusal(monkeypatch, preview, permissions, cluster):
+    composed = composing(monkeypatch)
+    warnings = []
+
+    async def in_aws(*_):
+        return permissions
+
+    async def in_cluster(*_):
+        return InCluster(cluster)
+
+    monkeypatch.setattr(aws, "aws_findings", in_aws)
+    monkeypatch.setattr(preflight_cluster, "ask_cluster", in_cluster)
+    monkeypatch.setattr(pulumi.log, "warn", warnings.append)
+
+    with pytest.raises(PreflightFailed) as failure:
+        ran(preview=preview)
+
+    assert not composed.is_set()
+    told = "\n".join([str(failure.value), *warnings])
+    assert all(line in told for line in permissions.missing + cluster.problems)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_resource_uses_a_default_provider(mode):
+    for request in ran(mode=mode).requests:
+        provided = request.type.startswith(("aws:", "kubernetes:"))
+        if request.custom and provided:
+            assert "pulumi:providers:" in request.provider, f"{request.type} {request.name}"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("register", [True, False])
+def test_the_key_is_never_a_plain_value(mode, register):
+    brought = {} if register else {"register": False, "clusterId": CLUSTER_ID}
+    if not register and mode == "role":
+        brought["principalArn"] = "arn:aws:iam::809060229965:user/castai"
+    recorder = ran(mode=mode, api=brought)
+
+    for request in recorder.requests:
+        assert not leaks(json_format.MessageToDict(request.object)), request.name
+
+
+@pytest.mark.parametrize("mode", ["user", "role"])
+def test_the_hand_over_waits_for_everything_that_castai_needs(mode):
+    recorder = ran(mode=mode)
+
+    everything = set(named(recorder))
+    after = {"hand-over", "credentials-ready", "connection"}
+    assert waits_for(recorder, "hand-over") >= everything - after - {"aws", "kubernetes"}
+
+
+def test_access_comes_after_the_agent_is_online():
+    recorder = ran()
+
+    for name in named(recorder):
+        if name.startswith("iam-"):
+            assert "agent-online" in waits_for(recorder, name), name
+
+
+def test_the_agent_alone_touches_no_iam():
+    kinds = {r.type for r in ran(mode="none").requests}
+
+    assert not any(kind.startswith(("aws:iam", "aws:lambda")) for kind in kinds), kinds
+
+
+def test_the_retired_key_goes_inactive_only_once_castai_uses_the_new_one():
+    recorder = ran(credentials={"rotation": 1})
+
+    keys = {n: r for n, r in named(recorder).items() if n.startswith("iam-key-")}
+    assert {n: r.object["status"] for n, r in keys.items()} == {
+        "iam-key-b": "Active",
+        "iam-key-a": "Inactive",
+    }
+    assert "credentials-ready" in waits_for(recorder, "iam-key-a")
+    assert "iam-key-b" in waits_for(recorder, "hand-over")
+    assert "iam-key-a" not in waits_for(recorder, "hand-over")
+    assert all(r.deleteBeforeReplace for r in keys.values())
+
+
+def test_a_rotation_is_guarded_by_what_castai_holds_where_this_stack_hands_over():
+    """Without the id the guard only counts, and the key in use could be deleted."""
+    brought = {"register": False, "clusterId": CLUSTER_ID}
+
+    assert named(ran())["rotation"].object["cluster_id"] == CLUSTER_ID
+    assert "cluster_id" not in named(ran(api=brought))["rotation"].object
+
+
+def keys_at(**credentials):
+    made = named(
+        ran(credentials={"rotation": 1, **credentials.pop("credentials", {})}, **credentials)
+    )
+    return {n: r.object["status"] for n, r in made.items() if n.startswith("iam-key-")}
+
+
+def test_the_retired_key_goes_at_once_when_told():
+    assert keys_at(credentials={"deleteInactiveKey": True}) == {"iam-key-b": "Active"}
+
+
+def test_where_a_person_hands_over_the_previous_key_stays_active():
+    brought = {"register": False, "clusterId": CLUSTER_ID}
+
+    assert keys_at(api=brought) == {"iam-key-b": "Active", "iam-key-a": "Active"}
+
+
+def test_the_settings_of_the_api_reach_what_they_are_about():
+    made = named(
+        ran(
+            api={
+                "organizationId": CLUSTER_ID,
+                "reviveArchived": True,
+                "onlineTimeoutSeconds": 11,
+                "readyTimeoutSeconds": 12,
+                "disconnectTimeoutSeconds": 13,
+                "deleteNodesOnDisconnect": True,
+                "allowDisconnect": True,
+            }
+        )
+    )
+
+    assert made["registration"].object["organization_id"] == CLUSTER_ID
+    assert made["registration"].object["revive_archived"] is True
+    assert made["agent-online"].object["timeout_seconds"] == 11
+    assert made["credentials-ready"].object["timeout_seconds"] == 12
+    assert made["hand-over"].object["disconnect_timeout_seconds"] == 13
+    assert made["hand-over"].object["delete_nodes_on_disconnect"] is True
+    assert made["connection"].object["allow_disconnect"] is True
+
+
+@pytest.mark.parametrize("mode", ["user", "role"])
+def test_the_hand_over_knows_whose_replacement_leaves_a_gap(mode):
+    objects = named(ran(mode=mode, iam={"path": "/team/"}))["hand-over"].object["objects"]
+
+    other = (
+        {"restricted policy": "/team/CastEKSRestrictedAccess-demo"}
+        if mode == "user"
+        else {"role": "/team/cast-eks-demo"}
+    )
+    assert dict(objects) == {
+        "policy": "/team/CastEKSPolicy-demo",
+        "node role": f"/team/cast-demo-eks-{CLUSTER_ID[:8]}",
+        **other,
+    }
+
+
+@pytest.mark.parametrize(
+    ("mode", "pasted"),
+    [
+        ("user", {"access_key_id", "secret_access_key"}),
+        ("role", {"role_arn"}),
+    ],
+)
+def test_without_registration_the_outputs_say_what_to_paste_where(mode, pasted):
+    theirs = "arn:aws:iam::809060229965:user/cast-crossrole-by-hand"
+    brought = {"register": False, "clusterId": CLUSTER_ID}
+    if mode == "role":
+        brought["principalArn"] = theirs
+    outputs = {}
+
+    async def build():
+        made = await program(credentials={"mode": mode}, api=brought)()
+        outputs.update(made)
+        return pulumi.Output.all(
+            **{name: made[name] for name in ("console_url", "cluster_id")}
+        ).apply(outputs.update)
+
+    recorder = run(build, answers=ANSWERS)
+
+    assert outputs["console_url"] == f"https://console.cast.ai/external-clusters/{CLUSTER_ID}"
+    assert outputs["next_step"].startswith("Open console_url, choose Enable CAST AI, and paste ")
+    for name in pasted:
+        assert name in outputs
+        assert name in outputs["next_step"]
+    if mode == "role":
+        assert theirs in named(recorder)["iam-role"].object["assumeRolePolicy"]
+
+
+def test_without_registration_nothing_is_asked_of_castai():
+    recorder = ran(api={"register": False, "clusterId": CLUSTER_ID})
+
+    kinds = {r.type.rpartition(":")[2] for r in recorder.requests if "castai" in r.type.lower()}
+    assert not kinds & {"ClusterRegistration", "ClusterToken", "HandOver", "AgentOnline"}
+
+
+def test_the_connection_is_guarded_whoever_registers():
+    def guarded(**settings):
+        return named(ran(**settings))["connection"].object["mode"]
+
+    assert guarded(mode="role") == "role"
+    assert guarded(api={"register": False, "clusterId": CLUSTER_ID}) == "by-hand", (
+        "without it a stack that stops to register would disconnect unasked"
+    )
+
+
+def test_types_names_and_parents_are_those_of_the_golden_list():
+    """A changed line replaces something in every user's stack, unless it carries an alias."""
+    found = [
+        f"{type_} {name} in {parent.rpartition('::')[2] or 'the stack'}"
+        for type_, name, parent in ran().inventory()
+    ]
+
+    assert "\n".join(found) + "\n" == GOLDEN.read_text()
+
+
+def test_an_ambient_kubeconfig_stays_on_its_machine(monkeypatch):
+    # The SDK fills the variable in: the next machine would show a change, and be led astray.
+    monkeypatch.setenv("KUBECONFIG", "/home/somebody/.kube/config")
+
+    ambient = ran(mode="none", cluster={**CLUSTER, "kubeconfig": "ambient"})
+    named_file = ran(mode="none", cluster={**CLUSTER, "kubeconfig": "/srv/kubeconfig"})
+
+    assert "kubeconfig" not in named(ambient)["kubernetes"].object
+    assert named(named_file)["kubernetes"].object["kubeconfig"] == "/srv/kubeconfig"
