@@ -10,6 +10,8 @@ from castai_stack.iam import castai_policy, feature_policy, node_role, quotas, r
 from castai_stack.iam.document import PolicyDocument
 from castai_stack.iam.scope import Scope
 from castai_stack.permissions.grants import (
+    UNKNOWN_CLUSTER_ID,
+    UNKNOWN_VPC_ID,
     Grant,
     display,
     document_grants,
@@ -19,11 +21,6 @@ from castai_stack.permissions.grants import (
 )
 from castai_stack.spot import events
 from castai_stack.spot import role as spot_role
-
-UNKNOWN_CLUSTER_ID = "c1a57e4d-0000-4000-8000-00000000c1d0"
-UNKNOWN_VPC_ID = "vpc-0c1a57e4d0000c1d0"
-"""Stand for what only a lookup or the registration tells, at full length; never shown."""
-
 
 @dataclass(frozen=True, slots=True)
 class Actor:

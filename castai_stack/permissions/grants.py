@@ -11,8 +11,11 @@ from typing import Any, Literal
 
 from castai_stack.iam import document as iam_document
 from castai_stack.iam.document import PolicyDocument
-from castai_stack.permissions.actors import UNKNOWN_CLUSTER_ID, UNKNOWN_VPC_ID
 from castai_stack.permissions.managed_policies import MANAGED
+
+UNKNOWN_CLUSTER_ID = "c1a57e4d-0000-4000-8000-00000000c1d0"
+UNKNOWN_VPC_ID = "vpc-0c1a57e4d0000c1d0"
+"""Placeholders of full length for ids that a lookup or the registration yields; never shown."""
 
 Reach = Literal["reads", "this cluster", "its VPC", "beyond"]
 Conditions = tuple[tuple[str, str, tuple[str, ...]], ...]
