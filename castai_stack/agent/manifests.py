@@ -18,18 +18,12 @@ from castai_stack.agent.names import (
     DEPLOYMENTS,
     INSTANCE_LABEL,
     KEY,
+    LEASES,
+    METADATA_STORE,
     QUOTA,
     TRUSTED_CA,
 )
-from castai_stack.agent.rbac import (
-    cluster_role,
-    cluster_role_binding,
-    config_role,
-    config_role_binding,
-    role,
-    role_binding,
-    service_account,
-)
+from castai_stack.agent.rbac import binding, cluster_role, config_role, role, service_account
 from castai_stack.agent.release import (
     DIGEST_LENGTH,
     FORCE,
@@ -61,15 +55,15 @@ def objects(
     made: dict[str, Document] = {}
     if settings.create_namespace:
         made["namespace"] = namespace(release)
-    made |= {
-        "service-account": service_account(release),
+    made["service-account"] = service_account(release)
+    roles = {
         "cluster-role": cluster_role(release),
-        "cluster-role-binding": cluster_role_binding(release),
         "role": role(release),
-        "role-binding": role_binding(release),
         "config-role": config_role(release),
-        "config-role-binding": config_role_binding(release),
     }
+    for part, document in roles.items():
+        made[part] = document
+        made[f"{part}-binding"] = binding(release, document)
     if settings.existing_secret is None:
         made["key"] = key_secret(release, encoded_key)
     if settings.trusted_ca_certificate is not None:
@@ -84,6 +78,24 @@ def objects(
         made["autoscaler-config"] = autoscaler_config(release)
         made["autoscaler"] = autoscaler_deployment(release)
     return {part: _forced(one) for part, one in made.items()}
+
+
+def runtime_objects(in_namespace: str) -> list[Document]:
+    """Return kind and name of each object that the agent creates at run time.
+
+    Source: castai/k8s-agent, internal/config
+    """
+    return [
+        {
+            "apiVersion": version,
+            "kind": kind,
+            "metadata": {"name": name, "namespace": in_namespace},
+        }
+        for version, kind, name in (
+            ("v1", "ConfigMap", METADATA_STORE),
+            *(("coordination.k8s.io/v1", "Lease", name) for name in LEASES),
+        )
+    ]
 
 
 def encoded(text: str) -> str:

@@ -2,14 +2,13 @@
 
 from castai_stack.agent.names import AGENT
 from castai_stack.agent.release import Document, Release, object_labels, object_metadata
+from castai_stack.kube import rbac
 
 CONFIG_NAMESPACE = "kube-system"
-_RBAC = "rbac.authorization.k8s.io"
-_READ = ["get", "list", "watch"]
 
 
 def service_account(release: Release) -> Document:
-    """Return the identity of both deployments."""
+    """Return the service account of both deployments."""
     role = release.settings.role_arn
     annotations = {} if role is None else {"eks.amazonaws.com/role-arn": role}
     return {
@@ -51,7 +50,7 @@ _BUILT_IN_RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     ("networking.k8s.io", ("networkpolicies", "ingresses")),
-    (_RBAC, ("roles", "rolebindings", "clusterroles", "clusterrolebindings")),
+    (rbac.API_GROUP, ("roles", "rolebindings", "clusterroles", "clusterrolebindings")),
 )
 _CUSTOM_RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("autoscaling.k8s.io", ("verticalpodautoscalers",)),
@@ -71,82 +70,41 @@ _CUSTOM_RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def cluster_role(release: Release) -> Document:
-    """Return what the agent reads across the cluster; no secrets, and no verb that writes."""
+    """Return the role that reads across the cluster; it excludes secrets and every write."""
     tables = _BUILT_IN_RULES + (_CUSTOM_RULES if release.settings.read_custom_resources else ())
-    rules: list[Document] = [_rule(group, resources, _READ) for group, resources in tables]
-    rules.append(_rule("metrics.k8s.io", ("pods",), ["get", "list"]))
-    rules.append({"nonResourceURLs": ["/version"], "verbs": ["get"]})
-    return {
-        "apiVersion": f"{_RBAC}/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": AGENT, "labels": object_labels(release)},
-        "rules": rules,
-    }
-
-
-def cluster_role_binding(release: Release) -> Document:
-    """Return the grant of the cluster role."""
-    return {
-        "apiVersion": f"{_RBAC}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": AGENT, "labels": object_labels(release)},
-        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": AGENT},
-        "subjects": _subjects(release),
-    }
+    return rbac.role(
+        {"name": AGENT, "labels": object_labels(release)},
+        [
+            *(rbac.rule(group, resources, rbac.READ) for group, resources in tables),
+            rbac.rule("metrics.k8s.io", ["pods"], ["get", "list"]),
+            {"nonResourceURLs": ["/version"], "verbs": ["get"]},
+        ],
+    )
 
 
 def role(release: Release) -> Document:
-    """Return all that may be written, and in the agent's namespace only.
+    """Return the only role that writes, limited to the agent's namespace.
 
-    Leases of its leader election, its metadata, and for the autoscaler the agent's own deployment.
+    It covers the leases of the leader election, the agent's metadata and, for the autoscaler, the
+    agent's own deployment.
     """
     rules = [
-        _rule("coordination.k8s.io", ("leases",), ["create", "get", "list", "watch", "update"]),
-        _rule("", ("configmaps",), [*_READ, "create", "update", "patch"]),
+        rbac.rule("coordination.k8s.io", ["leases"], ["create", *rbac.READ, "update"]),
+        rbac.rule("", ["configmaps"], [*rbac.READ, "create", "update", "patch"]),
     ]
     if release.settings.autoscaling.enabled:
-        rules.append({**_rule("apps", ("deployments",), ["patch"]), "resourceNames": [AGENT]})
-    return {
-        "apiVersion": f"{_RBAC}/v1",
-        "kind": "Role",
-        "metadata": object_metadata(release, AGENT),
-        "rules": rules,
-    }
-
-
-def role_binding(release: Release) -> Document:
-    """Return the grant of the role in the agent's namespace."""
-    return _role_binding(release, release.namespace)
+        rules.append(rbac.rule("apps", ["deployments"], ["patch"], names=[AGENT]))
+    return rbac.role(object_metadata(release, AGENT), rules)
 
 
 def config_role(release: Release) -> Document:
-    """Return the right to read the config maps of kube-system, aws-auth among them."""
-    return {
-        "apiVersion": f"{_RBAC}/v1",
-        "kind": "Role",
-        "metadata": object_metadata(release, AGENT, in_namespace=CONFIG_NAMESPACE),
-        "rules": [_rule("", ("configmaps",), _READ)],
-    }
+    """Return the role that reads the config maps of kube-system, aws-auth included."""
+    return rbac.role(
+        object_metadata(release, AGENT, in_namespace=CONFIG_NAMESPACE),
+        [rbac.rule("", ["configmaps"], rbac.READ)],
+    )
 
 
-def config_role_binding(release: Release) -> Document:
-    """Return the grant of the role in kube-system."""
-    return _role_binding(release, CONFIG_NAMESPACE)
-
-
-def _rule(group: str, resources: tuple[str, ...], verbs: list[str]) -> Document:
-    return {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
-
-
-def _subjects(release: Release) -> list[Document]:
-    return [{"kind": "ServiceAccount", "name": AGENT, "namespace": release.namespace}]
-
-
-def _role_binding(release: Release, in_namespace: str) -> Document:
-    return {
-        "apiVersion": f"{_RBAC}/v1",
-        "kind": "RoleBinding",
-        "metadata": object_metadata(release, AGENT, in_namespace=in_namespace),
-        "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": AGENT},
-        "subjects": _subjects(release),
-    }
+def binding(release: Release, bound: Document) -> Document:
+    """Return the binding of a role to the agent's service account."""
+    return rbac.binding(bound, [rbac.service_account_subject(AGENT, release.namespace)])

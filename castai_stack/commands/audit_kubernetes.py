@@ -1,8 +1,12 @@
 """The audit's questions to the cluster."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from castai_stack.access import entries, protocol
+from castai_stack.agent import manifests
+from castai_stack.agent import names as agent_names
 from castai_stack.commands.aws_clients import clients
 from castai_stack.commands.leftovers import (
     ARN,
@@ -14,15 +18,16 @@ from castai_stack.commands.leftovers import (
     principal_origin,
 )
 from castai_stack.commands.target import FROM_EKS, Target
+from castai_stack.permissions import operator_kubernetes
 
 if TYPE_CHECKING:
     import lightkube
 
 
 def audit_kubernetes(target: Target) -> Iterator[Leftover]:
-    """Yield what is left in the cluster.
+    """Yield the leftovers in the cluster.
 
-    Raises AuditError when the cluster does not answer, or refuses a question.
+    Raises AuditError when the cluster does not answer or refuses a request.
     """
     from castai_stack.kube import connection  # noqa: PLC0415 - lazy
 
@@ -47,7 +52,7 @@ def _kubeconfig(target: Target) -> str:
     from castai_stack.kube.kubeconfig import eks_kubeconfig  # noqa: PLC0415 - lazy
 
     try:
-        found = clients(target.region)("eks").describe_cluster(name=target.cluster)["cluster"]
+        cluster = clients(target.region)("eks").describe_cluster(name=target.cluster)["cluster"]
     except (ClientError, BotoCoreError) as error:
         raise AuditError(
             f"Kubernetes: the cluster's address could not be looked up: {error}; "
@@ -56,102 +61,76 @@ def _kubeconfig(target: Target) -> str:
     return eks_kubeconfig(
         target.cluster,
         target.region,
-        found["endpoint"],
-        found["certificateAuthority"]["data"],
+        cluster["endpoint"],
+        cluster["certificateAuthority"]["data"],
     )
 
 
 def _objects(client: "lightkube.Client", refused: list[str]) -> Iterator[Leftover]:
-    """List what is there; `refused` tells of each kind that could not be listed."""
+    """List the objects that exist; append a sentence to `refused` for each kind that fails."""
     from lightkube.core.exceptions import ApiError  # noqa: PLC0415 - lazy
-    from lightkube.resources.apps_v1 import Deployment  # noqa: PLC0415 - lazy
-    from lightkube.resources.coordination_v1 import Lease  # noqa: PLC0415 - lazy
-    from lightkube.resources.core_v1 import (  # noqa: PLC0415 - lazy
-        ConfigMap,
-        Namespace,
-        ResourceQuota,
-        Secret,
-        ServiceAccount,
-    )
-    from lightkube.resources.networking_v1 import NetworkPolicy  # noqa: PLC0415 - lazy
-    from lightkube.resources.policy_v1 import PodDisruptionBudget  # noqa: PLC0415 - lazy
-    from lightkube.resources.rbac_authorization_v1 import (  # noqa: PLC0415 - lazy
-        ClusterRole,
-        ClusterRoleBinding,
-        Role,
-        RoleBinding,
-    )
+    from lightkube.core.resource_registry import resource_registry  # noqa: PLC0415 - lazy
 
-    from castai_stack.access import protocol  # noqa: PLC0415 - lazy
-    from castai_stack.access import rbac as access_rbac  # noqa: PLC0415 - lazy
-    from castai_stack.agent import names as agent_names  # noqa: PLC0415 - lazy
     from castai_stack.kube import connection  # noqa: PLC0415 - lazy
-    from castai_stack.spot import rbac as spot_rbac  # noqa: PLC0415 - lazy
 
-    agent, system = agent_names.AGENT, "kube-system"
-    own = {agent, access_rbac.NAME, spot_rbac.NAME}
-    inside = (
-        Deployment,
-        ConfigMap,
-        ResourceQuota,
-        Secret,
-        ServiceAccount,
-        PodDisruptionBudget,
-        NetworkPolicy,
-        Role,
-        RoleBinding,
-        Lease,
-    )
-
-    def of_the_agent(name: str) -> bool:
-        return name.startswith(agent) or name in agent_names.LEASES
-
-    places: list[tuple[Any, str | None, Callable[[str], bool]]] = [
-        *((kind, None, own.__contains__) for kind in (Namespace, ClusterRole, ClusterRoleBinding)),
-        *((kind, system, {agent}.__contains__) for kind in (Role, RoleBinding)),
-        (ConfigMap, system, {protocol.COPY}.__contains__),
-        *((kind, agent_names.NAMESPACE, of_the_agent) for kind in inside),
-    ]
-    for kind, namespace, wanted in places:
+    for (version, kind, namespace), names in _places().items():
         where: dict[str, Any] = {"namespace": namespace} if namespace else {}
         try:
-            listed = list(client.list(kind, **where))
+            listed: list[Any] = list(client.list(resource_registry.load(version, kind), **where))
         except ApiError as error:
             refused.append(connection.explain(error))
             continue
-        for found in listed:
-            if wanted(found.metadata.name):
-                yield _object(kind.__name__, found.metadata)
+        for entry in listed:
+            name = entry.metadata.name
+            # The chart and newer agents use further names with the agent's prefix.
+            prefixed = namespace == agent_names.NAMESPACE and name.startswith(agent_names.AGENT)
+            if name in names or prefixed:
+                yield _object(kind, entry.metadata)
+
+
+def _places() -> dict[tuple[str, str, str | None], set[str]]:
+    """Return the names to look for, by API version, kind and namespace."""
+    from castai_stack.agent.settings import Agent  # noqa: PLC0415 - lazy
+
+    documents: list[Mapping[str, Any]] = [
+        *operator_kubernetes.cluster_objects(Agent(network_policy=True)),
+        *manifests.runtime_objects(agent_names.NAMESPACE),
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": protocol.COPY, "namespace": entries.NAMESPACE},
+        },
+    ]
+    places: dict[tuple[str, str, str | None], set[str]] = {}
+    for document in documents:
+        metadata = document["metadata"]
+        place = (document["apiVersion"], document["kind"], metadata.get("namespace"))
+        places.setdefault(place, set()).add(metadata["name"])
+    return places
 
 
 def _object(kind: str, metadata: Any) -> Leftover:
-    from castai_stack.access import protocol  # noqa: PLC0415 - lazy
-    from castai_stack.agent.names import MANAGED_BY_LABEL, PART_OF, PART_OF_LABEL  # noqa: PLC0415 - lazy
-
     name = f"{metadata.namespace}/{metadata.name}" if metadata.namespace else metadata.name
     labels = metadata.labels or {}
-    ours = PART_OF in (labels.get(PART_OF_LABEL), labels.get(MANAGED_BY_LABEL))
-    ours = ours or metadata.name == protocol.COPY
-    return Leftover("kubernetes", kind, name, OURS if ours else f"{SCRIPT} or its chart")
+    owners = (labels.get(agent_names.PART_OF_LABEL), labels.get(agent_names.MANAGED_BY_LABEL))
+    own = agent_names.PART_OF in owners or metadata.name == protocol.COPY
+    return Leftover("kubernetes", kind, name, OURS if own else f"{SCRIPT} or its chart")
 
 
 def _mappings(client: "lightkube.Client", signs: Signs) -> Iterator[Leftover]:
     from lightkube.core.exceptions import ApiError  # noqa: PLC0415 - lazy
     from lightkube.resources.core_v1 import ConfigMap  # noqa: PLC0415 - lazy
 
-    from castai_stack.access.protocol import MARK  # noqa: PLC0415 - lazy
-    from castai_stack.castai.model import NOT_FOUND  # noqa: PLC0415 - lazy
-
     try:
-        found = client.get(ConfigMap, "aws-auth", namespace="kube-system")
+        aws_auth = client.get(ConfigMap, entries.NAME, namespace=entries.NAMESPACE)
     except ApiError as error:
-        if error.status.code == NOT_FOUND:
+        if error.status.code == HTTPStatus.NOT_FOUND:
             return
         raise
-    for text in (found.data or {}).values():
+    for text in (aws_auth.data or {}).values():
         for match in ARN.finditer(text):
             if (origin := principal_origin(signs, match[0])) is not None:
                 yield Leftover("kubernetes", "aws-auth entry", match[0], origin)
-    annotations = (found.metadata.annotations if found.metadata else None) or {}
-    if MARK in annotations:
-        yield Leftover("kubernetes", "aws-auth annotation", MARK, OURS)
+    annotations = (aws_auth.metadata.annotations if aws_auth.metadata else None) or {}
+    if protocol.MARK in annotations:
+        yield Leftover("kubernetes", "aws-auth annotation", protocol.MARK, OURS)

@@ -1,11 +1,21 @@
-"""Kubernetes permissions that the operator of a stack needs."""
+"""Kubernetes permissions that the operator of a stack needs, derived from the documents."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from castai_stack.agent.names import AGENT, NAMESPACE, TRUSTED_CA
+from castai_stack.access import entries, protocol
+from castai_stack.access import rbac as access_rbac
+from castai_stack.agent import manifests
+from castai_stack.agent.names import NAMESPACE
+from castai_stack.agent.release import Release
+from castai_stack.agent.settings import Agent
 from castai_stack.config.model import StackConfig
+from castai_stack.kube import rbac
+from castai_stack.spot import rbac as spot_rbac
+
+Document = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,85 +31,114 @@ class KubernetesRequirement:
 
 ROOT_CERTIFICATES = "kube-root-ca.crt"
 """ConfigMap in which every cluster publishes its own certificate authority."""
-# The Kubernetes provider lists and watches what it deletes until it is gone.
-_WRITES = ("create", "delete", "get", "list", "patch", "watch")
+# RBAC cannot limit these verbs to a name. The Kubernetes provider lists and watches an object that
+# it deletes until the object is gone.
+_UNNAMED_WRITES = ("create", "list", "watch")
+_NAMED_WRITES = ("delete", "get", "patch")
+_WRITES = tuple(sorted(_UNNAMED_WRITES + _NAMED_WRITES))
 _GRANTS = ("bind", "escalate")
+
+
+def cluster_objects(agent: Agent) -> list[Document]:
+    """Return every object that the program may write into a cluster, without aws-auth.
+
+    Optional objects are included whatever the settings: an update that switches one off deletes
+    it. Only `createNamespace` and `networkPolicy` decide about their own objects.
+    """
+    everything = agent.model_copy(
+        update={
+            "existing_secret": None,
+            "trusted_ca_certificate": "",
+            "priority_class": "any",
+            "autoscaling": agent.autoscaling.model_copy(update={"enabled": True}),
+        }
+    )
+    release = Release(cluster_name="", region="", account_id="", api_url="", settings=everything)
+    return [
+        *manifests.objects(release).values(),
+        access_rbac.cluster_role(),
+        access_rbac.cluster_role_binding([]),
+        spot_rbac.cluster_role(),
+        spot_rbac.cluster_role_binding(),
+    ]
 
 
 def kubernetes_requirements(
     settings: StackConfig, *, aws_auth: bool
 ) -> tuple[KubernetesRequirement, ...]:
-    """Return what applying takes in the cluster; a preview takes `get` of it."""
+    """Return the permissions of an apply; a preview needs only the `get` among them."""
+    documents = cluster_objects(settings.agent)
     needed = [
-        KubernetesRequirement(_WRITES, "rbac.authorization.k8s.io", "clusterroles"),
-        KubernetesRequirement(_WRITES, "rbac.authorization.k8s.io", "clusterrolebindings"),
-        KubernetesRequirement(_WRITES, "rbac.authorization.k8s.io", "roles", "kube-system"),
-        KubernetesRequirement(_WRITES, "rbac.authorization.k8s.io", "rolebindings", "kube-system"),
-        KubernetesRequirement(_WRITES, "rbac.authorization.k8s.io", "roles", NAMESPACE),
-        KubernetesRequirement(_WRITES, "rbac.authorization.k8s.io", "rolebindings", NAMESPACE),
-        KubernetesRequirement(_WRITES, "apps", "deployments", NAMESPACE),
-        KubernetesRequirement(_WRITES, "policy", "poddisruptionbudgets", NAMESPACE),
-        KubernetesRequirement(_WRITES, "", "serviceaccounts", NAMESPACE),
-        KubernetesRequirement(_WRITES, "", "configmaps", NAMESPACE),
-        # A name limits all but creating, and looking on until a deleted one is gone.
-        KubernetesRequirement(("create", "list", "watch"), "", "secrets", NAMESPACE),
-        *(
-            KubernetesRequirement(("delete", "get", "patch"), "", "secrets", NAMESPACE, name)
-            for name in (AGENT, TRUSTED_CA)
-        ),
-        KubernetesRequirement(_WRITES, "", "resourcequotas", NAMESPACE),
+        *_writes(documents),
+        *_grants(documents),
         KubernetesRequirement(("get", "list"), "", "pods", NAMESPACE),
-        KubernetesRequirement(("get",), "", "configmaps", "kube-system", ROOT_CERTIFICATES),
         KubernetesRequirement(("get", "list", "watch"), "", "events", NAMESPACE),
-        # Writing a rule into a role, or a role into a binding, takes holding it, or these verbs.
-        KubernetesRequirement(_GRANTS, "rbac.authorization.k8s.io", "clusterroles"),
-        KubernetesRequirement(_GRANTS, "rbac.authorization.k8s.io", "roles", "kube-system"),
-        KubernetesRequirement(_GRANTS, "rbac.authorization.k8s.io", "roles", NAMESPACE),
+        KubernetesRequirement(
+            ("get",), "", "configmaps", entries.NAMESPACE, name=ROOT_CERTIFICATES
+        ),
     ]
-    if settings.agent.create_namespace:
-        needed.append(KubernetesRequirement(_WRITES, "", "namespaces"))
-    else:
-        # What the agent made at run time is removed from a namespace that stays.
-        needed.append(
-            KubernetesRequirement(("delete",), "coordination.k8s.io", "leases", NAMESPACE)
-        )
-    if settings.agent.network_policy:
-        needed.append(
-            KubernetesRequirement(_WRITES, "networking.k8s.io", "networkpolicies", NAMESPACE)
-        )
-    if aws_auth and settings.credentials.mode != "none":
+    if not settings.agent.create_namespace:
+        # A destroy removes the agent's run-time objects from a namespace that stays; its writes
+        # cover the config map.
         needed += [
-            # Creating cannot be limited to a name.
-            KubernetesRequirement(("create",), "", "configmaps", "kube-system"),
-            *(
-                KubernetesRequirement(
-                    ("delete", "get", "patch"), "", "configmaps", "kube-system", name
-                )
-                for name in ("aws-auth", "castai-aws-auth-backup")
-            ),
+            KubernetesRequirement(
+                ("delete",), *rbac.resource_of(one), NAMESPACE, one["metadata"]["name"]
+            )
+            for one in manifests.runtime_objects(NAMESPACE)
+            if one["kind"] == "Lease"
+        ]
+    if aws_auth and settings.credentials.mode != "none":
+        needed.append(KubernetesRequirement(("create",), "", "configmaps", entries.NAMESPACE))
+        needed += [
+            KubernetesRequirement(_NAMED_WRITES, "", "configmaps", entries.NAMESPACE, name)
+            for name in (entries.NAME, protocol.COPY)
         ]
     return tuple(needed)
 
 
+def _writes(documents: Iterable[Document]) -> list[KubernetesRequirement]:
+    """Return the writes of each kind; secrets are limited to their names."""
+    places: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for document in documents:
+        metadata = document["metadata"]
+        place = (*rbac.resource_of(document), metadata.get("namespace", ""))
+        places[place].append(metadata["name"])
+    needed = []
+    for place, names in places.items():
+        if place[1] == "secrets":
+            needed.append(KubernetesRequirement(_UNNAMED_WRITES, *place))
+            needed += [KubernetesRequirement(_NAMED_WRITES, *place, name) for name in names]
+        else:
+            needed.append(KubernetesRequirement(_WRITES, *place))
+    return needed
+
+
+def _grants(documents: Iterable[Document]) -> list[KubernetesRequirement]:
+    """Return the verbs that let the operator write rules which the operator does not hold.
+
+    Source: https://kubernetes.io/docs/reference/access-authn-authz/rbac/
+    (privilege escalation prevention and bootstrapping)
+    """
+    roles = dict.fromkeys(
+        (*rbac.resource_of(one), one["metadata"].get("namespace", ""))
+        for one in documents
+        if one["kind"] in ("ClusterRole", "Role")
+    )
+    return [KubernetesRequirement(_GRANTS, *place) for place in roles]
+
+
 def cluster_role(needed: Iterable[KubernetesRequirement], *, apply: bool) -> dict[str, Any]:
-    """Cluster role for the operator: everything, or the `get` of a preview."""
+    """Return a cluster role for the operator: all verbs for an apply, or `get` for a preview."""
     rules: dict[tuple[str, str, str], set[str]] = {}
     for requirement in needed:
         verbs = set(requirement.verbs) if apply else {"get"}.intersection(requirement.verbs)
         if verbs:
             key = (requirement.group, requirement.resource, requirement.name)
             rules.setdefault(key, set()).update(verbs)
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": f"castai-eks-{'operator' if apply else 'preview'}"},
-        "rules": [
-            {
-                "apiGroups": [group],
-                "resources": [resource],
-                **({"resourceNames": [name]} if name else {}),
-                "verbs": sorted(verbs),
-            }
+    return rbac.role(
+        {"name": f"castai-eks-{'operator' if apply else 'preview'}"},
+        [
+            rbac.rule(group, [resource], sorted(verbs), names=[name] if name else ())
             for (group, resource, name), verbs in rules.items()
         ],
-    }
+    )

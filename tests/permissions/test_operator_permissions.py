@@ -4,6 +4,7 @@ import json
 import pytest
 import yaml
 
+from castai_stack.agent import manifests
 from castai_stack.commands import operator_permissions
 from castai_stack.config.validation import validate
 from castai_stack.permissions import operator as permissions_operator
@@ -172,3 +173,46 @@ def test_a_user_that_is_deleted_takes_a_question_to_the_account():
 
     assert asked("user") == [("*",)]
     assert asked("role") == []
+
+
+def written(needed, namespace="castai-agent"):
+    return {r.resource for r in needed if "create" in r.verbs and r.namespace == namespace}
+
+
+def test_a_kind_that_the_documents_gain_is_on_the_operators_list(monkeypatch):
+    objects = manifests.objects
+
+    def with_a_job(*args, **kwargs):
+        metadata = {"name": "castai-agent", "namespace": "castai-agent"}
+        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata}
+        return {**objects(*args, **kwargs), "job": job}
+
+    assert "jobs" not in written(
+        operator_kubernetes.kubernetes_requirements(settings(), aws_auth=False)
+    )
+    monkeypatch.setattr(manifests, "objects", with_a_job)
+    assert "jobs" in written(
+        operator_kubernetes.kubernetes_requirements(settings(), aws_auth=False)
+    )
+
+
+def test_the_list_covers_what_an_update_of_the_settings_may_delete():
+    fewest = settings(
+        agent={"existingSecret": "x", "priorityClass": "", "autoscaling": {"enabled": False}}
+    )
+
+    assert written(operator_kubernetes.kubernetes_requirements(fewest, aws_auth=False)) == written(
+        operator_kubernetes.kubernetes_requirements(settings(), aws_auth=False)
+    )
+
+
+def test_leases_are_deleted_by_name_and_only_from_a_namespace_that_stays():
+    def leases(**agent):
+        needed = operator_kubernetes.kubernetes_requirements(settings(agent=agent), aws_auth=False)
+        return {(r.verbs, r.name) for r in needed if r.resource == "leases"}
+
+    assert leases() == set()
+    assert leases(createNamespace=False) == {
+        (("delete",), "agent-leader-election-lock"),
+        (("delete",), "agent-leader-election-lock-registration"),
+    }
