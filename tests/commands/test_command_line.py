@@ -21,7 +21,7 @@ def run(code: str, reader: str) -> tuple[int, str]:
 
 LONG = """
 import sys
-from castai_stack.command_line import leave
+from castai_stack.commands.command_line import leave
 def main():
     for n in range(100_000):
         print("line", n)
@@ -38,7 +38,7 @@ def test_a_reader_that_has_seen_enough_is_no_traceback(reader: str, status: int)
 def test_help_may_be_cut_short_as_well():
     code = (
         "import argparse, time\n"
-        "from castai_stack.command_line import leave\n"
+        "from castai_stack.commands.command_line import leave\n"
         "time.sleep(0.5)\n"  # Until then the reader has gone.
         "leave(lambda: argparse.ArgumentParser().parse_args(['--help']))"
     )

@@ -2,13 +2,13 @@
 
 import gc
 
+gc.disable()
+
 import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
 from castai_stack.castai.rotation_guard import RotationGuard
-
-gc.disable()
 
 # As the real program does: what it saves is no merit of the stack.
 gc.freeze()
