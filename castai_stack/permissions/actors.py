@@ -22,6 +22,7 @@ from castai_stack.permissions.grants import (
 from castai_stack.spot import events
 from castai_stack.spot import role as spot_role
 
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Somebody with permissions: CAST AI, the nodes that it starts, or the Spot function."""
