@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 # With it every process would compile the SDKs anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help test demo bench spot-replay fmt lint types readme lock crash
+.PHONY: help test test-fast demo bench spot-replay fmt lint types readme lock crash
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ help:  ## this list
 test: .venv/.ready lint types  ## formatting, lint, types and every test
 	$(PYTHON) -m sandbox.toolchain
 	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile
+
+test-fast: .venv/.ready lint types  ## the tests that need neither engine nor API server
+	$(PYTHON) -m pytest --numprocesses 2 --ignore tests/engine
 
 spot-replay: .venv/.ready  ## 10,000 Spot events through the real handler, with outages
 	$(PYTHON) -m sandbox.proofs.spot_replay
