@@ -13,8 +13,9 @@ from typing import Any
 from sandbox.aws import backends
 from sandbox.aws.constants import ACCOUNT, PARTITION
 from sandbox.aws.identities import Principal, Propagation
-from sandbox.aws.policies import Policy, Verdict, as_list, evaluate
+from sandbox.aws.policies import Policy, Verdict, evaluate
 from sandbox.aws.protocol import ApiRequest, AwsError
+from sandbox.iam_evaluator import as_list
 
 _FREE = frozenset({"sts:GetCallerIdentity", "sts:AssumeRole"})
 """Need no permission, or are judged by the trust policy."""

@@ -18,7 +18,6 @@ from sandbox.aws.authorization import authorize
 from sandbox.aws.constants import ACCOUNT
 from sandbox.aws.identities import Credential, Principal
 from sandbox.aws.inventory import inventory
-from sandbox.aws.policies import UnknownConditionError
 from sandbox.aws.protocol import (
     ApiRequest,
     AwsError,
@@ -29,6 +28,7 @@ from sandbox.aws.protocol import (
 )
 from sandbox.aws.protocol import signature_scope as scope_of
 from sandbox.aws.validation import validate
+from sandbox.iam_evaluator import UnsupportedConditionError
 from sandbox.serving.faults import Call as LoggedCall
 from sandbox.serving.faults import Refusal, UnclassifiedError, json_response
 from sandbox.serving.http_server import WsgiApp
@@ -95,7 +95,7 @@ class Front:
         except ServiceException as error:
             refused = AwsError(error.code, str(error.message))
             return render_error(request.environ, model, refused, request_id)
-        except UnknownConditionError as error:
+        except UnsupportedConditionError as error:
             refused = AwsError("InternalFailure", str(error), 500)
             return render_error(request.environ, model, refused, request_id)
         except Exception as error:  # noqa: BLE001 - a fault of ours, told as AWS tells its own

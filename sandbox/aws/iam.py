@@ -28,15 +28,9 @@ from sandbox.aws.account import Account, Call, Handler
 from sandbox.aws.authorization import identity_policies, managed
 from sandbox.aws.constants import ACCOUNT, PARTITION
 from sandbox.aws.identities import random_id
-from sandbox.aws.policies import (
-    Policy,
-    UnknownConditionError,
-    as_list,
-    context_keys,
-    evaluate,
-    statements,
-)
+from sandbox.aws.policies import Policy, context_keys, evaluate, statements
 from sandbox.aws.protocol import AwsError
+from sandbox.iam_evaluator import UnsupportedConditionError, as_list
 
 MANAGED_SIZE, USER_SIZE, ROLE_SIZE, TRUST_SIZE = 6144, 2048, 10240, 2048
 ATTACHED = 10
@@ -506,7 +500,7 @@ def _simulated(
         for resource in params.get("ResourceArns") or ["*"]:
             try:
                 verdict = evaluate(policies, boundary, action, resource, context)
-            except UnknownConditionError as error:
+            except UnsupportedConditionError as error:
                 raise AwsError("PolicyEvaluation", str(error), 500) from error
             result: dict[str, Any] = {
                 "EvalActionName": action,

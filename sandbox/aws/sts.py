@@ -16,14 +16,9 @@ from sandbox.aws import backends
 from sandbox.aws.account import Call, Handler
 from sandbox.aws.authorization import base_context, identity_policies
 from sandbox.aws.identities import Principal
-from sandbox.aws.policies import (
-    as_list,
-    conditions_hold,
-    covers_action,
-    evaluate,
-    statements,
-)
+from sandbox.aws.policies import evaluate, request, statements
 from sandbox.aws.protocol import AwsError
+from sandbox.iam_evaluator import as_list, conditions_hold, covers_action
 
 _ASSUME = "sts:AssumeRole"
 
@@ -78,14 +73,15 @@ def _role(arn: str) -> Any:
 
 
 def _trusted(call: Call, role: Any) -> bool:
-    principal, request = call.principal, call.request
+    principal = call.principal
     moment = call.account.clock.wall().isoformat()
     context = {
-        **base_context(principal, request.region, moment),
+        **base_context(principal, call.request.region, moment),
         "sts:rolesessionname": [call.params["RoleSessionName"]],
     }
     if "ExternalId" in call.params:
         context["sts:externalid"] = [call.params["ExternalId"]]
+    asked = request(_ASSUME, role.arn, context)
     allowed = False
     for statement in statements(role.assume_role_policy_document):
         if not covers_action(statement, _ASSUME):
@@ -93,8 +89,7 @@ def _trusted(call: Call, role: Any) -> bool:
         named, delegated = _names(statement.get("Principal", {}), principal)
         if not (named or delegated):
             continue
-        holds, _ = conditions_hold(statement.get("Condition", {}), context)
-        if not holds:
+        if not conditions_hold(statement.get("Condition", {}), asked):
             continue
         if statement["Effect"] == "Deny":
             return False

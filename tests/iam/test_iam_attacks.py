@@ -9,8 +9,8 @@ import pytest
 from castai_stack import arn
 from castai_stack.iam import castai_policy, feature_policy, node_role, restricted_policy
 from castai_stack.iam.settings import Iam
+from sandbox.iam_evaluator import Request, may, may_assume, may_call
 from tests.support import world
-from tests.support.iam import Request, may, may_assume, may_call
 
 OURS = world.scope()
 ID = OURS.cluster_id

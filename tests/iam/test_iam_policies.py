@@ -12,9 +12,9 @@ from castai_stack import naming
 from castai_stack.iam import castai_policy, feature_policy, node_role, quotas, restricted_policy
 from castai_stack.iam.settings import Iam
 from castai_stack.spot import role
+from sandbox.iam_evaluator import Request, applies, may_assume
 from tests.iam.test_iam_scope import LISTED, PLAIN, SWITCHED, atoms, scopes
 from tests.support import service_reference, world
-from tests.support.iam import Request, applies, may_assume
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "policies"
 NODE_INTERFACES = Iam(node_interface_tags=True, ipv6=True)

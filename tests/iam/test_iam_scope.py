@@ -2,7 +2,7 @@
 
 Requests are generated for every writing action that AWS's service reference lists, on every kind
 of resource that the action is judged on (tests/support/world.py); the evaluator decides them as
-IAM does (tests/support/iam.py, itself held against AWS's examples in test_iam_evaluator.py).
+IAM does (sandbox/iam_evaluator.py, itself held against AWS's examples in test_iam_evaluator.py).
 """
 
 import copy
@@ -23,8 +23,8 @@ from castai_stack.iam.document import PolicyDocument
 from castai_stack.iam.scope import Scope
 from castai_stack.iam.settings import Iam
 from castai_stack.spot import role
+from sandbox.iam_evaluator import Request, applies, granting, may, may_call
 from tests.support import service_reference, world
-from tests.support.iam import Request, applies, granting, may, may_call
 from tests.support.world import Case
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "scoped-grants.txt"

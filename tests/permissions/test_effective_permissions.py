@@ -11,10 +11,10 @@ from castai_stack.iam.component import CastIamComponent
 from castai_stack.iam.settings import Iam
 from castai_stack.spot.component import SpotLambdaComponent
 from castai_stack.spot.settings import Spot
+from sandbox.iam_evaluator import Request, granting, may, may_assume
 from tests.iam.test_iam_scope import attached
 from tests.support import world
 from tests.support.engine import ACCOUNT, REGION, run
-from tests.support.iam import Request, granting, may, may_assume
 
 OURS = world.scope(account_id=ACCOUNT, region=REGION)
 CASTAI = "arn:aws:iam::809060229965:user/cast-crossrole-x"

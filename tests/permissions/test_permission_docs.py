@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 from castai_stack.iam.settings import Iam
+from sandbox.iam_evaluator import Request, may
 from tests.iam.test_iam_policies import permissions
 from tests.iam.test_iam_scope import LISTED, PAGE, PLAIN, SWITCHED, grants
 from tests.support import world
-from tests.support.iam import Request, may
 
 TEXT = (Path(__file__).parents[2] / "docs" / "permissions.md").read_text()
 VARIANTS = [

@@ -16,8 +16,8 @@ from castai_stack.iam import castai_policy, node_role
 from castai_stack.permissions import actors, managed_policies
 from castai_stack.permissions.grants import Grant
 from castai_stack.spot import role
+from sandbox.iam_evaluator import Request, may
 from tests.support import service_reference
-from tests.support.iam import Request, may
 
 CLUSTER = {"name": "demo", "region": "eu-central-1", "accountId": "012345678901"}
 SECRET = "v1:nobody-must-see-this"

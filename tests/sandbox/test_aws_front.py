@@ -657,10 +657,21 @@ def test_simulation_wants_a_user_or_role_that_exists(iam, seeded):
             PolicySourceArn=seeded.operator.arn, ActionNames=["s3:GetObject"])  # fmt: skip
 
 
-def test_an_unknown_condition_is_not_guessed(iam):
-    user = make_user(iam, allow("s3:*", BinaryEquals={"a:b": "c"}))[0]
-    refused(iam.simulate_principal_policy, "PolicyEvaluation", "cannot judge the condition BinaryEquals",
-            PolicySourceArn=arn("user", user), ActionNames=["s3:GetObject"])  # fmt: skip
+def test_a_condition_that_the_evaluator_cannot_judge_is_an_error(iam):
+    user = make_user(iam, allow("s3:*", StringEquals={"aws:TagKeys": ["a", "b"]}))[0]
+    several = {
+        "ContextKeyName": "aws:TagKeys",
+        "ContextKeyValues": ["a", "b"],
+        "ContextKeyType": "stringList",
+    }
+    refused(
+        iam.simulate_principal_policy,
+        "PolicyEvaluation",
+        "aws:TagKeys is multi-valued",
+        PolicySourceArn=arn("user", user),
+        ActionNames=["s3:GetObject"],
+        ContextEntries=[several],
+    )
 
 
 # EKS

@@ -3,9 +3,19 @@
 Pages without an address are of https://docs.aws.amazon.com/IAM/latest/UserGuide/.
 """
 
+import json
+
 import pytest
 
-from tests.support.iam import Request, decide, may, may_assume, may_call
+from sandbox.aws.policies import Policy, Verdict, evaluate
+from sandbox.iam_evaluator import (
+    Request,
+    UnsupportedConditionError,
+    decide,
+    may,
+    may_assume,
+    may_call,
+)
 
 
 def policy(*statements, version="2012-10-17"):
@@ -267,7 +277,7 @@ def test_a_multi_valued_key_without_a_set_operator_is_an_error():
 
 
 def test_an_unknown_operator_is_an_error():
-    with pytest.raises(KeyError, match="StringMatches"):
+    with pytest.raises(UnsupportedConditionError, match="StringMatches"):
         holds({"StringMatches": {"aws:x": "y"}}, aws__x="y")
 
 
@@ -369,3 +379,41 @@ def test_a_trust_policy_with_an_external_id_refuses_any_other_and_none():
     assert not assume(third_party, sts__ExternalId="54321")
     assert not assume(third_party)
     assert not assume("arn:aws:iam::444455556666:root", sts__ExternalId="12345")
+
+
+# The sandbox's AWS asks through `sandbox.aws.policies`, with documents as text and values as lists.
+def verdict(*documents, boundary=None, **context) -> Verdict:
+    named = [Policy(f"p{n}", json.dumps(one)) for n, one in enumerate(documents)]
+    limit = Policy("limit", json.dumps(boundary)) if boundary else None
+    keys = {key.replace("__", ":"): values for key, values in context.items()}
+    return evaluate(named, limit, "s3:GetObject", "arn:aws:s3:::b/x", keys)
+
+
+def test_the_sandbox_reports_the_policies_that_decided_and_the_keys_that_were_missing():
+    of_jane = policy(allow(condition={"StringEquals": {"aws:UserName": "jane"}}))
+
+    allowed = verdict(policy(allow("s3:Put*")), of_jane, aws__username=["jane"])
+    assert (allowed.decision, [one.name for one in allowed.matched]) == ("allowed", ["p1"])
+    assert allowed.missing == ()
+
+    refused = verdict(of_jane)
+    assert (refused.decision, refused.missing) == ("implicitDeny", ("aws:UserName",))
+
+    denied = verdict(policy(allow()), policy(deny("s3:*")))
+    assert (denied.decision, [one.name for one in denied.matched]) == ("explicitDeny", ["p1"])
+
+
+def test_the_sandbox_reports_the_boundary_that_refused():
+    limited = verdict(policy(allow("*")), boundary=policy(allow("ec2:*")))
+
+    assert (limited.decision, limited.boundary) == ("implicitDeny", "implicitDeny")
+
+
+def test_the_sandbox_reads_several_values_as_a_multi_valued_key():
+    def tagged(operator):
+        return policy(allow(condition={operator: {"aws:TagKeys": ["a", "b"]}}))
+
+    assert verdict(tagged("ForAllValues:StringEquals"), aws__tagkeys=["a", "b"]).matched
+    assert not verdict(tagged("ForAllValues:StringEquals"), aws__tagkeys=["a", "c"]).matched
+    with pytest.raises(UnsupportedConditionError, match="aws:TagKeys is multi-valued"):
+        verdict(tagged("StringEquals"), aws__tagkeys=["a", "b"])

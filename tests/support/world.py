@@ -15,8 +15,8 @@ from castai_stack import naming
 from castai_stack.iam.node_role import NODE_MANAGED
 from castai_stack.iam.scope import Scope
 from castai_stack.iam.settings import Iam
+from sandbox.iam_evaluator import Request, Value
 from tests.support import service_reference
-from tests.support.iam import Request, Value
 from tests.support.service_reference import Action, Kind
 
 GRANTED_SERVICES = ("autoscaling", "ec2", "eks", "events", "iam", "kms", "lambda")

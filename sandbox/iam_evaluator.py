@@ -1,16 +1,17 @@
-"""Decides requests as IAM does: a small evaluator of identity policies, boundaries and trust.
+"""Evaluates IAM documents as AWS does: identity policies, boundaries, trust policies.
 
-The rules are those of the IAM User Guide:
+The sandbox's AWS and the tests use this one evaluator. It follows the IAM User Guide, whose
+examples tests/sandbox/test_iam_evaluator.py restates:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
-Whatever it does not know is an error, so that no statement is passed over in silence.
 """
 
 import datetime as dt
 import functools
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,14 +19,22 @@ Value = str | tuple[str, ...]
 Document = Mapping[str, Any]
 Decision = Literal["allow", "explicit deny", "implicit deny"]
 
+Comparison = Callable[[str, str, "Request", str], bool]
+"""Compares a value with an operand; gets the request and the language's version for variables."""
+
 VARIABLES_SINCE = "2012-10-17"
+"""First version of the policy language with policy variables."""
+
+
+class UnsupportedConditionError(ValueError):
+    """A condition that this evaluator cannot judge: an unknown operator or a wrong use of one."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One action on one resource; a key that AWS does not fill is not in `context`.
+    """One action on one resource, with the condition keys that AWS fills in.
 
-    A tuple is a multi-valued key. Keys compare without case, also the part that is a tag's.
+    A tuple is the value of a multi-valued key. Keys are case-insensitive, tag keys included.
     """
 
     action: str
@@ -34,22 +43,23 @@ class Request:
 
     @functools.cached_property
     def keys(self) -> dict[str, Value]:
-        found: dict[str, Value] = {}
-        twice = set()
-        for key, value in self.context.items():
-            low = key.lower()
-            if low in found:
-                twice.add(low)
-            found[low] = value
-        # A condition on a tag matches `Key` or `key`, "but not both":
-        # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
-        return {key: value for key, value in found.items() if key not in twice}
+        """Condition keys in lower case; keys that differ in case only are left out.
+
+        A condition on a tag matches `Key` or `key`, "but not both":
+        https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+        """
+        spellings = Counter(key.lower() for key in self.context)
+        return {
+            lower: value
+            for key, value in self.context.items()
+            if spellings[lower := key.lower()] == 1
+        }
 
 
 def decide(policies: Iterable[Document], request: Request) -> Decision:
-    """Decide by the policies of one kind: a denial wins, then an allowance, then nothing."""
+    """Decide by policies of one kind: any Deny wins; without an Allow the answer is no."""
     allowed = False
-    for version, statement in _statements(policies):
+    for version, statement in statements(policies):
         if not applies(statement, request, version):
             continue
         if statement["Effect"] == "Deny":
@@ -59,11 +69,11 @@ def decide(policies: Iterable[Document], request: Request) -> Decision:
 
 
 def granting(policies: Iterable[Document], action: str) -> list[Document]:
-    """Return only the statements that name the action, which alone decide about it."""
+    """Return the statements that cover the action, each as a document of its own."""
     return [
         {"Version": version, "Statement": [statement]}
-        for version, statement in _statements(policies)
-        if _actions_match(statement, action)
+        for version, statement in statements(policies)
+        if covers_action(statement, action)
     ]
 
 
@@ -77,19 +87,19 @@ def may_call(
     policies: Iterable[Document], parts: Iterable[Request], *limits: Sequence[Document]
 ) -> bool:
     """Whether a call is allowed that AWS judges once per resource, such as RunInstances."""
-    known = list(policies)
-    return all(may(known, part, *limits) for part in parts)
+    documents = list(policies)
+    return all(may(documents, part, *limits) for part in parts)
 
 
 def may_assume(trust: Document, kind: str, principal: str, request: Request) -> bool:
-    """Whether a trust policy lets `principal` (of kind AWS or Service) in."""
+    """Whether a trust policy admits `principal`; `kind` is AWS or Service."""
     decisions = set()
-    for version, statement in _statements([trust]):
-        named = _as_list(statement.get("Principal", {}).get(kind, []))
+    for version, statement in statements([trust]):
+        principals = as_list(statement.get("Principal", {}).get(kind, []))
         if (
-            (principal in named or "*" in named)
-            and _actions_match(statement, request.action)
-            and _conditions_hold(statement.get("Condition", {}), request, version)
+            (principal in principals or "*" in principals)
+            and covers_action(statement, request.action)
+            and conditions_hold(statement.get("Condition", {}), request, version)
         ):
             decisions.add(statement["Effect"])
     return decisions == {"Allow"}
@@ -98,40 +108,47 @@ def may_assume(trust: Document, kind: str, principal: str, request: Request) -> 
 def applies(statement: Mapping[str, Any], request: Request, version: str = VARIABLES_SINCE) -> bool:
     """Whether every element of the statement matches the request."""
     return (
-        _actions_match(statement, request.action)
-        and _resources_match(statement, request, version)
-        and _conditions_hold(statement.get("Condition", {}), request, version)
+        covers_action(statement, request.action)
+        and covers_resource(statement, request, version)
+        and conditions_hold(statement.get("Condition", {}), request, version)
     )
 
 
-def _statements(policies: Iterable[Document]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def statements(policies: Iterable[Document]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield each statement with its document's version of the policy language."""
     for policy in policies:
         version = policy.get("Version", "2008-10-17")
-        for statement in _as_list(policy["Statement"]):
+        for statement in as_list(policy.get("Statement", [])):
             yield version, statement
 
 
-def _as_list(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
+    """Return a policy element as a list; it may be one value or a list of values."""
     return value if isinstance(value, list) else [value]
 
 
-def _actions_match(statement: Mapping[str, Any], action: str) -> bool:
-    """Actions compare without case."""
+def covers_action(statement: Mapping[str, Any], action: str) -> bool:
+    """Whether `Action` or `NotAction` covers the action; case-insensitive."""
     if "NotAction" in statement:
-        return not _names(tuple(_as_list(statement["NotAction"])), action)
-    return _names(tuple(_as_list(statement["Action"])), action)
+        return not _any_action(tuple(as_list(statement["NotAction"])), action)
+    return _any_action(tuple(as_list(statement.get("Action", []))), action)
 
 
 @functools.lru_cache(maxsize=500_000)
-def _names(patterns: tuple[str, ...], action: str) -> bool:
+def _any_action(patterns: tuple[str, ...], action: str) -> bool:
     lower = action.lower()
     return any(_glob(pattern.lower()).fullmatch(lower) for pattern in patterns)
 
 
-def _resources_match(statement: Mapping[str, Any], request: Request, version: str) -> bool:
-    """Resources compare with case; a `*` is read as spanning the colons of an ARN."""
+def covers_resource(
+    statement: Mapping[str, Any], request: Request, version: str = VARIABLES_SINCE
+) -> bool:
+    """Whether `Resource` or `NotResource` covers the resource; case-sensitive.
+
+    A `*` spans the colons of an ARN.
+    """
     key = "NotResource" if "NotResource" in statement else "Resource"
-    for pattern in _as_list(statement[key]):
+    for pattern in as_list(statement.get(key, [])):
         expression = _with_variables(pattern, request, version)
         if expression is not None and expression.fullmatch(request.resource):
             return key == "Resource"
@@ -151,7 +168,7 @@ _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
 def _with_variables(pattern: str, request: Request, version: str) -> re.Pattern[str] | None:
-    """Return the pattern with its policy variables filled in; None when one has no value.
+    """Return the pattern with its policy variables replaced; None if one has no value.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
     """
@@ -173,16 +190,20 @@ def _with_variables(pattern: str, request: Request, version: str) -> re.Pattern[
     return re.compile("".join(parts), re.DOTALL)
 
 
-def _conditions_hold(
-    condition: Mapping[str, Mapping[str, Any]], request: Request, version: str
+def conditions_hold(
+    condition: Mapping[str, Mapping[str, Any]],
+    request: Request,
+    version: str = VARIABLES_SINCE,
 ) -> bool:
+    """Whether every condition holds. Raises UnsupportedConditionError."""
     return all(
-        _holds(operator, key, [str(v) for v in _as_list(values)], request, version)
+        _holds(operator, key, [str(v) for v in as_list(values)], request, version)
         for operator, block in condition.items()
         for key, values in block.items()
     )
 
 
+_ARN_PARTS = 6
 _QUALIFIERS = ("ForAllValues:", "ForAnyValue:")
 _NEGATED = {
     "StringNotEquals": "StringEquals",
@@ -196,53 +217,62 @@ _NEGATED = {
 }
 
 
-def _holds(operator: str, key: str, wanted: list[str], request: Request, version: str) -> bool:
-    found = request.keys.get(key.lower())
+def _holds(operator: str, key: str, operands: list[str], request: Request, version: str) -> bool:
+    actual = request.keys.get(key.lower())
+    absent = actual is None or actual == ()
     if operator == "Null":
-        return any((found is None) == (value.lower() == "true") for value in wanted)
+        return any(absent == (operand.lower() == "true") for operand in operands)
     qualifier = next((q for q in _QUALIFIERS if operator.startswith(q)), "")
     name = operator.removeprefix(qualifier)
     optional, name = name.endswith("IfExists"), name.removesuffix("IfExists")
     negated = name in _NEGATED
-    compare = _COMPARISONS[_NEGATED.get(name, name)]
+    compare = _comparison(_NEGATED.get(name, name))
 
     def one(value: str) -> bool:
-        # Several wanted values: one must match; of a negated operator, none may.
-        return negated != any(compare(value, w, request, version) for w in wanted)
+        # One operand must match; of a negated operator, none may.
+        return negated != any(compare(value, operand, request, version) for operand in operands)
 
-    if found is None or found == ():
+    if absent:
         if qualifier:
             return optional or qualifier == "ForAllValues:"
         return optional or negated
-    if isinstance(found, tuple):
+    if isinstance(actual, tuple):
         if not qualifier:
-            raise ValueError(f"{key} is multi-valued: {operator} needs ForAllValues or ForAnyValue")
-        return (all if qualifier == "ForAllValues:" else any)(one(value) for value in found)
-    return one(found)
+            raise UnsupportedConditionError(
+                f"{key} is multi-valued: {operator} needs ForAllValues or ForAnyValue"
+            )
+        return (all if qualifier == "ForAllValues:" else any)(one(value) for value in actual)
+    return one(actual)
 
 
-def _string_equals(value: str, wanted: str, request: Request, version: str) -> bool:
-    if version < VARIABLES_SINCE or "${" not in wanted:
-        return value == wanted
+def _comparison(name: str) -> Comparison:
+    if name not in _COMPARISONS:
+        raise UnsupportedConditionError(f"condition operator {name} is not supported")
+    return _COMPARISONS[name]
+
+
+def _string_equals(value: str, operand: str, request: Request, version: str) -> bool:
+    if version < VARIABLES_SINCE or "${" not in operand:
+        return value == operand
     # `*` outside of a variable is an ordinary character here.
-    literal = re.sub(r"(?<!\{)([*?])(?!\})", r"${\1}", wanted)
+    literal = re.sub(r"(?<!\{)([*?])(?!\})", r"${\1}", operand)
     pattern = _with_variables(literal, request, version)
     return pattern is not None and pattern.fullmatch(value) is not None
 
 
-def _string_equals_ignoring_case(value: str, wanted: str, request: Request, version: str) -> bool:
-    return _string_equals(value.lower(), wanted.lower(), request, version)
+def _string_equals_ignoring_case(value: str, operand: str, request: Request, version: str) -> bool:
+    return _string_equals(value.lower(), operand.lower(), request, version)
 
 
-def _string_like(value: str, wanted: str, request: Request, version: str) -> bool:
-    pattern = _with_variables(wanted, request, version)
+def _string_like(value: str, operand: str, request: Request, version: str) -> bool:
+    pattern = _with_variables(operand, request, version)
     return pattern is not None and pattern.fullmatch(value) is not None
 
 
-def _arn_like(value: str, wanted: str, request: Request, version: str) -> bool:
+def _arn_like(value: str, operand: str, request: Request, version: str) -> bool:
     """Each of the six parts is compared by itself; ArnEquals and ArnLike behave alike."""
-    parts, patterns = value.split(":", 5), wanted.split(":", 5)
-    if len(parts) != 6 or len(patterns) != 6:
+    parts, patterns = value.split(":", 5), operand.split(":", 5)
+    if len(parts) != _ARN_PARTS or len(patterns) != _ARN_PARTS:
         return False
     return all(
         _string_like(part, pattern, request, version)
@@ -250,16 +280,16 @@ def _arn_like(value: str, wanted: str, request: Request, version: str) -> bool:
     )
 
 
-def _bool(value: str, wanted: str, _request: Request, _version: str) -> bool:
-    return value.lower() == wanted.lower()
+def _bool(value: str, operand: str, _request: Request, _version: str) -> bool:
+    return value.lower() == operand.lower()
 
 
-def _binary(value: str, wanted: str, _request: Request, _version: str) -> bool:
-    return value == wanted
+def _binary(value: str, operand: str, _request: Request, _version: str) -> bool:
+    return value == operand
 
 
-def _ip(value: str, wanted: str, _request: Request, _version: str) -> bool:
-    return ipaddress.ip_address(value) in ipaddress.ip_network(wanted, strict=False)
+def _ip(value: str, operand: str, _request: Request, _version: str) -> bool:
+    return ipaddress.ip_address(value) in ipaddress.ip_network(operand, strict=False)
 
 
 def _when(text: str) -> float:
@@ -276,7 +306,7 @@ _ORDERS = {
     "GreaterThanEquals": lambda a, b: a >= b,
 }
 
-_COMPARISONS: dict[str, Any] = {
+_COMPARISONS: dict[str, Comparison] = {
     "StringEquals": _string_equals,
     "StringEqualsIgnoreCase": _string_equals_ignoring_case,
     "StringLike": _string_like,
