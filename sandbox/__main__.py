@@ -162,6 +162,8 @@ def _stop(options: argparse.Namespace) -> int:
 
 def _env(options: argparse.Namespace) -> int:
     sandbox = Sandbox.at(options.state)
+    # The CLI requires the folder of a file backend to exist.
+    sandbox.stack().backend.mkdir(parents=True, exist_ok=True)
     wanted = {
         **engine_stack.pulumi_environment(sandbox.directory),
         "PULUMI_HOME": str(sandbox.directory / "pulumi" / "home"),

@@ -5,6 +5,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -26,6 +27,9 @@ MARKER = ".castai-eks-sandbox"
 _QUIET_REPORT_SECONDS = 15
 _LEAST_FREE_BYTES = 1_500_000_000
 _TAIL_LINES = 15
+_SDK = "github.com/pulumi/pulumi/sdk/v3"
+_LANGUAGE_HOST = "pulumi-language-python"
+_EXECUTOR = f"{_LANGUAGE_HOST}-exec"
 _VERSION = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
 _KUBERNETES = "k8s.io/component-base/version"
 
@@ -76,6 +80,10 @@ class Programs:
     control_plane: Path
     kwok: Path
     aws_plugin: Path | None
+    language_host: Path | None
+    """The machine's own `pulumi-language-python`; without it the stand-in takes its place."""
+    executor: Path
+    """`pulumi-language-python-exec` of the SDK, which the stand-in runs programs with."""
 
 
 def programs(*, own: bool = False, console: Console | None = None) -> Programs:
@@ -91,7 +99,8 @@ def programs(*, own: bool = False, console: Console | None = None) -> Programs:
     }
     wanted = [build for build in BUILDS if found.get(build.name) is None]
     folder = cache_folder()
-    _build_missing(folder, wanted, console)
+    host = _language_host(found["pulumi"])
+    _build_missing(folder, wanted, console, with_executor=host is None)
     for name, path in found.items():
         if path is not None:
             console.print(f"{name}: taking the one found at {path}", highlight=False)
@@ -99,6 +108,10 @@ def programs(*, own: bool = False, console: Console | None = None) -> Programs:
             console.print(f"{name}: taking the stand-in of the sandbox", highlight=False)
         else:
             console.print(f"{name}: taking our own build", highlight=False)
+    if host is None:
+        console.print(f"{_LANGUAGE_HOST}: taking the stand-in of the sandbox", highlight=False)
+    else:
+        console.print(f"{_LANGUAGE_HOST}: taking the one found at {host}", highlight=False)
     return Programs(
         pulumi=found["pulumi"] or folder / "pulumi",
         kubernetes_plugin=found["pulumi-resource-kubernetes"]
@@ -106,7 +119,20 @@ def programs(*, own: bool = False, console: Console | None = None) -> Programs:
         control_plane=folder / "control-plane",
         kwok=folder / "kwok",
         aws_plugin=found["pulumi-resource-aws"],
+        language_host=host,
+        executor=(host or folder / _LANGUAGE_HOST).with_name(_EXECUTOR),
     )
+
+
+def _language_host(pulumi: Path | None) -> Path | None:
+    """Return the machine's language host; an installation has it beside its `pulumi`.
+
+    It comes first even when the rest is built here, because it cannot be built.
+    """
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    beside = [pulumi.resolve().parent] if pulumi is not None else []
+    candidates = [folder / _LANGUAGE_HOST for folder in (*beside, home / "bin")]
+    return next((path for path in candidates if os.access(path, os.X_OK)), find(_LANGUAGE_HOST))
 
 
 def find(name: str) -> Path | None:
@@ -148,8 +174,11 @@ def cache_folder() -> Path:
     return base / "castai-eks-sandbox" / f"toolchain-{digest.hexdigest()[:16]}"
 
 
-def _build_missing(folder: Path, wanted: list[Build], console: Console) -> None:
-    if all((folder / build.name).exists() for build in wanted):
+def _build_missing(
+    folder: Path, wanted: list[Build], console: Console, *, with_executor: bool
+) -> None:
+    names = [build.name for build in wanted] + [_EXECUTOR] * with_executor
+    if all((folder / name).exists() for name in names):
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -164,6 +193,33 @@ def _build_missing(folder: Path, wanted: list[Build], console: Console) -> None:
         for build in wanted:
             if not (folder / build.name).exists():
                 _build(build, folder, console)
+        if with_executor and not (folder / _EXECUTOR).exists():
+            _copy_executor(folder)
+
+
+def _copy_executor(folder: Path) -> None:
+    """Copy the program that runs programs from the Go module that `pulumi` is built from."""
+    command = [_go(_EXECUTOR), "mod", "download", "-json", _SDK]
+    download = subprocess.run(command, cwd=MODULE, capture_output=True, text=True, check=False)
+    if download.returncode != 0:
+        raise ToolchainError(
+            f"{_EXECUTOR} is part of the Go module {_SDK}, which cannot be downloaded: "
+            f"{download.stderr.strip() or download.stdout.strip()}"
+        )
+    source = Path(json.loads(download.stdout)["Dir"]) / "python" / "cmd" / _EXECUTOR
+    part = folder / f"{_EXECUTOR}.part"
+    shutil.copyfile(source, part)
+    part.replace(folder / _EXECUTOR)
+
+
+def _go(program: str) -> str:
+    go = shutil.which("go")
+    if go is None:
+        raise ToolchainError(
+            f"{program} has to be built, and there is no `go` on PATH; "
+            "install Go 1.24.7 or newer (https://go.dev/dl/) and run the same command again"
+        )
+    return go
 
 
 @contextmanager
@@ -179,12 +235,7 @@ def _locked(path: Path, console: Console) -> Iterator[None]:
 
 
 def _build(build: Build, folder: Path, console: Console) -> None:
-    go = shutil.which("go")
-    if go is None:
-        raise ToolchainError(
-            f"{build.name} has to be built, and there is no `go` on PATH; "
-            "install Go 1.24.7 or newer (https://go.dev/dl/) and run the same command again"
-        )
+    go = _go(build.name)
     free = shutil.disk_usage(folder).free
     if free < _LEAST_FREE_BYTES:
         raise ToolchainError(

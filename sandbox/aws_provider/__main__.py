@@ -4,6 +4,7 @@ import os
 import sys
 
 from sandbox.aws_provider.account import RefusedError, endpoint, state_folder
+from sandbox.processes import end_with_parent
 
 
 def main() -> int:
@@ -17,7 +18,7 @@ def main() -> int:
     from sandbox.aws_provider import plugin  # noqa: PLC0415 - a refusal needs none of it
 
     server, port = plugin.serve(folder)
-    plugin.die_with(os.getppid())
+    end_with_parent(os.getppid())
     print(port, flush=True)
     server.wait_for_termination()
     return 0

@@ -7,7 +7,6 @@ itself) and marks the outputs that are secret by nature.
 
 import json
 import os
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -28,7 +27,6 @@ from sandbox.aws_provider.account import (
     code,
     message,
 )
-from sandbox.aws_provider.messages import plugin_pb2, provider_pb2, status_pb2
 from sandbox.aws_provider.resource import (
     DEFAULTS,
     Change,
@@ -50,6 +48,7 @@ from sandbox.aws_provider.wire import (
     properties,
     to_struct,
 )
+from sandbox.messages import plugin_pb2, provider_pb2, status_pb2
 
 _SERVICE = "pulumirpc.ResourceProvider"
 _THREADS = 32
@@ -560,14 +559,3 @@ def serve(folder: Path) -> tuple[grpc.Server, int]:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     return server, port
-
-
-def die_with(parent: int) -> None:
-    """End this process soon after its engine is gone, so that no plugin is left behind."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(0)
-
-    threading.Thread(target=watch, daemon=True).start()

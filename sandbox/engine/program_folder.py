@@ -7,7 +7,8 @@ from pathlib import Path
 from sandbox.toolchain import MARKER, Programs
 
 _HOST = "pulumi.dynamic"
-_STAND_IN = "sandbox.aws_provider"
+_AWS_STAND_IN = "sandbox.aws_provider"
+_LANGUAGE_STAND_IN = "sandbox.language_host"
 
 
 def write(directory: Path, programs: Programs) -> Path:
@@ -18,13 +19,18 @@ def write(directory: Path, programs: Programs) -> Path:
         "pulumi": programs.pulumi,
         "pulumi-resource-kubernetes": programs.kubernetes_plugin,
         "pulumi-resource-aws": programs.aws_plugin,
+        "pulumi-language-python": programs.language_host,
+        "pulumi-language-python-exec": programs.executor,
     }
     for name, target in links.items():
         if target is not None:
             _replace(directory / name).symlink_to(target)
     _script(directory / "pulumi-resource-pulumi-python", _HOST)
     if programs.aws_plugin is None:
-        _script(directory / "pulumi-resource-aws", _STAND_IN)
+        _script(directory / "pulumi-resource-aws", _AWS_STAND_IN)
+    if programs.language_host is None:
+        arguments = ("--use-executor", str(programs.executor))
+        _script(directory / "pulumi-language-python", _LANGUAGE_STAND_IN, *arguments)
     return directory
 
 
@@ -33,6 +39,7 @@ def _replace(path: Path) -> Path:
     return path
 
 
-def _script(path: Path, module: str) -> None:
-    _replace(path).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {module} "$@"\n')
+def _script(path: Path, module: str, *arguments: str) -> None:
+    command = shlex.join([sys.executable, "-m", module, *arguments])
+    _replace(path).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     path.chmod(0o755)

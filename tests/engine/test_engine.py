@@ -2,6 +2,7 @@ import json
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,9 +158,7 @@ def test_a_real_plugin_of_the_machine_is_the_one_that_runs(stack: Stack, program
     plugin.parent.mkdir()
     plugin.write_text(f'#!/bin/sh\necho "$@" >> {record}\necho "it is recorded" >&2\nexit 7\n')
     plugin.chmod(0o755)
-    taken = Programs(
-        programs.pulumi, programs.kubernetes_plugin, programs.control_plane, programs.kwok, plugin
-    )
+    taken = replace(programs, aws_plugin=plugin)
     program_folder.write(stack.directory / "bin", taken)
     stack.program = written(stack.directory, ONE_USER)
 

@@ -7,11 +7,13 @@ import pytest
 from rich.console import Console
 
 from sandbox import toolchain
+from sandbox.engine import program_folder
 from sandbox.toolchain import MARKER, ToolchainError
 
 NAMES = ["pulumi", "pulumi-resource-kubernetes", "control-plane", "kwok"]
 GO = """#!/bin/sh
 # Stands for the Go tool: notes its arguments and writes what it was asked to write.
+if [ "$1" = mod ]; then echo '{{"Dir": "{module}"}}'; exit; fi
 echo "$@" >> "{log}"
 {body}
 while [ "$1" != "-o" ]; do shift; done
@@ -37,7 +39,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def go(machine: Path, body: str = "") -> None:
-    executable(machine / "bin" / "go", GO.format(log=machine / "go.log", body=body))
+    module = machine / "sdk"
+    executable(module / "python" / "cmd" / "pulumi-language-python-exec", "the executor\n")
+    text = GO.format(log=machine / "go.log", body=body, module=module)
+    executable(machine / "bin" / "go", text)
 
 
 def built(machine: Path) -> list[str]:
@@ -196,6 +201,48 @@ def test_the_newest_complete_plugin_of_pulumi_s_folder_is_taken(machine: Path):
     assert found.kubernetes_plugin == (
         plugins / "resource-kubernetes-v4.34.2" / "pulumi-resource-kubernetes"
     )
+
+
+def test_without_a_language_host_the_stand_in_gets_the_sdk_s_executor(machine: Path):
+    found, said = programs()
+
+    assert found.language_host is None
+    assert found.executor.read_text() == "the executor\n"
+    assert machine / "cache" in found.executor.parents
+    assert "pulumi-language-python: taking the stand-in" in said
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["machine's", "own"])
+@pytest.mark.parametrize(
+    "place",
+    ["bin", "installation", "pulumi-home/bin", "pulumi-home/plugins/language-python-v3.2.1"],
+)
+def test_a_real_language_host_is_never_replaced(machine: Path, place: str, own: bool):
+    real = executable(machine / place / "pulumi-language-python")
+    executor = executable(machine / place / "pulumi-language-python-exec")
+    if place == "installation":
+        executable(machine / place / "pulumi")
+        (machine / "bin" / "pulumi").symlink_to(machine / place / "pulumi")
+        own = False
+
+    found, said = programs(own=own)
+
+    assert found.language_host == real
+    assert found.executor == executor
+    assert f"pulumi-language-python: taking the one found at {real}" in said
+
+
+def test_the_program_folder_holds_the_real_language_host_or_the_stand_in(machine: Path):
+    found, _ = programs()
+    folder = program_folder.write(machine / "state" / "bin", found)
+    stand_in = (folder / "pulumi-language-python").read_text()
+    assert f"-m sandbox.language_host --use-executor {found.executor}" in stand_in
+
+    real = executable(machine / "bin" / "pulumi-language-python")
+    executable(machine / "bin" / "pulumi-language-python-exec")
+    program_folder.write(folder, programs()[0])
+
+    assert (folder / "pulumi-language-python").readlink() == real
 
 
 def test_the_sandbox_s_own_folder_on_path_is_not_mistaken_for_the_machine_s(

@@ -1,8 +1,8 @@
 """The engine's messages, without the rest of the Pulumi SDK.
 
 The SDK keeps the generated messages three packages deep, and importing those runs the whole SDK,
-which takes most of a plugin's start. Where it has not been imported yet, empty packages
-stand in for these three while the messages are loaded.
+which takes most of the start of a plugin or a language host. Where it has not been imported yet,
+empty packages stand in for these three while the messages are loaded.
 """
 
 import importlib.util
@@ -30,9 +30,15 @@ def _place() -> list[str]:
 
 _placed = _place()
 try:
-    from pulumi.runtime.proto import plugin_pb2, provider_pb2, status_pb2
+    from pulumi.runtime.proto import (
+        language_pb2,
+        language_pb2_grpc,
+        plugin_pb2,
+        provider_pb2,
+        status_pb2,
+    )
 finally:
     for _name in _placed:
         del sys.modules[_name]
 
-__all__ = ["plugin_pb2", "provider_pb2", "status_pb2"]
+__all__ = ["language_pb2", "language_pb2_grpc", "plugin_pb2", "provider_pb2", "status_pb2"]
