@@ -1,7 +1,7 @@
 """Checks against AWS before anything is written."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pulumi_aws as aws
 
@@ -126,7 +126,7 @@ async def aws_findings(
                     {
                         "policySourceArn": session.issuer_arn or caller.arn,
                         "actionNames": list(requirement.actions),
-                        "resourceArns": [_example(r) for r in requirement.resources],
+                        **_simulated(requirement.resources),
                     },
                     aws.iam.GetPrincipalPolicySimulationResult,
                     provider,
@@ -147,11 +147,13 @@ async def aws_findings(
     return Findings(missing=tuple(lines))
 
 
-def _example(resource: str) -> str:
-    """Return a resource that a pattern fits, because the simulator asks about none but whole ones.
+def _simulated(resources: Sequence[str]) -> dict[str, list[str]]:
+    """Return the argument for the resources of a simulation: one that each pattern matches.
 
-    A lone star is no pattern: it stands for actions that know no resource.
+    Without the argument AWS simulates on `*`, which the provider refuses as a value: it is no ARN.
+    Source: hashicorp/terraform-provider-aws,
+    internal/service/iam/principal_policy_simulation_data_source.go
     """
-    if resource == "*":
-        return resource
-    return resource.replace("*", "00000000").replace("?", "0")
+    if list(resources) == ["*"]:
+        return {}
+    return {"resourceArns": [one.replace("*", "00000000").replace("?", "0") for one in resources]}

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 STATE = "CASTAI_SANDBOX_STATE"
 ENDPOINT = "AWS_ENDPOINT_URL"
+WAITS = "CASTAI_SANDBOX_AWS_WAITS"
+"""Variable that, when not empty, makes the stand-in wait as long as the real provider does."""
 PROPAGATION_SECONDS = 120  # until other services know a new principal
 APPEARS_SECONDS = 20  # until a service knows what it was told a moment ago
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -150,32 +152,35 @@ class Account:
         self,
         call: Callable[[], Any],
         passing: Callable[["ClientError"], bool],
-        seconds: float = PROPAGATION_SECONDS,
     ) -> Any:
-        """Repeat a call while its error is a passing one, at most so long."""
+        """Repeat a call while its error is a passing one, within the time that such errors take."""
         from botocore.exceptions import ClientError  # noqa: PLC0415
 
-        end = time.monotonic() + seconds
+        start = time.monotonic()
         pause = 0.2
         while True:
             try:
                 return call()
             except ClientError as error:
-                if not passing(error) or time.monotonic() + pause > end:
+                seconds = APPEARS_SECONDS if is_absent(error) else PROPAGATION_SECONDS
+                if not passing(error) or time.monotonic() + pause > start + seconds:
                     raise
-            if self.stopping.wait(pause):
-                raise RefusedError("cancelled while waiting for AWS")
+            self.pause(pause)
             pause = min(pause * 2, 3)
 
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the engine ends the operation."""
+        if self.stopping.wait(seconds):
+            raise RefusedError("cancelled while waiting for AWS")
+
     def wait(self, ready: Callable[[], bool], what: str, seconds: float) -> None:
-        """Wait until something is so, at most so long."""
+        """Wait until a condition holds, at most `seconds`."""
         end = time.monotonic() + seconds
         pause = 0.1
         while not ready():
             if time.monotonic() > end:
                 raise RefusedError(f"{what}: not so after {seconds:.0f} s")
-            if self.stopping.wait(pause):
-                raise RefusedError(f"cancelled while waiting: {what}")
+            self.pause(pause)
             pause = min(pause * 2, 3)
 
 
@@ -206,8 +211,9 @@ def absent_is_fine() -> Iterator[None]:
             raise
 
 
-def found(call: Callable[..., Any], **arguments: Any) -> Any:
-    """Ask for a thing; nothing when there is no such thing."""
+def is_gone(call: Callable[..., Any], *arguments: Any) -> bool:
+    """Whether AWS answers a call by saying that there is no such thing."""
     with absent_is_fine():
-        return call(**arguments)
-    return None
+        call(*arguments)
+        return False
+    return True

@@ -16,6 +16,14 @@ def text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
+def normalised(document: str) -> str:
+    """Spell a document as the provider does after a refresh: compact, keys sorted."""
+    try:
+        return json.dumps(json.loads(document), separators=(",", ":"), sort_keys=True)
+    except ValueError:
+        return document
+
+
 def same(one: str, other: str) -> bool:
     """Whether two documents mean the same; text that is no JSON is compared as text."""
     if one == other:

@@ -1,37 +1,26 @@
-"""EventBridge rules and targets, log groups and alarms.
+"""Events and where they go: rules, targets, queues, log groups and alarms.
 
-Schemas: `internal/service/{events,logs,cloudwatch}/*.go` in `hashicorp/terraform-provider-aws`.
+Schemas: `internal/service/{events,sqs,logs,cloudwatch}/*.go` in
+`hashicorp/terraform-provider-aws`.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from sandbox.aws_provider import rules
-from sandbox.aws_provider.account import (
-    APPEARS_SECONDS,
-    Account,
-    RefusedError,
-    absent_is_fine,
-    code,
-    found,
-    is_absent,
-    message,
-)
-from sandbox.aws_provider.fields import (
+from sandbox.aws_provider.account import Account, RefusedError, absent_is_fine, is_gone
+from sandbox.aws_provider.resource import (
     REGION,
+    TAG_PROPERTIES,
     TAGS,
-    change_tags,
-    given,
-    tag_changes,
-    tag_list,
-    tag_map,
+    Field,
+    Fields,
+    Listing,
+    Properties,
+    Resource,
+    Tagging,
 )
-from sandbox.aws_provider.resource import Field, Fields, Properties, Resource
 
-if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
-
-_BUS = "default"
 _EVENT_CHARACTERS = r".\-_A-Za-z0-9"
 _LONGEST_PATTERN = 4096
 _RETENTIONS = (
@@ -40,352 +29,145 @@ _RETENTIONS = (
 )
 _SECONDS_PERIODS = (10, 20, 30)
 _MINUTE = 60
-
-
-def _bus(properties: Properties) -> str:
-    return properties.get("eventBusName", _BUS)
+_GONE_SECONDS = 180
+_ARN_OUTPUT = {"arn": "Arn"}
 
 
 class EventRule(Resource):
-    """Rule that picks events; `state` stays as it is when the program says nothing."""
+    """Rule that selects events."""
 
     aws_type = "aws:cloudwatch/eventRule:EventRule"
+    service = "events"
     autoname = ("name", 64)
+    key: ClassVar[dict[str, str]] = {"name": "Name"}
+    create_call, read_call, delete_call = "put_rule", "describe_rule", "delete_rule"
+    tagging = Tagging("resource", "ResourceARN", read="list_tags_for_resource")
+    passing = (("ValidationException", "since it has targets"),)
     fields: ClassVar[Fields] = {
         "name": Field(replaces=True, rule=rules.name(64, _EVENT_CHARACTERS)),
-        "eventBusName": Field(replaces=True, default=_BUS),
         "description": Field(rule=rules.length(512, 0)),
         "eventPattern": Field(rule=rules.document, kind="document"),
-        "scheduleExpression": Field(rule=rules.length(256, 0)),
-        "roleArn": Field(rule=rules.arn),
-        "state": Field(
-            computed=True,
-            rule=rules.one_of(
-                "ENABLED", "DISABLED", "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"
-            ),
-        ),
-        "forceDestroy": Field(default=False),
+        "isEnabled": Field(default=True, call="State"),
         **REGION,
         **TAGS,
     }
+    outputs: ClassVar[dict[str, str]] = _ARN_OUTPUT
 
     def check(self, values: Properties) -> Iterator[tuple[str, str]]:
-        pattern = values.get("eventPattern", "")
-        if len(pattern) > _LONGEST_PATTERN:
+        if len(values.get("eventPattern", "")) > _LONGEST_PATTERN:
             yield "eventPattern", f"must have at most {_LONGEST_PATTERN} characters"
 
-    def identify(self, aws: Account, identifier: str) -> tuple[str, Properties]:
-        del aws
-        bus, _, name = identifier.rpartition("/")
-        return identifier, {"name": name, "eventBusName": bus or _BUS}
+    def arguments(self, inputs: Properties) -> dict[str, Any]:
+        state = "ENABLED" if inputs["isEnabled"] else "DISABLED"
+        return {**super().arguments(inputs), "State": state}
 
-    def _put(self, aws: Account, inputs: Properties, **more: Any) -> None:
-        aws.client("events", inputs["region"]).put_rule(
-            Name=inputs["name"],
-            EventBusName=_bus(inputs),
-            **given(
-                Description=inputs.get("description"),
-                EventPattern=inputs.get("eventPattern"),
-                ScheduleExpression=inputs.get("scheduleExpression"),
-                RoleArn=inputs.get("roleArn"),
-                State=inputs.get("state"),
-            ),
-            **more,
-        )
-
-    def create(self, aws: Account, inputs: Properties) -> tuple[str, Properties]:
-        self._put(aws, inputs, **given(Tags=tag_list(inputs)))
-        bus, name = _bus(inputs), inputs["name"]
-        return name if bus == _BUS else f"{bus}/{name}", {}
-
-    def read(self, aws: Account, identifier: str, state: Properties) -> Properties | None:
-        region = state.get("region", aws.region)
-        events = aws.client("events", region)
-        name = state.get("name", identifier)
-        rule = found(events.describe_rule, Name=name, EventBusName=_bus(state))
-        if rule is None:
-            return None
-        return {
-            "name": rule["Name"],
-            "arn": rule["Arn"],
-            "region": region,
-            "eventBusName": _bus(state),
-            "description": rule.get("Description") or None,
-            "eventPattern": rule.get("EventPattern"),
-            "scheduleExpression": rule.get("ScheduleExpression") or None,
-            "roleArn": rule.get("RoleArn") or None,
-            "state": rule["State"],
-            "isEnabled": rule["State"] != "DISABLED",
-            "tagsAll": tag_map(events.list_tags_for_resource(ResourceARN=rule["Arn"])["Tags"]),
-        }
-
-    def update(
-        self, aws: Account, identifier: str, old: Properties, new: Properties, changed: set[str]
-    ) -> None:
-        del identifier
-        if changed - {"tags", "tagsAll", "forceDestroy"}:
-            self._put(aws, {**given(state=old.get("state")), **new})
-        events = aws.client("events", new["region"])
-        change_tags(old, new, events.tag_resource, events.untag_resource, ResourceARN=old["arn"])
-
-    def delete(self, aws: Account, identifier: str, state: Properties) -> None:
-        del identifier
-        events = aws.client("events", state.get("region"))
-        with absent_is_fine():
-            aws.retry(
-                lambda: events.delete_rule(
-                    Name=state["name"],
-                    EventBusName=_bus(state),
-                    Force=bool(state.get("forceDestroy")),
-                ),
-                _has_targets,
-            )
-
-
-def _has_targets(error: "ClientError") -> bool:
-    return code(error) == "ValidationException" and "since it has targets" in message(error)
+    def find(self, aws: Account, identifier: str, state: Properties) -> dict[str, Any] | None:
+        rule = super().find(aws, identifier, {"name": identifier, **state}) or {}
+        return {**rule, "State": rule["State"] != "DISABLED"}
 
 
 class EventTarget(Resource):
     """Where the events of a rule go."""
 
     aws_type = "aws:cloudwatch/eventTarget:EventTarget"
+    service = "events"
     autoname = ("targetId", 64)
+    key: ClassVar[dict[str, str]] = {"rule": "Rule", "targetId": "Id"}
+    separator, import_separator = "-", "/"
+    create_call = "put_targets"
+    listing = Listing("list_targets_by_rule", "Targets", "Id", "targetId", {"Rule": "rule"})
+    waits_for_parent = True
     fields: ClassVar[Fields] = {
         "targetId": Field(replaces=True, rule=rules.name(64, _EVENT_CHARACTERS)),
         "rule": Field(replaces=True, rule=rules.name(64, _EVENT_CHARACTERS)),
-        "eventBusName": Field(replaces=True, default=_BUS),
         "arn": Field(rule=rules.arn),
-        "roleArn": Field(rule=rules.arn),
-        "input": Field(rule=rules.document, kind="document"),
-        "inputPath": Field(rule=rules.length(256, 0)),
-        "inputTransformer": Field(),
-        "deadLetterConfig": Field(),
-        "retryPolicy": Field(),
-        "forceDestroy": Field(default=False),
+        "deadLetterConfig": Field(nested=1),
+        "retryPolicy": Field(nested=1),
         **REGION,
     }
 
     def check(self, values: Properties) -> Iterator[tuple[str, str]]:
-        ways = [name for name in ("input", "inputPath", "inputTransformer") if name in values]
-        if len(ways) > 1:
-            yield ways[1], f"conflicts with {ways[0]}"
         bounds = {"maximumEventAgeInSeconds": (60, 86400), "maximumRetryAttempts": (0, 185)}
         for name, value in values.get("retryPolicy", {}).items():
             if isinstance(value, int) and (problem := rules.between(*bounds[name])(value)):
                 yield f"retryPolicy.{name}", problem
 
-    def identify(self, aws: Account, identifier: str) -> tuple[str, Properties]:
-        del aws
-        parts = identifier.rsplit("/", 2)
-        if len(parts) == 2:  # noqa: PLR2004 - rule and target
-            parts = [_BUS, *parts]
-        if len(parts) != 3 or not all(parts):  # noqa: PLR2004 - bus, rule and target
-            raise RefusedError(
-                f"unexpected id {identifier!r}, expected rule/target or bus/rule/target"
-            )
-        told = dict(zip(("eventBusName", "rule", "targetId"), parts, strict=True))
-        return self._id(told), told
-
-    def _id(self, properties: Properties) -> str:
-        bus = _bus(properties)
-        parts = [properties["rule"], properties["targetId"]]
-        return "-".join(parts if bus == _BUS else [bus, *parts])
-
-    def _put(self, aws: Account, inputs: Properties) -> None:
-        events = aws.client("events", inputs["region"])
-        transformer = inputs.get("inputTransformer", {})
-        retry = inputs.get("retryPolicy", {})
-        target = {
-            "Id": inputs["targetId"],
-            "Arn": inputs["arn"],
-            **given(
-                RoleArn=inputs.get("roleArn"),
-                Input=inputs.get("input"),
-                InputPath=inputs.get("inputPath"),
-                InputTransformer=given(
-                    InputTemplate=transformer.get("inputTemplate"),
-                    InputPathsMap=transformer.get("inputPaths"),
-                ),
-                DeadLetterConfig=given(Arn=inputs.get("deadLetterConfig", {}).get("arn")),
-                RetryPolicy=given(
-                    MaximumEventAgeInSeconds=retry.get("maximumEventAgeInSeconds"),
-                    MaximumRetryAttempts=retry.get("maximumRetryAttempts"),
-                ),
-            ),
-        }
-
-        def put() -> dict[str, Any]:
-            return events.put_targets(
-                Rule=inputs["rule"], EventBusName=_bus(inputs), Targets=[target]
-            )
-
-        answer = aws.retry(put, is_absent, APPEARS_SECONDS)
+    def call(self, aws: Account, properties: Properties, name: str, **arguments: Any) -> Any:
+        target = {key: value for key, value in arguments.items() if key != "Rule"}
+        answer = super().call(aws, properties, name, Rule=arguments["Rule"], Targets=[target])
         if answer.get("FailedEntryCount"):
             failed = answer["FailedEntries"][0]
             raise RefusedError(
-                f"EventBridge refused target {inputs['targetId']} of rule {inputs['rule']}: "
+                f"EventBridge refused target {target['Id']} of rule {arguments['Rule']}: "
                 f"{failed.get('ErrorCode')}: {failed.get('ErrorMessage')}"
             )
-
-    def create(self, aws: Account, inputs: Properties) -> tuple[str, Properties]:
-        self._put(aws, inputs)
-        return self._id(inputs), {}
-
-    def read(self, aws: Account, identifier: str, state: Properties) -> Properties | None:
-        del identifier
-        region = state.get("region", aws.region)
-        events = aws.client("events", region)
-        with absent_is_fine():
-            arguments = {"Rule": state["rule"], "EventBusName": _bus(state)}
-            while True:
-                page = events.list_targets_by_rule(**arguments)
-                for target in page["Targets"]:
-                    if target["Id"] == state["targetId"]:
-                        told = {name: state[name] for name in ("rule", "targetId")}
-                        return {
-                            **told,
-                            "eventBusName": _bus(state),
-                            "region": region,
-                            **_target(target),
-                        }
-                if "NextToken" not in page:
-                    break
-                arguments["NextToken"] = page["NextToken"]
-        return None
-
-    def update(
-        self, aws: Account, identifier: str, old: Properties, new: Properties, changed: set[str]
-    ) -> None:
-        del identifier, old, changed
-        self._put(aws, new)
+        return answer
 
     def delete(self, aws: Account, identifier: str, state: Properties) -> None:
         del identifier
         with absent_is_fine():
             aws.client("events", state.get("region")).remove_targets(
-                Rule=state["rule"],
-                EventBusName=_bus(state),
-                Ids=[state["targetId"]],
-                Force=bool(state.get("forceDestroy")),
+                Rule=state["rule"], Ids=[state["targetId"]]
             )
 
 
-def _target(target: dict[str, Any]) -> Properties:
-    transformer = target.get("InputTransformer", {})
-    retry = target.get("RetryPolicy", {})
-    return {
-        "arn": target["Arn"],
-        "roleArn": target.get("RoleArn"),
-        "input": target.get("Input"),
-        "inputPath": target.get("InputPath"),
-        "inputTransformer": given(
-            inputTemplate=transformer.get("InputTemplate"),
-            inputPaths=transformer.get("InputPathsMap"),
-        )
-        or None,
-        "deadLetterConfig": given(arn=target.get("DeadLetterConfig", {}).get("Arn")) or None,
-        "retryPolicy": given(
-            maximumEventAgeInSeconds=retry.get("MaximumEventAgeInSeconds"),
-            maximumRetryAttempts=retry.get("MaximumRetryAttempts"),
-        )
-        or None,
-    }
-
-
 class LogGroup(Resource):
-    """Log group; without a retention its logs stay for ever."""
+    """Log group; a retention of 0 keeps its logs for ever."""
 
     aws_type = "aws:cloudwatch/logGroup:LogGroup"
+    service = "logs"
     autoname = ("name", 512)
+    key: ClassVar[dict[str, str]] = {"name": "logGroupName"}
+    create_call, delete_call = "create_log_group", "delete_log_group"
+    listing = Listing(
+        "describe_log_groups", "logGroups", "logGroupName", "name", {"logGroupNamePrefix": "name"}
+    )
+    tagging = Tagging("resource", "resourceArn", style="map", read="list_tags_for_resource")
+    passing = (("OperationAbortedException", ""),)
     fields: ClassVar[Fields] = {
         "name": Field(replaces=True, rule=rules.name(512, r".\-_/#A-Za-z0-9")),
         "retentionInDays": Field(default=0, rule=rules.one_of(*_RETENTIONS)),
-        "kmsKeyId": Field(rule=rules.arn),
-        "logGroupClass": Field(
-            replaces=True,
-            computed=True,
-            rule=rules.one_of("STANDARD", "INFREQUENT_ACCESS", "DELIVERY"),
-        ),
-        "skipDestroy": Field(default=False),
         **REGION,
         **TAGS,
     }
+    outputs: ClassVar[dict[str, str]] = {"arn": "logGroupArn"}
 
-    def create(self, aws: Account, inputs: Properties) -> tuple[str, Properties]:
-        aws.client("logs", inputs["region"]).create_log_group(
-            logGroupName=inputs["name"],
-            **given(
-                kmsKeyId=inputs.get("kmsKeyId"),
-                logGroupClass=inputs.get("logGroupClass"),
-                tags=inputs.get("tagsAll"),
-            ),
-        )
-        return inputs["name"], {}
+    def arguments(self, inputs: Properties) -> dict[str, Any]:
+        del inputs  # the retention is set by another call
+        return {}
 
     def complete(self, aws: Account, identifier: str, inputs: Properties) -> None:
         if inputs["retentionInDays"]:
             self._retain(aws, identifier, inputs)
 
-    def _retain(self, aws: Account, identifier: str, wanted: Properties) -> None:
-        logs = aws.client("logs", wanted["region"])
-        if days := wanted["retentionInDays"]:
+    def _retain(self, aws: Account, identifier: str, desired: Properties) -> None:
+        logs = aws.client("logs", desired["region"])
+        if days := desired["retentionInDays"]:
             logs.put_retention_policy(logGroupName=identifier, retentionInDays=days)
         else:
             logs.delete_retention_policy(logGroupName=identifier)
 
-    def read(self, aws: Account, identifier: str, state: Properties) -> Properties | None:
-        region = state.get("region", aws.region)
-        logs = aws.client("logs", region)
-        pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=identifier)
-        groups = [group for page in pages for group in page["logGroups"]]
-        group = next((item for item in groups if item["logGroupName"] == identifier), None)
-        if group is None:
-            return None
-        arn = group["arn"].removesuffix(":*")
-        return {
-            "name": identifier,
-            "arn": arn,
-            "region": region,
-            "retentionInDays": group.get("retentionInDays", 0),
-            "kmsKeyId": group.get("kmsKeyId") or None,
-            "logGroupClass": group.get("logGroupClass", "STANDARD"),
-            "tagsAll": logs.list_tags_for_resource(resourceArn=arn)["tags"],
-        }
+    def find(self, aws: Account, identifier: str, state: Properties) -> dict[str, Any] | None:
+        group = super().find(aws, identifier, {"name": identifier, **state})
+        return group and {**group, "logGroupArn": group["arn"].removesuffix(":*")}
 
     def update(
         self, aws: Account, identifier: str, old: Properties, new: Properties, changed: set[str]
     ) -> None:
-        logs = aws.client("logs", new["region"])
         if "retentionInDays" in changed:
             self._retain(aws, identifier, new)
-        if "kmsKeyId" in changed:
-            if key := new.get("kmsKeyId"):
-                logs.associate_kms_key(logGroupName=identifier, kmsKeyId=key)
-            else:
-                logs.disassociate_kms_key(logGroupName=identifier)
-        tags, gone = tag_changes(old, new)
-        if gone:
-            logs.untag_resource(resourceArn=old["arn"], tagKeys=gone)
-        if tags:
-            logs.tag_resource(resourceArn=old["arn"], tags=tags)
-
-    def delete(self, aws: Account, identifier: str, state: Properties) -> None:
-        if state.get("skipDestroy"):
-            return
-        logs = aws.client("logs", state.get("region"))
-        with absent_is_fine():
-            aws.retry(
-                lambda: logs.delete_log_group(logGroupName=identifier),
-                lambda error: code(error) == "OperationAbortedException",
-            )
+        super().update(aws, identifier, old, new, changed & TAG_PROPERTIES)
 
 
 class MetricAlarm(Resource):
     """Alarm on one metric."""
 
     aws_type = "aws:cloudwatch/metricAlarm:MetricAlarm"
+    service = "cloudwatch"
     autoname = ("name", 255)
+    key: ClassVar[dict[str, str]] = {"name": "AlarmName"}
+    create_call = "put_metric_alarm"
+    tagging = Tagging("resource", "ResourceARN", read="list_tags_for_resource")
     fields: ClassVar[Fields] = {
         "name": Field(replaces=True, rule=rules.length(255)),
         "comparisonOperator": Field(
@@ -397,7 +179,6 @@ class MetricAlarm(Resource):
             )
         ),
         "evaluationPeriods": Field(rule=rules.between(1, 86400)),
-        "datapointsToAlarm": Field(rule=rules.between(1, 86400)),
         "metricName": Field(rule=rules.length(255)),
         "namespace": Field(rule=rules.length(255)),
         "period": Field(),
@@ -405,23 +186,18 @@ class MetricAlarm(Resource):
             rule=rules.one_of("SampleCount", "Average", "Sum", "Minimum", "Maximum")
         ),
         "threshold": Field(),
-        "unit": Field(),
         "dimensions": Field(),
         "alarmDescription": Field(rule=rules.length(1024, 0)),
         "actionsEnabled": Field(default=True),
         "alarmActions": Field(rule=rules.each(rules.arn), kind="set"),
-        "okActions": Field(rule=rules.each(rules.arn), kind="set"),
-        "insufficientDataActions": Field(rule=rules.each(rules.arn), kind="set"),
+        "okActions": Field(rule=rules.each(rules.arn), kind="set", call="OKActions"),
         "treatMissingData": Field(
             default="missing", rule=rules.one_of("breaching", "notBreaching", "ignore", "missing")
         ),
         **REGION,
         **TAGS,
     }
-    _numbers = ("evaluationPeriods", "datapointsToAlarm", "period", "threshold")
-    _texts = ("comparisonOperator", "metricName", "namespace", "statistic", "unit")
-    _lists = ("alarmActions", "okActions", "insufficientDataActions")
-    _calls: ClassVar[dict[str, str]] = {"okActions": "OKActions"}
+    outputs: ClassVar[dict[str, str]] = {"arn": "AlarmArn"}
 
     def check(self, values: Properties) -> Iterator[tuple[str, str]]:
         period = values.get("period")
@@ -431,70 +207,119 @@ class MetricAlarm(Resource):
             and (period < _MINUTE or period % _MINUTE)
         ):
             yield "period", f"expected 10, 20, 30 or a multiple of 60 seconds, got {period}"
-        for name in ("comparisonOperator", "evaluationPeriods"):
-            if name not in values:
-                yield name, "missing required property"
 
-    def _key(self, name: str) -> str:
-        return self._calls.get(name, f"{name[0].upper()}{name[1:]}")
+    def arguments(self, inputs: Properties) -> dict[str, Any]:
+        dimensions = inputs.get("dimensions", {}).items()
+        pairs = [{"Name": key, "Value": value} for key, value in dimensions]
+        return {**super().arguments(inputs), "Dimensions": pairs}
 
-    def _put(self, aws: Account, inputs: Properties, **more: Any) -> None:
-        dimensions = inputs.get("dimensions", {})
-        simple = (
-            *self._numbers,
-            *self._texts,
-            *self._lists,
-            "alarmDescription",
-            "treatMissingData",
-        )
-        aws.client("cloudwatch", inputs["region"]).put_metric_alarm(
-            AlarmName=inputs["name"],
-            ActionsEnabled=inputs["actionsEnabled"],
-            **given(
-                Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
-                **{self._key(name): inputs.get(name) for name in simple},
-            ),
-            **more,
-        )
-
-    def create(self, aws: Account, inputs: Properties) -> tuple[str, Properties]:
-        self._put(aws, inputs, **given(Tags=tag_list(inputs)))
-        return inputs["name"], {}
-
-    def read(self, aws: Account, identifier: str, state: Properties) -> Properties | None:
-        region = state.get("region", aws.region)
-        cloudwatch = aws.client("cloudwatch", region)
+    def find(self, aws: Account, identifier: str, state: Properties) -> dict[str, Any] | None:
+        cloudwatch = aws.client("cloudwatch", state.get("region"))
         alarms = cloudwatch.describe_alarms(AlarmNames=[identifier])["MetricAlarms"]
         if not alarms:
             return None
-        alarm = alarms[0]
-        arn = alarm["AlarmArn"]
-        simple = (*self._numbers, *self._texts)
+        dimensions = {item["Name"]: item["Value"] for item in alarms[0].get("Dimensions", [])}
+        return {**alarms[0], "Dimensions": dimensions}
+
+    def delete(self, aws: Account, identifier: str, state: Properties) -> None:
+        with absent_is_fine():
+            aws.client("cloudwatch", state.get("region")).delete_alarms(AlarmNames=[identifier])
+
+
+class Queue(Resource):
+    """Queue; its id is its URL."""
+
+    aws_type = "aws:sqs/queue:Queue"
+    service = "sqs"
+    autoname = ("name", 80)
+    key: ClassVar[dict[str, str]] = {"url": "QueueUrl"}
+    create_call, delete_call = "create_queue", "delete_queue"
+    tagging = Tagging("queue", "QueueUrl", "url", style="Map", read="list_queue_tags")
+    passing = (
+        ("AWS.SimpleQueueService.QueueDeletedRecently", ""),
+        ("QueueDeletedRecently", ""),
+    )
+    settles: ClassVar[dict[str, float]] = {"create": 25, "update": 25}
+    fields: ClassVar[Fields] = {
+        "name": Field(replaces=True, rule=rules.name(80, "0-9A-Za-z_-")),
+        "messageRetentionSeconds": Field(
+            default=345600, rule=rules.between(60, 1209600), call="MessageRetentionPeriod"
+        ),
+        "sqsManagedSseEnabled": Field(computed=True),
+        **REGION,
+        **TAGS,
+    }
+    outputs: ClassVar[dict[str, str]] = {"arn": "QueueArn"}
+
+    def created_outputs(self, answer: Mapping[str, Any]) -> Properties:
+        return {"url": answer["QueueUrl"]}
+
+    def arguments(self, inputs: Properties) -> dict[str, Any]:
+        """Attributes as SQS takes them: all of them text, switches in lower case."""
+        name = {"QueueName": inputs["name"]} if "url" not in inputs else {}
+        attributes = super().arguments({k: v for k, v in inputs.items() if k != "name"})
+        return {**name, "Attributes": {k: str(v).lower() for k, v in attributes.items()}}
+
+    def create(self, aws: Account, inputs: Properties) -> tuple[str, Properties]:
+        tags = {"tags": inputs["tagsAll"]} if inputs.get("tagsAll") else {}
+        answer = self.call(aws, inputs, self.create_call, **self.arguments(inputs), **tags)
+        return answer["QueueUrl"], self.created_outputs(answer)
+
+    def find(self, aws: Account, identifier: str, state: Properties) -> dict[str, Any] | None:
+        attributes = _queue_attributes(aws, identifier, state, "All")
         return {
-            "name": identifier,
-            "arn": arn,
-            "region": region,
-            **{name: alarm.get(self._key(name)) for name in simple},
-            **{name: alarm.get(self._key(name)) or None for name in self._lists},
-            "alarmDescription": alarm.get("AlarmDescription") or None,
-            "actionsEnabled": alarm.get("ActionsEnabled", True),
-            "treatMissingData": alarm.get("TreatMissingData") or "missing",
-            "dimensions": {item["Name"]: item["Value"] for item in alarm.get("Dimensions", [])}
-            or None,
-            "tagsAll": tag_map(cloudwatch.list_tags_for_resource(ResourceARN=arn)["Tags"]),
+            "Name": attributes["QueueArn"].rpartition(":")[2],
+            "QueueArn": attributes["QueueArn"],
+            "MessageRetentionPeriod": int(attributes["MessageRetentionPeriod"]),
+            "SqsManagedSseEnabled": attributes.get("SqsManagedSseEnabled") == "true",
         }
 
     def update(
         self, aws: Account, identifier: str, old: Properties, new: Properties, changed: set[str]
     ) -> None:
-        del identifier
-        if changed - {"tags", "tagsAll"}:
-            self._put(aws, new)
-        cloudwatch = aws.client("cloudwatch", new["region"])
-        change_tags(
-            old, new, cloudwatch.tag_resource, cloudwatch.untag_resource, ResourceARN=old["arn"]
-        )
+        if names := changed - TAG_PROPERTIES:
+            values = {name: new[name] for name in names if name in new}
+            attributes = self.arguments({**values, "url": identifier})
+            self.call(aws, new, "set_queue_attributes", QueueUrl=identifier, **attributes)
+        super().update(aws, identifier, old, new, changed & TAG_PROPERTIES)
 
     def delete(self, aws: Account, identifier: str, state: Properties) -> None:
+        super().delete(aws, identifier, {**state, "url": identifier})
+        aws.wait(
+            lambda: is_gone(_queue_attributes, aws, identifier, state, "All"),
+            f"queue {identifier} is gone",
+            _GONE_SECONDS,
+        )
+
+
+def _queue_attributes(aws: Account, url: str, state: Properties, name: str) -> dict[str, str]:
+    sqs = aws.client("sqs", state.get("region"))
+    return sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name]).get("Attributes", {})
+
+
+class QueuePolicy(Resource):
+    """Who may send to a queue, apart from the queue itself."""
+
+    aws_type = "aws:sqs/queuePolicy:QueuePolicy"
+    service = "sqs"
+    key: ClassVar[dict[str, str]] = {"queueUrl": "QueueUrl"}
+    create_call = "set_queue_attributes"
+    waits_for_parent = True
+    settles: ClassVar[dict[str, float]] = {"create": 25, "update": 25, "delete": 25}
+    fields: ClassVar[Fields] = {
+        "queueUrl": Field(replaces=True),
+        "policy": Field(rule=rules.document, kind="document"),
+        **REGION,
+    }
+
+    def arguments(self, inputs: Properties) -> dict[str, Any]:
+        return {"Attributes": {"Policy": inputs["policy"]}}
+
+    def find(self, aws: Account, identifier: str, state: Properties) -> dict[str, Any] | None:
+        attributes = _queue_attributes(aws, identifier, state, "Policy")
+        return attributes if attributes.get("Policy") else None
+
+    def delete(self, aws: Account, identifier: str, state: Properties) -> None:
+        sqs = aws.client("sqs", state.get("region"))
         with absent_is_fine():
-            aws.client("cloudwatch", state.get("region")).delete_alarms(AlarmNames=[identifier])
+            sqs.set_queue_attributes(QueueUrl=identifier, Attributes={"Policy": ""})

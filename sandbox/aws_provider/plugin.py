@@ -21,6 +21,7 @@ from google.protobuf.struct_pb2 import Struct
 from sandbox.aws_provider import documents, registry
 from sandbox.aws_provider.account import (
     APPEARS_SECONDS,
+    WAITS,
     Account,
     RefusedError,
     Settings,
@@ -29,12 +30,13 @@ from sandbox.aws_provider.account import (
 )
 from sandbox.aws_provider.resource import (
     DEFAULTS,
+    TAG_PROPERTIES,
     Change,
     Properties,
     Resource,
-    chosen_name,
     compare,
     deletes_before_replace,
+    generated_name,
     is_empty,
     plan,
     same,
@@ -229,9 +231,10 @@ class Plugin:
         lookup = registry.lookup(request.tok)
         values = properties(request.args)
         problems = self._schemas[request.tok].problems(values)
+        arguments = {*lookup.required, *lookup.optional}
         problems += [
             (name, "the stand-in does not carry out this argument")
-            for name in set(values) & self._schemas[request.tok].inputs.keys() - lookup.arguments
+            for name in set(values) & self._schemas[request.tok].inputs.keys() - arguments
         ]
         problems += [
             (name, "missing required argument") for name in lookup.required if name not in values
@@ -295,7 +298,7 @@ class Plugin:
             kept = olds.get(name) if name in olds.get(DEFAULTS, [name]) else None
             proposed = request.autonaming.proposed_name if request.HasField("autonaming") else ""
             seed = request.randomSeed or os.urandom(16)
-            filled[name] = kept or proposed or chosen_name(_logical(request.urn), seed, most)
+            filled[name] = kept or proposed or generated_name(_logical(request.urn), seed, most)
             defaults.append(name)
         if "tagsAll" in resource.fields:
             tags = filled.get("tags", {})
@@ -321,13 +324,14 @@ class Plugin:
         resource = registry.resource(token)
         inputs = properties(request.properties)
         if request.preview:
-            planned = plan(resource, self._schemas[token].outputs, {}, inputs)
+            planned = plan(resource, self._schemas[token], {}, inputs)
             return provider_pb2.CreateResponse(properties=self._outputs(resource, planned))
         identifier, extra = resource.create(self.aws, inputs)
         state = {**_without_defaults(inputs), **extra}
 
         def finish() -> None:
             resource.complete(self.aws, identifier, inputs)
+            self._settle_down(resource, "create")
 
         state = self._settle(resource, identifier, state, inputs, finish, failed=state)
         return provider_pb2.CreateResponse(id=identifier, properties=self._outputs(resource, state))
@@ -338,7 +342,7 @@ class Plugin:
         resource = registry.resource(token)
         old, new = properties(request.olds), properties(request.news)
         if request.preview:
-            planned = plan(resource, self._schemas[token].outputs, old, new)
+            planned = plan(resource, self._schemas[token], old, new)
             return provider_pb2.UpdateResponse(properties=self._outputs(resource, planned))
         changed = {change.property for change in compare(resource, old, new)}
         kept = {name: value for name, value in old.items() if name not in resource.fields}
@@ -350,6 +354,8 @@ class Plugin:
 
         def finish() -> None:
             resource.update(self.aws, request.id, old, new, changed)
+            if changed - TAG_PROPERTIES:
+                self._settle_down(resource, "update")
 
         state = {**kept, **computed, **_without_defaults(new)}
         state = self._settle(resource, request.id, state, new, finish, failed=old)
@@ -402,6 +408,9 @@ class Plugin:
             unsaid = resource.fields.items()
             told = {name: f.default for name, f in unsaid if f.default is not None} | told
         merged = self._merged(resource, {**told, **state}, actual)
+        for name, field in resource.fields.items():
+            if field.kind == "document" and isinstance(actual.get(name), str):
+                merged[name] = documents.normalised(actual[name])
         return provider_pb2.ReadResponse(
             id=identifier,
             properties=self._outputs(resource, merged),
@@ -412,7 +421,13 @@ class Plugin:
         """Remove an object."""
         resource = registry.resource(_type(request.urn))
         resource.delete(self.aws, request.id, properties(request.properties))
+        self._settle_down(resource, "delete")
         return empty_pb2.Empty()
+
+    def _settle_down(self, resource: Resource, operation: str) -> None:
+        """Wait as the real provider does, where the sandbox is asked to."""
+        if os.environ.get(WAITS):
+            self.aws.pause(resource.settles.get(operation, 0))
 
     def cancel(self, request: Any) -> Any:
         """End every wait."""

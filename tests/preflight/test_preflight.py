@@ -213,16 +213,16 @@ def test_a_cluster_that_does_not_say_who_it_is_is_no_problem(status):
 @pytest.mark.parametrize(
     ("pattern", "asked"),
     [
-        ("*", "*"),
+        ("*", {}),
         (
             "arn:aws:iam::012345678901:role/cast-demo-eks-*",
-            "arn:aws:iam::012345678901:role/cast-demo-eks-00000000",
+            {"resourceArns": ["arn:aws:iam::012345678901:role/cast-demo-eks-00000000"]},
         ),
-        ("secret:handler-api-key-??????", "secret:handler-api-key-000000"),
+        ("secret:handler-api-key-??????", {"resourceArns": ["secret:handler-api-key-000000"]}),
     ],
 )
 def test_the_simulator_is_asked_about_whole_resources(pattern, asked):
-    assert aws._example(pattern) == asked
+    assert aws._simulated([pattern]) == asked
 
 
 class Reviews:

@@ -104,7 +104,6 @@ def events(role: aws.iam.Role) -> None:
         "rule",
         name="the-rule",
         event_pattern=json.dumps({"source": ["aws.ec2"]}),
-        state="ENABLED",
         opts=opts("rule"),
     )
     pulumi.export("queue", queue.url)
