@@ -320,17 +320,22 @@ def _eks(request: ApiRequest) -> Iterator[str]:
         yield _arn(request, f"cluster/{cluster}")
 
 
-def _request_tags(params: Mapping[str, Any]) -> dict[str, str]:
-    found = params.get("Tags", params.get("tags", {}))
-    if isinstance(found, Mapping):
-        return {str(key): str(value) for key, value in found.items()}
-    return {tag["Key"]: tag.get("Value", "") for tag in found or []}
+def _request_tags(params: Mapping[str, Any]) -> dict[str, str | None]:
+    """Tags that a request sets, and keys without a value that it removes."""
+    tags = params.get("Tags", params.get("tags")) or params.get("TagKeys", params.get("tagKeys"))
+    if isinstance(tags, Mapping):
+        return {str(key): str(value) for key, value in tags.items()}
+    if tags and isinstance(tags[0], str):
+        return dict.fromkeys(tags)
+    return {tag["Key"]: tag.get("Value", "") for tag in tags or []}
 
 
-def _tags_context(tags: Mapping[str, str]) -> dict[str, list[str]]:
+def _tags_context(tags: Mapping[str, str | None]) -> dict[str, list[str]]:
     if not tags:
         return {}
-    context = {f"aws:requesttag/{key.lower()}": [value] for key, value in tags.items()}
+    context = {
+        f"aws:requesttag/{key.lower()}": [value] for key, value in tags.items() if value is not None
+    }
     return {**context, "aws:tagkeys": list(tags)}
 
 

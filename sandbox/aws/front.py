@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Request, Response
 
-from sandbox.aws import backends, ec2, eks, events, functions, iam, signatures, sts
+from sandbox.aws import backends, cloudwatch, ec2, eks, events, functions, iam, signatures, sts
 from sandbox.aws.account import Account, Call, Handler
 from sandbox.aws.authorization import authorize
 from sandbox.aws.constants import ACCOUNT
@@ -34,6 +34,7 @@ from sandbox.serving.faults import Refusal, UnclassifiedError, json_response
 from sandbox.serving.http_server import WsgiApp
 
 _HANDLERS: dict[str, dict[str, Handler]] = {
+    "cloudwatch": cloudwatch.HANDLERS,
     "ec2": ec2.HANDLERS,
     "eks": eks.HANDLERS,
     "events": {"ListTargetsByRule": events.list_targets},

@@ -23,6 +23,7 @@ WAITS = "CASTAI_SANDBOX_AWS_WAITS"
 """Variable that, when not empty, makes the stand-in wait as long as the real provider does."""
 PROPAGATION_SECONDS = 120  # until other services know a new principal
 APPEARS_SECONDS = 20  # until a service knows what it was told a moment ago
+_ATTEMPTS = 25
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ABSENT = frozenset(
     {
@@ -68,15 +69,8 @@ class Settings:
     """Configuration of the provider, as far as the stand-in carries it out."""
 
     region: str
-    access_key: str | None = None
-    secret_key: str | None = None
-    token: str | None = None
-    profile: str | None = None
     allowed_account_ids: list[str] = field(default_factory=list)
-    forbidden_account_ids: list[str] = field(default_factory=list)
     default_tags: dict[str, str] = field(default_factory=dict)
-    max_retries: int = 25
-    skip_requesting_account_id: bool = False
 
 
 class Account:
@@ -104,16 +98,13 @@ class Account:
         from botocore.session import Session  # noqa: PLC0415
 
         if self._session is None:
-            self._session = Session(profile=self.settings.profile)
+            self._session = Session()
         return self._session.create_client(
             service,
             region_name=region,
             endpoint_url=endpoint(),
-            aws_access_key_id=self.settings.access_key,
-            aws_secret_access_key=self.settings.secret_key,
-            aws_session_token=self.settings.token,
             config=Config(
-                retries={"mode": "standard", "total_max_attempts": self.settings.max_retries},
+                retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
                 connect_timeout=5,
                 read_timeout=60,
                 max_pool_connections=32,
@@ -140,13 +131,11 @@ class Account:
             account_id = self.account_id
         except (BotoCoreError, ClientError) as error:
             raise RefusedError(f"the AWS credentials were not accepted: {error}") from error
-        allowed, forbidden = self.settings.allowed_account_ids, self.settings.forbidden_account_ids
+        allowed = self.settings.allowed_account_ids
         if allowed and account_id not in allowed:
             raise RefusedError(
                 f"AWS account id not allowed: {account_id}; allowedAccountIds: {', '.join(allowed)}"
             )
-        if account_id in forbidden:
-            raise RefusedError(f"AWS account id not allowed: {account_id} is forbidden")
 
     def retry(
         self,

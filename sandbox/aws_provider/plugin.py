@@ -56,19 +56,11 @@ _SERVICE = "pulumirpc.ResourceProvider"
 _THREADS = 32
 _LARGEST_MESSAGE = 400 * 1024 * 1024
 _OF_THE_ENGINE = frozenset({"version", "pluginDownloadURL", "__internal", DEFAULTS})
-_TEXTS = frozenset({"region", "accessKey", "secretKey", "token", "profile"})
-_JSON_VALUES = frozenset(
-    {
-        "allowedAccountIds",
-        "forbiddenAccountIds",
-        "defaultTags",
-        "maxRetries",
-        "skipCredentialsValidation",
-        "skipMetadataApiCheck",
-        "skipRegionValidation",
-        "skipRequestingAccountId",
-    }
+_TEXTS = frozenset({"region"})
+_SWITCHES = frozenset(  # the SDK sets them by itself; they have no effect on loopback
+    {"skipCredentialsValidation", "skipMetadataApiCheck", "skipRegionValidation"}
 )
+_JSON_VALUES = frozenset({"allowedAccountIds", "defaultTags"}) | _SWITCHES
 
 
 class InitFailedError(Exception):
@@ -126,15 +118,8 @@ def _settings(values: Properties) -> Settings:
         raise RefusedError("no region: set the provider's region, or AWS_REGION")
     return Settings(
         region=region,
-        access_key=values.get("accessKey"),
-        secret_key=values.get("secretKey"),
-        token=values.get("token"),
-        profile=values.get("profile"),
         allowed_account_ids=values.get("allowedAccountIds", []),
-        forbidden_account_ids=values.get("forbiddenAccountIds", []),
         default_tags=values.get("defaultTags", {}).get("tags", {}),
-        max_retries=values.get("maxRetries", 25),
-        skip_requesting_account_id=values.get("skipRequestingAccountId", False),
     )
 
 
@@ -216,8 +201,7 @@ class Plugin:
             settings = _settings(values)
             self._default_tags = settings.default_tags
             self._aws = Account(settings)
-            if settings.allowed_account_ids or not settings.skip_requesting_account_id:
-                self._aws.check_allowed()
+            self._aws.check_allowed()
         return provider_pb2.ConfigureResponse(
             acceptSecrets=False,
             supportsPreview=True,

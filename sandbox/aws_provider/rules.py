@@ -11,7 +11,6 @@ from typing import Any
 Rule = Callable[[Any], str | None]
 
 _ARN = re.compile(r"^arn:aws[\w-]*:[\w.-]+:[\w-]*:(\d{12}|aws|aws-managed|)?:.+$")
-_ACCOUNT = re.compile(r"^\d{12}$")
 
 
 def length(most: int, least: int = 1) -> Rule:
@@ -66,11 +65,6 @@ def arn(value: Any) -> str | None:
     if value == "" or _ARN.match(str(value)):
         return None
     return f"{value!r} is not an ARN (arn:<partition>:<service>:<region>:<account>:<resource>)"
-
-
-def account(value: Any) -> str | None:
-    """Account id of twelve digits."""
-    return None if _ACCOUNT.match(str(value)) else f"{value!r} is not an account id of 12 digits"
 
 
 def document(value: Any) -> str | None:

@@ -59,20 +59,18 @@ class Secret:
 
 @dataclass(frozen=True)
 class Asset:
-    """One file: its text, or where it lies."""
+    """One file."""
 
     hash: str
-    text: str | None = None
-    path: str | None = None
+    text: str
 
 
 @dataclass(frozen=True)
 class Archive:
-    """Files by their name in the archive, or the path of a folder or an archive file."""
+    """Files and folders by their names."""
 
     hash: str
-    assets: dict[str, "Asset | Archive"] | None = None
-    path: str | None = None
+    assets: dict[str, "Asset | Archive"]
 
 
 class UnsupportedValueError(ValueError):
@@ -85,12 +83,14 @@ def _special(value: dict[str, Any]) -> Any:
         return value["value"]
     if mark == _OUTPUT_MARK:
         return value.get("value", UNKNOWN)
-    if mark in (_ASSET_MARK, _ARCHIVE_MARK) and "uri" in value:
-        raise UnsupportedValueError("remote assets and archives are not taken by the stand-in")
+    if mark in (_ASSET_MARK, _ARCHIVE_MARK) and value.keys() & {"uri", "path"}:
+        raise UnsupportedValueError(
+            "the stand-in takes assets of text and archives of such, neither paths nor addresses"
+        )
     if mark == _ASSET_MARK:
-        return Asset(value.get("hash", ""), value.get("text"), value.get("path"))
+        return Asset(value.get("hash", ""), value.get("text", ""))
     if mark == _ARCHIVE_MARK:
-        return Archive(value.get("hash", ""), value.get("assets"), value.get("path"))
+        return Archive(value.get("hash", ""), value.get("assets", {}))
     if mark == _RESOURCE_MARK:
         return value.get("id", UNKNOWN)
     raise UnsupportedValueError(f"a value of the unknown kind {mark} is not taken by the stand-in")

@@ -364,6 +364,39 @@ def test_a_security_group_needs_its_vpc_and_its_tags_allowed(iam, url, seeded):
             Tags=[{"Key": "x", "Value": "y"}])  # fmt: skip
 
 
+def test_tags_are_removed_by_name_in_every_service(client):
+    logs, watch = client("logs"), client("cloudwatch")
+    group = fresh("group")
+    logs.create_log_group(logGroupName=group, tags={"a": "1", "b": "2"})
+
+    logs.untag_log_group(logGroupName=group, tags=["a"])
+    name = fresh("alarm")
+    alarm = {"AlarmName": name, "Namespace": "n", "MetricName": "m", "Statistic": "Sum"}
+    alarm |= {"Period": 60, "EvaluationPeriods": 1, "Threshold": 1}
+    alarm |= {"ComparisonOperator": "GreaterThanThreshold"}
+    watch.put_metric_alarm(**alarm, Tags=[{"Key": key, "Value": "1"} for key in "ab"])
+    target = watch.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]["AlarmArn"]
+    watch.untag_resource(ResourceARN=target, TagKeys=["a"])
+    watch.put_metric_alarm(**alarm, Tags=[{"Key": "c", "Value": "1"}])  # an update: no new tags
+
+    assert logs.list_tags_log_group(logGroupName=group)["tags"] == {"b": "2"}
+    assert watch.list_tags_for_resource(ResourceARN=target)["Tags"] == [{"Key": "b", "Value": "1"}]
+    watch.delete_alarms(AlarmNames=[name])
+    watch.put_metric_alarm(**alarm)
+    assert watch.list_tags_for_resource(ResourceARN=target)["Tags"] == []
+
+
+def test_a_policy_limits_the_tags_that_may_be_removed(iam, url):
+    only = {"ForAllValues:StringEquals": {"aws:TagKeys": ["a"]}}
+    _, key_id, secret = make_user(iam, allow("logs:CreateLogGroup"), allow("logs:Untag*", **only))
+    logs, group = signing(url, "logs", key_id, secret), fresh("group")
+    logs.create_log_group(logGroupName=group)
+    target = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}"
+
+    logs.untag_resource(resourceArn=target, tagKeys=["a"])
+    refused(logs.untag_log_group, "AccessDeniedException", logGroupName=group, tags=["b"])
+
+
 def test_tags_of_aws_are_written_by_aws_alone(client, seeded):
     tag = {"Key": "aws:eks:cluster-name", "Value": "demo"}
     ec2 = client("ec2")

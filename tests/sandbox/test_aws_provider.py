@@ -431,8 +431,8 @@ def test_code_is_compared_by_its_hash(provider):
     inputs = {"role": "arn:aws:iam::012345678901:role/x", "code": CODE, "handler": "a.b"}
     olds = provider.checked(FUNCTION, {**inputs, "runtime": "python3.13"})
 
-    same = provider.diff(FUNCTION, olds, {**olds, "code": Archive("c0de", path="elsewhere")})
-    other = provider.diff(FUNCTION, olds, {**olds, "code": Archive("0ther", path="elsewhere")})
+    same = provider.diff(FUNCTION, olds, {**olds, "code": Archive("c0de", assets={})})
+    other = provider.diff(FUNCTION, olds, {**olds, "code": Archive("0ther", assets={})})
 
     assert changes(same) == {}
     assert changes(other) == {"code": "update"}
@@ -655,16 +655,11 @@ def test_a_functions_code_and_settings_are_changed_in_place(provider, keys, endp
     assert not held.get("Environment", {}).get("Variables")
 
 
-def test_the_same_files_make_the_same_zip(tmp_path):
-    (tmp_path / "pkg").mkdir()
-    (tmp_path / "pkg" / "a.py").write_text("1")
-    (tmp_path / "b.py").write_text("2")
-    inner = Archive("", assets={"a.py": Asset("", text="1")})
-    packed = zipped(
-        Archive("", assets={"b.py": Asset("", path=str(tmp_path / "b.py")), "pkg": inner})
-    )
+def test_the_same_files_make_the_same_zip():
+    first, second = Asset("", text="1"), Asset("", text="2")
+    packed = zipped(Archive("", {"b.py": second, "pkg": Archive("", {"a.py": first})}))
 
-    assert packed == zipped(Archive("", path=str(tmp_path)))
+    assert packed == zipped(Archive("", {"pkg": Archive("", {"a.py": first}), "b.py": second}))
     with zipfile.ZipFile(io.BytesIO(packed)) as content:
         assert content.namelist() == ["b.py", "pkg/a.py"]
 
@@ -818,12 +813,13 @@ def test_a_wrong_account_is_refused(tmp_path):
 
 
 @pytest.mark.usefixtures("environment")
-def test_credentials_that_aws_does_not_know_are_refused(tmp_path):
+def test_credentials_that_aws_does_not_know_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN")
     server, port = plugin.serve(tmp_path)
     caller = Plugin(port)
     try:
         with pytest.raises(RefusedError, match="credentials were not accepted"):
-            caller.configure(region=REGION, accessKey="AKIAUNKNOWN", secretKey="x")
+            caller.configure(region=REGION)
     finally:
         caller.close()
         server.stop(None)
