@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from sandbox.kubernetes import furnished
+from sandbox import constants
 from sandbox.kubernetes.control_plane import ControlPlane
 
 _ADDRESSES = "addresses.json"
@@ -39,7 +39,7 @@ def announce_cluster(directory: Path, plane: ControlPlane) -> None:
         raise RuntimeError("the services have not been started")
     certificate = base64.b64encode(plane.authority.read_bytes()).decode()
     answer = requests.put(
-        f"{known['aws']}/_sandbox/clusters/{furnished.REGION}/{furnished.NAME}",
+        f"{known['aws']}/_sandbox/clusters/{constants.REGION}/{constants.CLUSTER}",
         json={"endpoint": plane.url, "certificateAuthority": certificate},
         timeout=_SECONDS,
     )

@@ -25,10 +25,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from castai_stack.commands import command_line
-from sandbox import inventory, toolchain
+from sandbox import constants, inventory, toolchain
 from sandbox.engine import stack as engine_stack
 from sandbox.engine.stack import OperationError, Result, Stack
-from sandbox.kubernetes import furnished
 from sandbox.processes import ProcessError
 from sandbox.session import Sandbox, SandboxError
 from sandbox.toolchain import ToolchainError
@@ -216,7 +215,7 @@ class Demo:
             for i in r["Instances"]
             if i.get("InstanceLifecycle") == "spot"
         }
-        known = f"kubernetes.io/cluster/{furnished.NAME}"
+        known = f"kubernetes.io/cluster/{constants.CLUSTER}"
         own = spot.pop(known)
         foreign = next(iter(spot.values()))
         function = str(stack.outputs()["function_arn"])
@@ -239,8 +238,8 @@ class Demo:
             "source": "aws.ec2",
             "account": self._account(),
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "region": furnished.REGION,
-            "resources": [f"arn:aws:ec2:{furnished.REGION}a:instance/{instance}"],
+            "region": constants.REGION,
+            "resources": [f"arn:aws:ec2:{constants.REGION}a:instance/{instance}"],
             "detail": {"instance-id": instance, "instance-action": "terminate"},
         }
         code = (

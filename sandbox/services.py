@@ -18,8 +18,7 @@ from typing import Any
 
 import requests
 
-from sandbox import addresses, aws, castai
-from sandbox.kubernetes import furnished
+from sandbox import addresses, aws, castai, constants
 from sandbox.kubernetes.agent_standin import AgentStandIn
 from sandbox.kubernetes.authenticator import (
     AccessEntry,
@@ -79,11 +78,11 @@ def _serve(directory: Path, document: Mapping[str, Any], running: ExitStack) -> 
     account = callers[tokens["operator"]].account
     authenticator = Authenticator(
         tokens=callers.get,
-        identify=presigned(cloud.url, furnished.NAME),
+        identify=presigned(cloud.url, constants.CLUSTER),
         aws_auth=_once_there(directory),
         mode=_authentication_mode(root.client("eks", cloud.url)),
         access_entries=_access_entries(cloud.url),
-        creator=f"arn:aws:iam::{account}:role/{furnished.CREATOR_ROLE}",
+        creator=f"arn:aws:iam::{account}:role/{constants.CREATOR_ROLE}",
     )
     webhook = http_server.serve(authenticator.app(), document["authenticatorPort"])
     running.callback(webhook.close)
@@ -118,7 +117,7 @@ def _caller(keys: aws.Credentials, url: str) -> Principal:
 
 def _nodes(ec2: Any) -> list[dict[str, str]]:
     """Return the instances of the cluster, as the nodes that they are."""
-    wanted = [{"Name": "tag-key", "Values": [f"kubernetes.io/cluster/{furnished.NAME}"]}]
+    wanted = [{"Name": "tag-key", "Values": [f"kubernetes.io/cluster/{constants.CLUSTER}"]}]
     reservations = ec2.describe_instances(Filters=wanted)["Reservations"]
     return [
         {
@@ -150,7 +149,7 @@ def _authentication_mode(eks: Any) -> Callable[[], str]:
     def mode() -> str:
         nonlocal known
         if time.monotonic() - known[1] > _FRESH:
-            shown = eks.describe_cluster(name=furnished.NAME)["cluster"]
+            shown = eks.describe_cluster(name=constants.CLUSTER)["cluster"]
             known = (shown["accessConfig"]["authenticationMode"], time.monotonic())
         return known[0]
 
@@ -173,7 +172,7 @@ def _access_entries(url: str) -> Callable[[], Iterable[AccessEntry]]:
                 ),
             )
             for one in answer.json()
-            if one["cluster"] == furnished.NAME and one["valid"]
+            if one["cluster"] == constants.CLUSTER and one["valid"]
         ]
 
     return entries

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 from lightkube import Client, KubeConfig
 from rich.console import Console
 
-from sandbox import SANDBOX_VARIABLE, addresses
+from sandbox import SANDBOX_VARIABLE, addresses, constants
 from sandbox.engine import program_folder
 from sandbox.engine import stack as engine_stack
 from sandbox.engine.stack import Stack
@@ -124,7 +124,7 @@ class Sandbox:
         with _step(console, "AWS, CAST AI and authenticator"):
             known = _wait_for_services(directory, processes)
         with (
-            _step(console, f"the existing cluster {furnished.NAME}"),
+            _step(console, f"the existing cluster {constants.CLUSTER}"),
             Client(config=KubeConfig.from_file(plane.kubeconfig)) as client,
         ):
             nodes = [furnished.Node(**node) for node in known["nodes"]]
@@ -168,8 +168,8 @@ class Sandbox:
             "AWS_ACCESS_KEY_ID": keys["accessKeyId"],
             "AWS_SECRET_ACCESS_KEY": keys["secretAccessKey"],
             **session,
-            "AWS_REGION": furnished.REGION,
-            "AWS_DEFAULT_REGION": furnished.REGION,
+            "AWS_REGION": constants.REGION,
+            "AWS_DEFAULT_REGION": constants.REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
             # Nothing of the user's own profiles.
             "AWS_CONFIG_FILE": os.devnull,
@@ -191,7 +191,7 @@ class Sandbox:
         session: Any = boto3.session.Session()
         return session.client(
             service,
-            region_name=furnished.REGION,
+            region_name=constants.REGION,
             endpoint_url=self.aws_url,
             aws_access_key_id=keys["accessKeyId"],
             aws_secret_access_key=keys["secretAccessKey"],

@@ -37,6 +37,8 @@ class ClusterExtras:
 
     authentication_mode: AuthenticationMode
     bootstrap_admin: bool = True
+    security_group_id: str = ""
+    """Group that EKS created with the cluster."""
     entries: dict[str, AccessEntry] = field(default_factory=dict)
     updates: dict[str, dict[str, Any]] = field(default_factory=dict)
     endpoint: str = ""

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.aws import backends
-from sandbox.aws.constants import ACCOUNT, PARTITION
 from sandbox.aws.identities import Principal, Propagation
 from sandbox.aws.policies import Policy, Verdict, evaluate
 from sandbox.aws.protocol import ApiRequest, AwsError
+from sandbox.constants import ACCOUNT, PARTITION
 from sandbox.iam_evaluator import as_list
 
 _FREE = frozenset({"sts:GetCallerIdentity", "sts:AssumeRole"})

@@ -11,7 +11,7 @@ from moto import backends as moto_backends
 from moto.core.config import default_user_config
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from sandbox.aws.constants import ACCOUNT, PARTITION
+from sandbox.constants import ACCOUNT, PARTITION
 from sandbox.serving.http_server import WsgiApp
 
 # Read by moto at import time.

@@ -16,9 +16,9 @@ from werkzeug.wrappers import Response
 
 from sandbox.aws import backends
 from sandbox.aws.account import AccessEntry, Account, Call, ClusterExtras, Handler
-from sandbox.aws.constants import ACCOUNT, PARTITION
 from sandbox.aws.identities import digest
 from sandbox.aws.protocol import AwsError
+from sandbox.constants import ACCOUNT, PARTITION, SERVICE_CIDR
 
 MODES = ("CONFIG_MAP", "API_AND_CONFIG_MAP", "API")
 _POLICY_PREFIX = f"arn:{PARTITION}:eks::aws:cluster-access-policy/"
@@ -286,7 +286,11 @@ def create_cluster(call: Call) -> Response:
     if answer.status_code >= _OK:
         return answer
     name = call.params["name"]
-    extras = call.account.clusters[call.request.region, name] = ClusterExtras(mode, bootstrap)
+    network = call.params["resourcesVpcConfig"]
+    group = _security_group(call.request.region, name, network.get("subnetIds") or [])
+    extras = call.account.clusters[call.request.region, name] = ClusterExtras(
+        mode, bootstrap, security_group_id=group
+    )
     if mode != "CONFIG_MAP" and bootstrap:
         _bootstrap(call, extras)
     return _corrected(call, answer)
@@ -338,9 +342,27 @@ def _corrected(call: Call, answer: Response) -> Response:
     network.setdefault("endpointPrivateAccess", False)
     network.setdefault("publicAccessCidrs", ["0.0.0.0/0"])
     network.setdefault("securityGroupIds", [])
+    network["clusterSecurityGroupId"] = extras.security_group_id
+    addresses = {"ipFamily": "ipv4", "serviceIpv4Cidr": SERVICE_CIDR}
+    found["kubernetesNetworkConfig"] = addresses
     found["tags"] = dict(cluster.tags)
     answer.set_data(json.dumps(shown))
     return answer
+
+
+def _security_group(region: str, cluster: str, subnets: list[str]) -> str:
+    """Create the group that EKS itself gives to nodes and control plane; return its id.
+
+    https://docs.aws.amazon.com/eks/latest/userguide/sec-group-reqs.html
+    """
+    group = backends.backend("ec2", region).create_security_group(
+        f"eks-cluster-sg-{cluster}-{uuid.uuid4().int % 10**9}",
+        "EKS created security group applied to ENI that is attached to EKS Control Plane master "
+        "nodes, as well as any managed workloads.",
+        vpc_id=_vpc(region, subnets) or None,
+        tags={"aws:eks:cluster-name": cluster, f"kubernetes.io/cluster/{cluster}": "owned"},
+    )
+    return str(group.id)
 
 
 def _vpc(region: str, subnets: list[str]) -> str:

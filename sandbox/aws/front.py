@@ -15,7 +15,6 @@ from werkzeug.wrappers import Request, Response
 from sandbox.aws import backends, cloudwatch, ec2, eks, events, functions, iam, signatures, sts
 from sandbox.aws.account import Account, Call, Handler
 from sandbox.aws.authorization import authorize
-from sandbox.aws.constants import ACCOUNT
 from sandbox.aws.identities import Credential, Principal
 from sandbox.aws.inventory import inventory
 from sandbox.aws.protocol import (
@@ -28,6 +27,7 @@ from sandbox.aws.protocol import (
 )
 from sandbox.aws.protocol import signature_scope as scope_of
 from sandbox.aws.validation import validate
+from sandbox.constants import ACCOUNT
 from sandbox.iam_evaluator import UnsupportedConditionError
 from sandbox.serving.faults import Call as LoggedCall
 from sandbox.serving.faults import Refusal, UnclassifiedError, json_response

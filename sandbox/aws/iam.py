@@ -26,10 +26,10 @@ from werkzeug.wrappers import Response
 from sandbox.aws import backends
 from sandbox.aws.account import Account, Call, Handler
 from sandbox.aws.authorization import identity_policies, managed
-from sandbox.aws.constants import ACCOUNT, PARTITION
 from sandbox.aws.identities import random_id
 from sandbox.aws.policies import Policy, context_keys, evaluate, statements
 from sandbox.aws.protocol import AwsError
+from sandbox.constants import ACCOUNT, PARTITION
 from sandbox.iam_evaluator import UnsupportedConditionError, as_list
 
 MANAGED_SIZE, USER_SIZE, ROLE_SIZE, TRUST_SIZE = 6144, 2048, 10240, 2048

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sandbox.aws import backends
-from sandbox.aws.constants import ACCOUNT, PARTITION, ROOT_ARN
+from sandbox.constants import ACCOUNT, PARTITION, ROOT_ARN
 
 _ALPHABET = string.ascii_uppercase + "234567"
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from sandbox.aws import backends
 from sandbox.aws.account import Account
-from sandbox.aws.constants import ACCOUNT, PARTITION, REGION
 from sandbox.aws.eks import redacted
 from sandbox.aws.identities import digest
+from sandbox.constants import ACCOUNT, PARTITION, REGION
 
 Things = dict[str, dict[str, Any]]
 

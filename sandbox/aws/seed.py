@@ -9,21 +9,24 @@ import boto3
 import requests
 from botocore.config import Config
 
-from sandbox.aws.constants import (
+from sandbox.constants import (
     ACCOUNT,
     CLUSTER,
+    CREATOR_ROLE,
     FOREIGN_CLUSTER,
+    NODE_GROUP,
+    NODE_GROUP_ROLE,
+    OPERATOR_ROLE,
     PARTITION,
+    READ_ONLY_GROUP,
+    READER_ROLE,
     REGION,
 )
 
 _SECONDS = 30
 _IMAGE = "ami-0123456789abcdef0"
 _TYPE = "m5.large"
-OPERATOR, PULL_REQUEST, NODE_ROLE = "platform-admin", "pull-request", "demo-general-nodes"
-CREATOR, CLUSTER_ROLE = "cluster-creator", "demo-cluster"
-READERS = "platform:read-only"
-"""The group that may get and list in Kubernetes."""
+CLUSTER_ROLE = "demo-cluster"
 _ADMIN = f"arn:{PARTITION}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
 
 
@@ -142,12 +145,12 @@ def seed(endpoint: str) -> Seed:
     iam = keys.client("iam", endpoint)
     account = {"AWS": f"arn:{PARTITION}:iam::{ACCOUNT}:root"}
     roles = {
-        OPERATOR: (account, ["AdministratorAccess"]),
-        PULL_REQUEST: (account, ["ReadOnlyAccess"]),
-        CREATOR: (account, ["AdministratorAccess"]),
+        OPERATOR_ROLE: (account, ["AdministratorAccess"]),
+        READER_ROLE: (account, ["ReadOnlyAccess"]),
+        CREATOR_ROLE: (account, ["AdministratorAccess"]),
         "DeployBot": (account, []),
         CLUSTER_ROLE: ({"Service": "eks.amazonaws.com"}, ["AmazonEKSClusterPolicy"]),
-        NODE_ROLE: (
+        NODE_GROUP_ROLE: (
             {"Service": "ec2.amazonaws.com"},
             ["AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryReadOnly"],
         ),
@@ -157,7 +160,7 @@ def seed(endpoint: str) -> Seed:
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=_trust(principal))
         for policy in policies:
             iam.attach_role_policy(RoleName=name, PolicyArn=_managed(policy))
-    operator = session(endpoint, OPERATOR, "operator")
+    operator = session(endpoint, OPERATOR_ROLE, "operator")
     ec2 = operator.client("ec2", endpoint)
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnets = tuple(
@@ -169,10 +172,16 @@ def seed(endpoint: str) -> Seed:
     group = ec2.create_security_group(
         GroupName="demo-cluster", Description="Nodes and control plane", VpcId=vpc
     )["GroupId"]
+    eks = session(endpoint, CREATOR_ROLE, "installer").client("eks", endpoint)
     for name in (CLUSTER, FOREIGN_CLUSTER):
-        _cluster(
-            session(endpoint, CREATOR, "installer").client("eks", endpoint), name, subnets, group
-        )
+        _cluster(eks, name, subnets, group)
+    eks.create_nodegroup(
+        clusterName=CLUSTER,
+        nodegroupName=NODE_GROUP,
+        nodeRole=_role(NODE_GROUP_ROLE),
+        subnets=list(subnets),
+        instanceTypes=[_TYPE],
+    )
     own = [_instance(ec2, subnets[0], group, CLUSTER, spot=n == 2) for n in range(3)]  # noqa: PLR2004
     other = [_instance(ec2, subnets[1], group, FOREIGN_CLUSTER, spot=n == 1) for n in range(2)]
     mark = keys.client("ec2", endpoint)
@@ -188,10 +197,10 @@ def seed(endpoint: str) -> Seed:
         spot_node=own[-1],
         foreign_nodes=tuple(other),
         foreign_spot_node=other[-1],
-        node_role_arn=_role(NODE_ROLE),
+        node_role_arn=_role(NODE_GROUP_ROLE),
         operator=operator,
-        pull_request=session(endpoint, PULL_REQUEST, "ci"),
-        expired=session(endpoint, OPERATOR, "yesterday", seconds=-1),
+        pull_request=session(endpoint, READER_ROLE, "ci"),
+        expired=session(endpoint, OPERATOR_ROLE, "yesterday", seconds=-1),
     )
 
 
@@ -206,14 +215,14 @@ def _cluster(eks: Any, name: str, subnets: Sequence[str], group: str) -> None:
     )
     if made["cluster"]["accessConfig"]["authenticationMode"] == "CONFIG_MAP":
         return
-    eks.create_access_entry(clusterName=name, principalArn=_role(NODE_ROLE), type="EC2_LINUX")
+    eks.create_access_entry(clusterName=name, principalArn=_role(NODE_GROUP_ROLE), type="EC2_LINUX")
     eks.create_access_entry(
-        clusterName=name, principalArn=_role(PULL_REQUEST), kubernetesGroups=[READERS]
+        clusterName=name, principalArn=_role(READER_ROLE), kubernetesGroups=[READ_ONLY_GROUP]
     )
-    eks.create_access_entry(clusterName=name, principalArn=_role(OPERATOR))
+    eks.create_access_entry(clusterName=name, principalArn=_role(OPERATOR_ROLE))
     eks.associate_access_policy(
         clusterName=name,
-        principalArn=_role(OPERATOR),
+        principalArn=_role(OPERATOR_ROLE),
         policyArn=_ADMIN,
         accessScope={"type": "cluster"},
     )

@@ -11,8 +11,7 @@ import requests
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-CASTAI_ACCOUNT = "809060229965"
-"""Where CAST AI's users live (castai/terraform-provider-castai, examples/eks)."""
+from sandbox.constants import CASTAI_ACCOUNT
 
 _TIMEOUT = 10
 _IMAGE = "ami-0123456789abcdef0"

@@ -13,6 +13,7 @@ from typing import Self
 
 import requests
 
+from sandbox.constants import READ_ONLY_GROUP, SERVICE_CIDR
 from sandbox.kubernetes import certificates
 from sandbox.kubernetes.certificates import Certificates
 from sandbox.processes import ProcessError, Processes, free_port
@@ -21,7 +22,6 @@ from sandbox.toolchain import Programs
 KWOK_ANNOTATION = ("kwok.x-k8s.io/node", "fake")
 """Nodes that carry it are KWOK's: their pods run as far as the API shows."""
 
-READ_ONLY_GROUP = "platform:read-only"
 """Group of the principal that previews; `cluster.py` gives it get and list."""
 
 _READY_SECONDS = 60
@@ -286,7 +286,7 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-signing-key-file={files.service_account_key}",
             f"--service-account-key-file={files.service_account_key}",
-            "--service-cluster-ip-range=10.100.0.0/16",
+            f"--service-cluster-ip-range={SERVICE_CIDR}",
             "--endpoint-reconciler-type=none",
             "--allow-privileged=true",
             "--authorization-mode=Node,RBAC",

@@ -6,16 +6,17 @@ from typing import Any
 
 from lightkube import Client, codecs
 
+from sandbox.constants import (
+    NODE_GROUP,
+    NODE_GROUP_ROLE,
+    OPERATOR_ROLE,
+    READ_ONLY_GROUP,
+    READER_ROLE,
+    REGION,
+)
 from sandbox.kubernetes.authenticator import POLICY_GROUP
-from sandbox.kubernetes.control_plane import KWOK_ANNOTATION, READ_ONLY_GROUP
+from sandbox.kubernetes.control_plane import KWOK_ANNOTATION
 
-NAME = "demo"
-REGION = "eu-central-1"
-NODE_GROUP = "general"
-NODE_GROUP_ROLE = "demo-nodes"
-OPERATOR_ROLE = "platform-admin"
-READER_ROLE = "pull-request"
-CREATOR_ROLE = "cluster-creator"
 TEAM_NAMESPACE = "shop"
 
 

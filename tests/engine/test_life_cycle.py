@@ -20,9 +20,8 @@ from castai_stack.config import stack_file
 from castai_stack.config.validation import validate
 from castai_stack.permissions import operator, operator_kubernetes
 from sandbox.castai import API_KEY
+from sandbox.constants import READ_ONLY_GROUP, REGION
 from sandbox.engine.stack import OperationError
-from sandbox.kubernetes import furnished
-from sandbox.kubernetes.control_plane import READ_ONLY_GROUP
 from sandbox.kubernetes.furnished import aws_auth
 from sandbox.proofs.secret_search import SecretSearch
 from sandbox.session import Sandbox
@@ -91,7 +90,7 @@ def test_a_second_preview_and_a_second_up_change_nothing(life: Life):
 def the_least(life: Life) -> Iterator[None]:
     """Leave the reader with the documents that this program prints for a preview, no more."""
     settings = validate(
-        {"cluster": {"name": "demo", "region": furnished.REGION, "accountId": ACCOUNT}},
+        {"cluster": {"name": "demo", "region": REGION, "accountId": ACCOUNT}},
         stack_file.KEY,
     )
     role = operator_kubernetes.cluster_role(

@@ -9,8 +9,8 @@ import requests
 from lightkube.resources.core_v1 import Namespace
 
 from sandbox import inventory
+from sandbox.constants import CLUSTER, REGION
 from sandbox.engine.stack import OperationError, Result
-from sandbox.kubernetes import furnished
 from sandbox.kubernetes.furnished import aws_auth
 from sandbox.session import Sandbox
 from tests.support.life import SECONDS, Life, operations, require_empty
@@ -71,7 +71,7 @@ def test_an_agent_alone_is_followed_by_access_and_access_by_a_wanted_disconnect(
 def api_cluster(sandbox: Sandbox) -> Iterator[str]:
     """The same API server as a cluster that reads access entries only."""
     eks = sandbox.client("eks")
-    known = eks.describe_cluster(name=furnished.NAME)["cluster"]
+    known = eks.describe_cluster(name=CLUSTER)["cluster"]
     eks.create_cluster(
         name=API_CLUSTER,
         roleArn=known["roleArn"],
@@ -80,7 +80,7 @@ def api_cluster(sandbox: Sandbox) -> Iterator[str]:
     )
     plane = sandbox.control_plane
     answer = requests.put(
-        f"{sandbox.aws_url}/_sandbox/clusters/{furnished.REGION}/{API_CLUSTER}",
+        f"{sandbox.aws_url}/_sandbox/clusters/{REGION}/{API_CLUSTER}",
         json={
             "endpoint": plane.url,
             "certificateAuthority": base64.b64encode(plane.authority.read_bytes()).decode(),

@@ -24,7 +24,7 @@ from botocore.serialize import RpcV2CBORSerializer
 
 from sandbox import aws
 from sandbox.aws import sts as aws_sts
-from sandbox.aws.constants import ACCOUNT, CASTAI_ACCOUNT, REGION
+from sandbox.constants import ACCOUNT, CASTAI_ACCOUNT, REGION
 
 ONCE = Config(retries={"max_attempts": 0})
 NUMBERS = itertools.count()

@@ -4,7 +4,8 @@ import json
 
 import requests
 
-from sandbox import aws
+from sandbox import aws, constants
+from sandbox.kubernetes import furnished
 
 
 def test_the_log_outlives_the_server(tmp_path):
@@ -14,6 +15,27 @@ def test_the_log_outlives_the_server(tmp_path):
 
     written = (tmp_path / "aws-requests.jsonl").read_text().splitlines()
     assert json.loads(written[-1])["action"] == "ListRoles"
+
+
+def test_the_cluster_and_its_node_group_fit_the_nodes_and_the_map(tmp_path):
+    server = aws.serve(tmp_path)
+    try:
+        seeded = aws.seed(server.url)
+        eks = seeded.operator.client("eks", server.url)
+        cluster = eks.describe_cluster(name=constants.CLUSTER)["cluster"]
+        [group_name] = eks.list_nodegroups(clusterName=constants.CLUSTER)["nodegroups"]
+        group = eks.describe_nodegroup(clusterName=constants.CLUSTER, nodegroupName=group_name)
+        ec2 = seeded.operator.client("ec2", server.url)
+        security_group = cluster["resourcesVpcConfig"]["clusterSecurityGroupId"]
+        found = ec2.describe_security_groups(GroupIds=[security_group])["SecurityGroups"][0]
+    finally:
+        server.close()
+
+    assert cluster["kubernetesNetworkConfig"]["serviceIpv4Cidr"] == constants.SERVICE_CIDR
+    assert found["VpcId"] == seeded.vpc_id
+    assert group_name == constants.NODE_GROUP
+    assert group["nodegroup"]["nodeRole"] == seeded.node_role_arn
+    assert seeded.node_role_arn in furnished.aws_auth(constants.ACCOUNT)["mapRoles"]
 
 
 def test_a_seeded_cluster_with_entries_has_its_people_and_nodes(tmp_path):
