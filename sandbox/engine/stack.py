@@ -1,4 +1,4 @@
-"""Pulumi operations on a program, each in a process of its own, with what they changed."""
+"""Ordinary `pulumi` commands on a program, each with the changes that its events report."""
 
 import contextlib
 import json
@@ -14,11 +14,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from sandbox.engine import events as engine_events
 from sandbox.engine import stack_file as engine_stack_file
+from sandbox.engine.events import Step
+
+if TYPE_CHECKING:
+    import resource
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = REPOSITORY / "__main__.py"
@@ -28,7 +33,8 @@ PASSPHRASE = "castai-eks-sandbox"  # noqa: S105 - public: it guards what the san
 _STACK_NAME = re.compile(r"^[A-Za-z0-9_.-]{1,100}$")
 _SILENCE_SECONDS = 15
 _PATIENCE = 2
-_RESULT = "result.json"
+_EVENTS = "events"
+_CONFIRMED = ("--yes", "--skip-preview")
 
 
 class OperationError(Exception):
@@ -41,20 +47,6 @@ class OperationError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What the engine does, or would do, to one resource."""
-
-    operation: str
-    """`create`, `update`, `replace`, `delete`, `same`, `refresh`, `read` and their like."""
-    type: str
-    name: str
-    urn: str
-    changed: tuple[str, ...] = ()
-    """Property paths that differ."""
-    replaced_for: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Result:
     """An operation that succeeded."""
 
@@ -64,11 +56,12 @@ class Result:
     steps: list[Step]
     output: str
     seconds: float
-    """From the engine's start to its end."""
-    program_seconds: float
-    """CPU time of the program's process until its last line, imports included."""
+    """From the start of the command to its end."""
+    processor_seconds: float
+    """Processor time of the command and of the processes that it waited for: the program, the
+    plugins."""
     peak_kib: int
-    """Largest resident set of the program or of one of the processes below it."""
+    """Largest resident set of one of these processes."""
 
     @property
     def empty(self) -> bool:
@@ -93,20 +86,22 @@ class Running:
     ) -> None:
         self.operation = operation
         self.group = process.pid
-        """Process group of the program, the engine and its plugins."""
+        """Process group of the engine, the program and its plugins."""
         self._process = process
         self._folder = folder
         self._log = log
         self._on_line = on_line
         self._lines: list[str] = []
-        self._heard = time.monotonic()
+        self._started = self._last_line = time.monotonic()
+        self._seconds = 0.0
+        self._usage: resource.struct_rusage | None = None
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         with self._log.open("a") as log:
             for line in self._process.stdout or ():
-                self._heard = time.monotonic()
+                self._last_line = time.monotonic()
                 self._lines.append(line)
                 log.write(line)
                 self._on_line(line.rstrip("\n"))
@@ -122,11 +117,19 @@ class Running:
         return "".join(self._lines)
 
     def ended(self, seconds: float) -> bool:
-        """Wait for the end at most so long; what is left of a killed engine may still be there."""
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
+        """Wait at most so long for the end; plugins of a killed engine may still be there."""
+        deadline = time.monotonic() + seconds
+        while self._usage is None:
+            # Only this call reports what the command's own children have used.
+            pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
+            if pid:
+                self._process.returncode = os.waitstatus_to_exitcode(status)
+                self._seconds = time.monotonic() - self._started
+                self._usage = usage
+            elif time.monotonic() > deadline:
+                return False
+            else:
+                time.sleep(0.01)
         return True
 
     def result(self) -> Result:
@@ -135,13 +138,12 @@ class Running:
         The first interrupt asks the engine to come to a safe end and waits for it, the second to
         end at once, the third ends it by force.
         """
-        started = time.monotonic()
         interrupts = 0
         while True:
             try:
                 if self.ended(0.5):
                     break
-                self._tell_of_silence(started)
+                self._report_silence()
             except KeyboardInterrupt:
                 interrupts += 1
                 number = signal.SIGINT if interrupts <= _PATIENCE else signal.SIGKILL
@@ -154,11 +156,11 @@ class Running:
             raise KeyboardInterrupt
         return self._judge()
 
-    def _tell_of_silence(self, started: float) -> None:
-        if time.monotonic() - self._heard > _SILENCE_SECONDS:
-            self._heard = time.monotonic()
-            waited = int(self._heard - started)
-            self._on_line(f"... {self.operation} is still at work after {waited} s")
+    def _report_silence(self) -> None:
+        if time.monotonic() - self._last_line > _SILENCE_SECONDS:
+            self._last_line = time.monotonic()
+            elapsed = int(self._last_line - self._started)
+            self._on_line(f"... {self.operation} is still running after {elapsed} s")
 
     def _close(self) -> None:
         # A plugin that outlived a killed engine would hold the pipe open for ever.
@@ -167,31 +169,23 @@ class Running:
             self._process.stdout.close()
 
     def _judge(self) -> Result:
-        output = self.output
-        path = self._folder / _RESULT
-        raw: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        path = self._folder / _EVENTS
+        lines = path.read_text().splitlines() if path.exists() else []
+        events = engine_events.read(self.operation, lines)
         shutil.rmtree(self._folder, ignore_errors=True)
-        if self._process.returncode != 0 or "error" in raw or not raw:
-            sentence = raw.get("error") or f"ended with status {self._process.returncode}"
-            raise OperationError(self.operation, sentence, output)
+        if self._process.returncode != 0:
+            sentence = events.sentence or _last_error(self.output)
+            status = f"ended with status {self._process.returncode}"
+            raise OperationError(self.operation, sentence or status, self.output)
+        assert self._usage is not None  # noqa: S101 - the process has ended
         return Result(
             operation=self.operation,
-            changes=raw["changes"],
-            steps=[
-                Step(
-                    operation=step["operation"],
-                    type=step["type"],
-                    name=step["name"],
-                    urn=step["urn"],
-                    changed=tuple(step["changed"]),
-                    replaced_for=tuple(step["replaced_for"]),
-                )
-                for step in raw["steps"]
-            ],
-            output=output,
-            seconds=raw["seconds"],
-            program_seconds=raw["program_seconds"],
-            peak_kib=raw["peak_kib"],
+            changes=events.changes,
+            steps=events.steps,
+            output=self.output,
+            seconds=self._seconds,
+            processor_seconds=self._usage.ru_utime + self._usage.ru_stime,
+            peak_kib=self._usage.ru_maxrss,
         )
 
 
@@ -227,6 +221,10 @@ class Stack:
         """Generated folder that the engine takes for the project's."""
         return self.directory / "pulumi" / "work" / self.name
 
+    @property
+    def _state(self) -> Path:
+        return self.backend / ".pulumi" / "stacks" / _project()["name"] / f"{self.name}.json"
+
     def preview(self, *arguments: str) -> Result:
         """Compute what `up` would change; `arguments` go to the command line as they are."""
         return self.begin("preview", *arguments).result()
@@ -244,26 +242,24 @@ class Stack:
         return self.begin("destroy", *arguments).result()
 
     def begin(self, operation: str, *arguments: str) -> Running:
-        """Start an operation and come back at once."""
+        """Start an operation and return at once."""
         self._write_work()
+        if not self._state.exists():
+            self.pulumi("stack", "init", self.name)
+            self._write_work()  # without a salt of its own, `stack init` adds one
         runs = self.directory / "pulumi" / "runs"
         runs.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f"{operation}-", dir=runs))
-        request = {
-            "operation": operation,
-            "arguments": arguments,
-            "stack": self.name,
-            "work": str(self.work),
-            "backend": str(self.backend),
-            "program": str(self.program),
-            "result": str(folder / _RESULT),
-            "events": str(folder / "events"),
-        }
-        (folder / "request.json").write_text(json.dumps(request))
         process = subprocess.Popen(
-            [sys.executable, "-m", "sandbox.engine.operation", str(folder / "request.json")],
+            [
+                *("pulumi", "--non-interactive", "--color", "never"),
+                *(operation, "--stack", self.name, "--event-log", str(folder / _EVENTS)),
+                *(() if operation == "preview" else _CONFIRMED),
+                *arguments,
+            ],
             cwd=self.work,
-            env=self.process_environment(),
+            # Without it the CLI does not know `--event-log`.
+            env={**self.process_environment(), "PULUMI_DEBUG_COMMANDS": "true"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -322,11 +318,23 @@ class Stack:
         text = engine_stack_file.render(self.stack_file, self.settings)
         self.work.mkdir(parents=True, exist_ok=True)
         self.backend.mkdir(parents=True, exist_ok=True)
-        project = yaml.safe_load((REPOSITORY / "Pulumi.yaml").read_text())
-        # The program runs inside of the operation's process, so no toolchain is wanted.
-        project["runtime"] = {"name": "python"}
+        project = _project()
+        # `uv` would update the environment of the tests before each command.
+        options = {"toolchain": "pip", "virtualenv": sys.prefix}
+        project["runtime"] = {"name": "python", "options": options}
+        project["main"] = os.path.relpath(self.program, self.work)
         (self.work / "Pulumi.yaml").write_text(yaml.safe_dump(project, sort_keys=False))
         (self.work / f"Pulumi.{self.name}.yaml").write_text(text)
+
+
+def _project() -> dict[str, Any]:
+    return yaml.safe_load((REPOSITORY / "Pulumi.yaml").read_text())
+
+
+def _last_error(output: str) -> str:
+    """Return the last error that the command printed, for one that fails before its events."""
+    _, marked, sentence = output.rpartition("error: ")
+    return sentence.strip() if marked else ""
 
 
 def pulumi_environment(directory: Path) -> dict[str, str]:
