@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "castai_stack"
 EDGES = {"pulumi", "pulumi_aws", "pulumi_kubernetes", "lightkube", "requests", "boto3", "sandbox"}
 FLOORS = (
-    {"arn", "fields", "naming", "spot_handler"},
+    {"arn", "component", "fields", "naming", "spot_handler"},
     {"kube"},
     {"dynamic"},
     {"castai", "iam"},

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 import pulumi
 import pulumi_aws as aws
 
-from castai_stack import arn, naming
+from castai_stack import arn, component, naming
 from castai_stack.iam import castai_policy, feature_policy, restricted_policy, scope
 from castai_stack.iam import document as iam_document
 from castai_stack.iam import node_role as iam_node_role
@@ -60,10 +60,7 @@ class CastIamComponent(pulumi.ComponentResource):
         super().__init__("castai-stack:index:CastIamComponent", name, None, opts)
         self._name = name
         self._args = args
-        # Children do not inherit what their component waits for.
-        self._child = pulumi.ResourceOptions(
-            parent=self, depends_on=opts.depends_on if opts else None
-        )
+        self._child = component.child_options(self, opts)
         boundary = self._node_boundary()
         policies = self._policies()
         attach = self._user if args["mode"] == "user" else self._role
@@ -263,7 +260,9 @@ class CastIamComponent(pulumi.ComponentResource):
         role = aws.iam.Role(
             f"{self._name}-node-role",
             name=name,
-            path=args["settings"].path,
+            # IAM refuses to delete a boundary in use. Taken from the boundary, the path makes the
+            # role go first when another path replaces both; a boundary that comes or goes does not.
+            path=boundary.path if boundary else args["settings"].path,
             description="EKS node instance role used by CAST AI",
             permissions_boundary=(
                 boundary.arn if boundary else args["settings"].permissions_boundary_arn

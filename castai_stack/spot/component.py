@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import pulumi
 import pulumi_aws as aws
 
-from castai_stack import arn, naming
+from castai_stack import arn, component, naming
 from castai_stack.iam.settings import Iam
 from castai_stack.kube.object import KubernetesObject
 from castai_stack.spot import alarms, archive, events, rbac
@@ -58,13 +58,10 @@ class SpotLambdaComponent(pulumi.ComponentResource):
         super().__init__("castai-stack:index:SpotLambdaComponent", name, shown, opts)
         self._name = name
         self._args = args
-        # Children do not inherit what their component waits for.
-        self._child = pulumi.ResourceOptions(
-            parent=self, depends_on=opts.depends_on if opts else None
-        )
+        self._child = component.child_options(self, opts)
 
+        queue = self._queue()
         rules = self._rules()
-        queue, queue_policy = self._queue(rules)
         group = aws.cloudwatch.LogGroup(
             f"{name}-log-group",
             name=events.log_group(args["names"].function),
@@ -72,7 +69,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             tags=args["tags"],
             opts=self._child,
         )
-        role, grants = self._role(queue)
+        role, grants = self._role()
         secret, version = self._secret()
         function = self._function(
             role, secret, self._after(group, *grants, *([version] if version else []))
@@ -85,7 +82,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             destination_config={"on_failure": {"destination": queue.arn}},
             opts=self._child,
         )
-        self._targets(rules, function, queue, [queue_policy, invoke_config])
+        self._targets(rules, function, queue, [invoke_config])
         self._alarms(function, queue)
         if args["settings"].drain:
             self._cluster_role()
@@ -96,9 +93,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
         self.register_outputs({"function_arn": self.function_arn, "role_arn": self.role_arn})
 
     def _after(self, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions.merge(
-            self._child, pulumi.ResourceOptions(depends_on=list(resources))
-        )
+        return component.after(self._child, *resources)
 
     def _rules(self) -> dict[str, aws.cloudwatch.EventRule]:
         names = {
@@ -117,44 +112,55 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             for rule in events.RULES
         }
 
-    def _queue(
-        self, rules: Mapping[str, aws.cloudwatch.EventRule]
-    ) -> tuple[aws.sqs.Queue, aws.sqs.QueuePolicy]:
-        queue = aws.sqs.Queue(
+    def _queue(self) -> aws.sqs.Queue:
+        """Return the dead-letter queue, which is created before anything else.
+
+        The provider watches a new queue for 25 s. The queue depends on nothing and nothing but the
+        targets and the invoke configuration depends on it, so that this time passes while the
+        agent starts. Its policy names the rules by ARNs that are known beforehand.
+        """
+        args = self._args
+        names = args["names"]
+        rules = [
+            self._regional("events", f"rule/{name}")
+            for name in (names.interruption_rule, names.rebalance_rule)
+        ]
+        return aws.sqs.Queue(
             f"{self._name}-dead-letters",
-            name=self._args["names"].dead_letter_queue,
+            name=names.dead_letter_queue,
             message_retention_seconds=events.DEAD_LETTER_SECONDS,
             sqs_managed_sse_enabled=True,
-            tags=self._args["tags"],
-            opts=self._child,
+            policy=json.dumps(events.queue_policy(self._queue_arn(), rules)),
+            tags=args["tags"],
+            opts=component.child_options(self, None),
         )
-        policy = aws.sqs.QueuePolicy(
-            f"{self._name}-dead-letters-policy",
-            queue_url=queue.url,
-            policy=pulumi.Output.all(queue.arn, *[rule.arn for rule in rules.values()]).apply(
-                lambda arns: json.dumps(events.queue_policy(arns[0], arns[1:]))
-            ),
-            opts=self._child,
+
+    def _queue_arn(self) -> str:
+        return self._regional("sqs", self._args["names"].dead_letter_queue)
+
+    def _regional(self, service: str, resource: str) -> str:
+        args = self._args
+        return arn.regional(
+            args["partition"], service, args["region"], args["account_id"], resource
         )
-        return queue, policy
 
-    def _role(self, queue: aws.sqs.Queue) -> tuple[aws.iam.Role, list[pulumi.Resource]]:
-        """Make the role with the page's three policies; what they lack is inline.
+    def _role(self) -> tuple[aws.iam.Role, list[pulumi.Resource]]:
+        """Return the function's role with its policies, and the policies.
 
-        Under `scoped` a boundary leaves of the three what the handler does. Where the operator
-        wants a boundary of their own, the same limit is an inline policy of denials.
+        Under `scoped`, a boundary reduces the page's three AWS-managed policies to the calls of
+        the handler. A role has room for one boundary. If the operator brings one, an inline policy
+        of denials imposes the same limit.
         """
-        args, limited = self._args, self._args["flavour"] == "scoped"
+        args, scoped = self._args, self._args["flavour"] == "scoped"
         where = (args["partition"], args["region"], args["account_id"])
         secret = (
             events.secret_pattern(*where, args["names"].function)
             if args["settings"].key_in_secrets_manager
             else None
         )
-        boundary: pulumi.Input[str] | None = args["iam"].permissions_boundary_arn
-        guarded = limited and boundary is not None
-        if limited and boundary is None:
-            boundary = aws.iam.Policy(
+        operator_boundary = args["iam"].permissions_boundary_arn
+        boundary = (
+            aws.iam.Policy(
                 f"{self._name}-boundary",
                 name=args["names"].lambda_boundary,
                 path=args["iam"].path,
@@ -162,14 +168,18 @@ class SpotLambdaComponent(pulumi.ComponentResource):
                 policy=json.dumps(spot_role.lambda_boundary(*where, args["names"], secret)),
                 tags=args["tags"],
                 opts=self._child,
-            ).arn
+            )
+            if scoped and operator_boundary is None
+            else None
+        )
         role = aws.iam.Role(
             f"{self._name}-role",
             name=args["names"].lambda_role,
-            path=args["iam"].path,
+            # As for the node role: a replaced boundary can go only after the role.
+            path=boundary.path if boundary else args["iam"].path,
             description="Lambda role used by CAST AI to handle Spot interruptions",
             assume_role_policy=json.dumps(spot_role.lambda_trust()),
-            permissions_boundary=boundary,
+            permissions_boundary=boundary.arn if boundary else operator_boundary,
             tags=args["tags"],
             opts=self._child,
         )
@@ -182,16 +192,15 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             )
             for policy in spot_role.LAMBDA_MANAGED
         ]
-        inline: dict[str, Any] = {
-            "inline": queue.arn.apply(
-                lambda queue_arn: json.dumps(spot_role.lambda_inline(queue_arn, secret))
-            )
-        }
-        if guarded:
-            inline["guard"] = json.dumps(spot_role.lambda_guard(*where, args["names"], secret))
+        inline = {"inline": spot_role.lambda_inline(self._queue_arn(), secret)}
+        if scoped and operator_boundary is not None:
+            inline["guard"] = spot_role.lambda_guard(*where, args["names"], secret)
         grants += [
             aws.iam.RolePolicy(
-                f"{self._name}-{suffix}", role=role.name, policy=document, opts=self._child
+                f"{self._name}-{suffix}",
+                role=role.name,
+                policy=json.dumps(document),
+                opts=self._child,
             )
             for suffix, document in inline.items()
         ]
@@ -214,7 +223,11 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             f"{self._name}-api-key-value",
             secret_id=secret.id,
             secret_string=pulumi.Output.secret(args["api_key"]),
-            opts=self._child,
+            # Versions have no chosen name. Deleted last, the old one loses its stage AWSPREVIOUS,
+            # and nobody can read the old key.
+            opts=pulumi.ResourceOptions.merge(
+                self._child, pulumi.ResourceOptions(delete_before_replace=False)
+            ),
         )
         return secret, version
 

@@ -9,6 +9,7 @@ from castai_stack.iam.settings import Iam
 from tests.support.engine import ACCOUNT, REGION, run
 
 CLUSTER_ID = "0f3f1ba4-6f46-4f2e-9a39-6a1bb6c0f0a1"
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0f3f1ba4"
 CASTAI = "arn:aws:iam::809060229965:user/cast-crossrole-x"
 
 
@@ -118,11 +119,10 @@ def test_documented_roles_have_no_boundary_of_ours():
 
 
 def test_a_switch_beyond_the_page_adds_a_policy_of_its_own():
-    key = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0f3f1ba4"
-    recorder = run(program(settings=Iam(kms_key_arns=[key])))
+    recorder = run(program(settings=Iam(kms_key_arns=[KEY])))
 
     feature = of(recorder, "aws:iam/policy:Policy")["iam-feature-policy"]
-    assert key in feature.object["policy"]
+    assert KEY in feature.object["policy"]
     attachments = of(recorder, "aws:iam/rolePolicyAttachment:RolePolicyAttachment")
     assert "iam-role-feature-policy" in attachments
 
@@ -170,3 +170,20 @@ def test_every_child_waits_for_what_the_component_waits_for():
     for request in recorder.requests:
         if request.type.startswith("aws:"):
             assert any(d.endswith("::gate") for d in request.dependencies), request.name
+
+
+@pytest.mark.parametrize("mode", ["user", "role"])
+def test_every_child_is_deleted_before_it_is_replaced(mode):
+    recorder = run(program(mode=mode, settings=Iam(ipv6=True, kms_key_arns=[KEY])))
+
+    for request in recorder.requests:
+        if request.custom:
+            assert request.deleteBeforeReplaceDefined, request.name
+            assert request.deleteBeforeReplace, request.name
+
+
+def test_the_node_role_is_replaced_before_its_boundary():
+    role = of(run(program()), "aws:iam/role:Role")["iam-node-role"]
+
+    urns = role.propertyDependencies["path"].urns
+    assert [urn.rpartition("::")[2] for urn in urns] == ["iam-node-boundary"]

@@ -26,7 +26,9 @@ BOUNDARY = "arn:aws:iam::123456789012:policy/theirs"
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:alarms"
 
 
-def spot(*, cluster="shop", name="spot", flavour="scoped", iam=None, key=None, **settings):
+def spot(
+    *, cluster="shop", name="spot", flavour="scoped", iam=None, key=None, opts=None, **settings
+):
     def program():
         made = SpotLambdaComponent(
             name,
@@ -46,6 +48,7 @@ def spot(*, cluster="shop", name="spot", flavour="scoped", iam=None, key=None, *
                 "cluster_endpoint": "https://cluster.example",
                 "certificate_authority": "Q0E=",
             },
+            opts,
         )
         pulumi.export("function", made.function_arn)
 
@@ -257,6 +260,59 @@ def test_what_lambda_cannot_handle_goes_to_the_queue():
     assert queue["sqsManagedSseEnabled"] is True
 
 
+def test_the_queue_admits_the_two_rules_from_its_creation():
+    recorder = run(spot())
+    queue = plain(recorder.one("aws:sqs/queue:Queue"))
+    rules = all_of(recorder, "aws:cloudwatch/eventRule:EventRule").values()
+    prefix = "arn:aws:events:eu-central-1:123456789012:rule/"
+
+    allow, _ = json.loads(queue["policy"])["Statement"]
+    assert allow["Resource"] == [
+        "arn:aws:sqs:eu-central-1:123456789012:cast-ai-ec2-events-dead-letters-shop"
+    ]
+    assert allow["Condition"]["ArnEquals"]["aws:SourceArn"] == sorted(
+        f"{prefix}{plain(rule)['name']}" for rule in rules
+    )
+
+
+def test_the_slow_queue_waits_for_nothing_and_the_function_does_not_wait_for_it():
+    def gated():
+        gate = pulumi.CustomResource("test:index:Gate", "gate", {})
+        spot(opts=pulumi.ResourceOptions(depends_on=[gate]))()
+
+    recorder = run(gated)
+    awaited = {
+        r.name: {urn.rpartition("::")[2] for urn in r.dependencies} for r in recorder.requests
+    }
+
+    assert awaited["spot-dead-letters"] == set()
+    waiting = {name for name, others in awaited.items() if "spot-dead-letters" in others}
+    assert waiting == {
+        "spot-dead-letters-alarm",
+        "spot-interruption-target",
+        "spot-invoke-config",
+        "spot-rebalance-target",
+    }
+    gated_children = {name for name, others in awaited.items() if "gate" in others}
+    assert gated_children >= {"spot-boundary", "spot-role", "spot-function", "spot-log-group"}
+
+
+def test_every_child_but_a_secret_version_is_deleted_before_it_is_replaced():
+    recorder = run(spot(drain=True, key_in_secrets_manager=True))
+
+    for request in recorder.requests:
+        if request.custom:
+            version = request.name == "spot-api-key-value"
+            assert request.deleteBeforeReplaceDefined, request.name
+            assert request.deleteBeforeReplace is not version, request.name
+
+
+def test_the_role_is_replaced_before_its_boundary():
+    urns = run(spot()).one(ROLE).propertyDependencies["path"].urns
+
+    assert [urn.rpartition("::")[2] for urn in urns] == ["spot-boundary"]
+
+
 def test_what_eventbridge_cannot_deliver_goes_to_the_queue_too():
     recorder = run(spot())
     targets = all_of(recorder, TARGET)
@@ -277,7 +333,6 @@ def test_no_event_flows_before_it_can_be_handled_or_kept():
 
         assert awaited >= {
             f"spot-{suffix}-permission",
-            "spot-dead-letters-policy",
             "spot-invoke-config",
         }
 

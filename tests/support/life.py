@@ -1,5 +1,6 @@
 """The whole program on a sandbox, and what the three services saw of it."""
 
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from sandbox.engine.stack import Result, Stack
 from sandbox.session import Sandbox, Who
 
 SECONDS = 10
+PRINCIPAL = "cast-eks-demo"
+"""Name of CAST AI's user, and of its role."""
 HEARTBEATS = ("SendDelta",)
 """What the agent says all the time, whoever runs what."""
 
@@ -76,6 +79,47 @@ class Life:
         """Have CAST AI use what it was handed, now."""
         url = f"{self.sandbox.castai_url}/_sandbox/clusters/{self.castai()['id']}/use"
         return requests.post(url, timeout=SECONDS).json()["access"]
+
+    def castai_may_manage(self) -> bool:
+        """Whether CAST AI's current principal exists and carries `CastEKSPolicy`."""
+        iam = self.aws("iam")
+        user_mode = self.castai()["credentialsKind"] == "user"
+        try:
+            attached = (
+                iam.list_attached_user_policies(UserName=PRINCIPAL)
+                if user_mode
+                else iam.list_attached_role_policies(RoleName=PRINCIPAL)
+            )
+        except iam.exceptions.NoSuchEntityException:
+            return False
+        names = [policy["PolicyName"] for policy in attached["AttachedPolicies"]]
+        return any(name.startswith("CastEKSPolicy") for name in names)
+
+    @contextmanager
+    def access_samples(self) -> Iterator[list[bool]]:
+        """Sample during the block whether CAST AI may use its credentials and manage nodes."""
+        ended, samples = threading.Event(), []
+
+        def look() -> None:
+            while not ended.wait(0.05):
+                samples.append(self.castai_can_work() and self.castai_may_manage())
+
+        watch = threading.Thread(target=look)
+        watch.start()
+        try:
+            yield samples
+        finally:
+            ended.set()
+            watch.join()
+
+    @contextmanager
+    def access_without_interruption(self) -> Iterator[None]:
+        """Fail if CAST AI had no access at any moment of the block, or is not ready after it."""
+        with self.access_samples() as samples:
+            yield
+        assert samples, "the block was too short for a sample"
+        assert all(samples), "CAST AI had no access for a while"
+        assert self.castai()["status"] == "ready"
 
     def writes(self) -> Counter[str]:
         """Count every write that a service saw, other than by the sandbox itself."""
