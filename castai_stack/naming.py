@@ -1,11 +1,11 @@
-"""Physical names: exact while they fit, otherwise a head and a hash, never cut blind."""
+"""Physical names; a name beyond its limit is cut and ends in a hash."""
 
 import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
 CLUSTER_TAG = "castai-eks:cluster"
-"""Every AWS object of this program carries it, with the cluster's name."""
+"""Tag with the cluster's name, on every AWS resource of this program."""
 
 NameFlavour = Literal["suffixed", "documented"]
 
@@ -20,16 +20,16 @@ RULE_LIMIT = 64
 QUEUE_LIMIT = 80
 
 SHARED_POLICY = "CastEKSPolicy"
-"""Name of the policy when it is shared by every cluster of an account, as on the page."""
+"""Name of the policy on CAST AI's page, where all clusters of an account share it."""
 PLACEHOLDER_CLUSTER_ID = "00000000-0000-0000-0000-000000000000"
-"""Stands for the id that the registration yields, where only a length or a shape matters."""
+"""Placeholder for CAST AI's id of the cluster, where only its length or shape matters."""
 
 _HASH_LENGTH = 8
 _NODE_ROLE_CLUSTER = 40
 
 
 def bounded(text: str, limit: int) -> str:
-    """Return `text`, or a head and 8 hex digits of its SHA-256 if longer than `limit`."""
+    """Return `text`; beyond `limit`, its beginning and 8 hex digits of its SHA-256."""
     if len(text) <= limit:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
@@ -37,9 +37,9 @@ def bounded(text: str, limit: int) -> str:
 
 
 def node_role(cluster: str, cluster_id: str) -> str:
-    """Name of the node role and of its instance profile, as CAST AI expects both.
+    """Return the name of the node role and of its instance profile, as CAST AI expects it.
 
-    The id's first eight characters tell clusters with the same first 40 characters apart.
+    The id's first eight characters distinguish clusters with the same first 40 characters.
     Source: https://docs.cast.ai/docs/cloud-permissions (`cast-<cluster>-eks-<id>`).
     """
     return f"cast-{cluster[:_NODE_ROLE_CLUSTER]}-eks-{cluster_id[:8]}"
@@ -47,10 +47,10 @@ def node_role(cluster: str, cluster_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Every physical name that does not depend on the registration."""
+    """Physical names that do not depend on the registration."""
 
     principal: str
-    """The user, or the role that CAST AI assumes: `cast-eks-<cluster>`."""
+    """Name of the user, or of the role that CAST AI assumes."""
     castai_policy: str
     restricted_policy: str
     feature_policy: str
@@ -63,39 +63,45 @@ class Names:
     node_boundary: str
 
 
+_BASES: dict[str, tuple[str, int]] = {
+    "principal": ("cast-eks", USER_LIMIT),
+    "castai_policy": (SHARED_POLICY, POLICY_LIMIT),
+    "restricted_policy": ("CastEKSRestrictedAccess", POLICY_LIMIT),
+    "feature_policy": ("CastEKSFeatures", POLICY_LIMIT),
+    "lambda_role": ("CastLambdaRoleForSpot", ROLE_LIMIT),
+    "function": ("cast-ai-ec2-events-handler", FUNCTION_LIMIT),
+    "interruption_rule": ("cast-ai-spot-interruption", RULE_LIMIT),
+    "rebalance_rule": ("cast-ai-rebalance-recommendation", RULE_LIMIT),
+    "dead_letter_queue": ("cast-ai-ec2-events-dead-letters", QUEUE_LIMIT),
+    "lambda_boundary": ("CastLambdaBoundary", POLICY_LIMIT),
+    "node_boundary": ("CastNodeBoundary", POLICY_LIMIT),
+}
+"""Name before the cluster's, and longest name that AWS accepts, by field of `Names`."""
+_SHARED = frozenset({"castai_policy", "lambda_role", "function"})
+"""Names that CAST AI's page does not suffix with the cluster's name."""
+
+
 def names(cluster: str, flavour: NameFlavour) -> Names:
-    """Names for `cluster`; `documented` leaves the account-wide names bare, as on the page."""
-
-    def own(base: str, limit: int) -> str:
-        return bounded(f"{base}-{cluster}", limit)
-
-    def shared(base: str, limit: int) -> str:
-        return base if flavour == "documented" else own(base, limit)
-
+    """Return the names for `cluster`; `documented` leaves those of `_SHARED` without a suffix."""
     return Names(
-        principal=bounded(f"cast-eks-{cluster}", USER_LIMIT),
-        castai_policy=shared(SHARED_POLICY, POLICY_LIMIT),
-        restricted_policy=own("CastEKSRestrictedAccess", POLICY_LIMIT),
-        feature_policy=own("CastEKSFeatures", POLICY_LIMIT),
-        lambda_role=shared("CastLambdaRoleForSpot", ROLE_LIMIT),
-        function=shared("cast-ai-ec2-events-handler", FUNCTION_LIMIT),
-        interruption_rule=own("cast-ai-spot-interruption", RULE_LIMIT),
-        rebalance_rule=own("cast-ai-rebalance-recommendation", RULE_LIMIT),
-        dead_letter_queue=own("cast-ai-ec2-events-dead-letters", QUEUE_LIMIT),
-        lambda_boundary=own("CastLambdaBoundary", POLICY_LIMIT),
-        node_boundary=own("CastNodeBoundary", POLICY_LIMIT),
+        **{
+            field: bounded(name, _BASES[field][1])
+            for field, name in _full_names(cluster, flavour).items()
+        }
     )
 
 
 def shortened(cluster: str, flavour: NameFlavour) -> list[str]:
-    """Names that did not fit and carry a hash instead; the preview warns of each."""
-    made = names(cluster, flavour)
+    """Return the names that exceed their limit and therefore end in a hash, sorted."""
     return sorted(
-        name
-        for field in Names.__slots__
-        if not (name := getattr(made, field)).endswith(cluster) and name != _bare(field)
+        bounded(name, _BASES[field][1])
+        for field, name in _full_names(cluster, flavour).items()
+        if len(name) > _BASES[field][1]
     )
 
 
-def _bare(field: str) -> str:
-    return str(getattr(names("", "documented"), field))
+def _full_names(cluster: str, flavour: NameFlavour) -> dict[str, str]:
+    return {
+        field: base if flavour == "documented" and field in _SHARED else f"{base}-{cluster}"
+        for field, (base, _) in _BASES.items()
+    }

@@ -13,17 +13,15 @@ from pydantic import TypeAdapter, ValidationError
 from castai_stack.config import stack_file
 from castai_stack.config.validation import SettingsError
 from castai_stack.fields import Uuid, VpcId
-from castai_stack.permissions import actors, differences, page, report
-from castai_stack.permissions.actors import Access
+from castai_stack.permissions import actors, differences, report
+from castai_stack.permissions.actors import EffectivePermissions
 
 _ONE = {
     "markdown": report.markdown,
-    "html": page.html,
     "json": report.as_json,
 }
 _TWO = {
     "markdown": report.markdown_difference,
-    "html": page.html_difference,
     "json": report.difference_as_json,
 }
 
@@ -33,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         accesses = [
-            actors.access(stack_file.read(path), options.cluster_id, options.vpc_id)
+            actors.effective_permissions(stack_file.read(path), options.cluster_id, options.vpc_id)
             for path in (options.stack_file, options.other_stack_file)
             if path is not None
         ]
@@ -44,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _rendered(accesses: list[Access], form: str) -> str:
+def _rendered(accesses: list[EffectivePermissions], form: str) -> str:
     if len(accesses) == 1:
         return _ONE[form](accesses[0])
     old, new = accesses

@@ -1,1 +1,1 @@
-"""IAM objects and documents."""
+"""IAM principals, roles and policies of one cluster."""

@@ -17,6 +17,8 @@ from castai_stack.iam.node_role import NODE_MANAGED, node_boundary_arn
 from castai_stack.iam.scope import Scope, request_tagged, resource_tagged
 from castai_stack.iam.settings import Iam
 
+RESTRICTED_INLINE = "CastEKSRestrictedAccess"
+"""Name of the inline policy of CAST AI's role; a user has it as a managed policy."""
 PRINCIPAL_MANAGED = ("AmazonEC2ReadOnlyAccess", "IAMReadOnlyAccess")
 _SPOT_EVENTS = (
     "EC2 Instance Rebalance Recommendation",
@@ -25,7 +27,7 @@ _SPOT_EVENTS = (
 
 
 def principal_trust(castai_principal_arn: str, external_id: str) -> PolicyDocument:
-    """Let CAST AI's own user assume the role, if it sends the external id.
+    """Trust policy that lets CAST AI's own user assume the role with the external id.
 
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_common-scenarios_third-party.html
     """
@@ -41,7 +43,7 @@ def principal_trust(castai_principal_arn: str, external_id: str) -> PolicyDocume
 
 
 def castai_policy(scope: Scope, flavour: Flavour, settings: Iam) -> PolicyDocument:
-    """`CastEKSPolicy`: profiles, roles, security groups, key pairs and the function."""
+    """`CastEKSPolicy`: instance profiles, roles, security groups, key pairs, Spot function."""
     if flavour == "documented":
         return document(*documented_castai(scope))
     return document(*_scoped_castai(scope, settings))
@@ -77,10 +79,11 @@ def _manage_node_role(scope: Scope, settings: Iam) -> Iterator[Statement]:
     boundary = node_boundary_arn(scope, "scoped", settings)
     if boundary is None:
         raise ValueError(
-            "manage_node_role without a boundary: CAST AI could create a role that anybody "
-            "may assume; set node_boundary or permissions_boundary_arn"
+            "iam.manageNodeRole: found true without a boundary, so CAST AI could create a role "
+            "that anybody may assume; set iam.nodeBoundary to true or iam.permissionsBoundaryArn, "
+            "or iam.manageNodeRole to false"
         )
-    # No condition sees a trust policy's text, so the role must not matter whoever assumes it.
+    # No condition key covers the trust policy, so the boundary must make the role harmless.
     yield allow(
         "CreateNodeRoleWithBoundary",
         ["iam:CreateRole"],
@@ -103,7 +106,7 @@ def _manage_node_role(scope: Scope, settings: Iam) -> Iterator[Statement]:
 def _manage_security_groups(scope: Scope) -> Iterator[Statement]:
     groups = scope.ec2("security-group")
     yield allow("CreateSecurityGroup", ["ec2:CreateSecurityGroup"], groups, request_tagged(scope))
-    # `ec2:Vpc` is no key of CreateSecurityGroup: the VPC is a resource of the call.
+    # CreateSecurityGroup has no key `ec2:Vpc`; the VPC is a resource of the call.
     yield allow("CreateSecurityGroupInVpc", ["ec2:CreateSecurityGroup"], scope.vpc_arns)
     yield allow(
         "ManageOwnSecurityGroups",
@@ -133,7 +136,7 @@ def _manage_lambda(scope: Scope) -> Iterator[Statement]:
         scope.own("events", f"rule/{name}")
         for name in (scope.names.interruption_rule, scope.names.rebalance_rule)
     ]
-    # In a VPC the function's interfaces would be writes there.
+    # A function in a VPC would create network interfaces there.
     yield allow(
         "CreateSpotFunction",
         ["lambda:CreateFunction"],
@@ -149,7 +152,7 @@ def _manage_lambda(scope: Scope) -> Iterator[Statement]:
         function,
         {"StringEquals": {"lambda:Principal": ["events.amazonaws.com"]}},
     )
-    # ForAllValues alone is also true of a request without the key, hence the Null beside it:
+    # ForAllValues also holds for a request without the key, hence the Null beside it:
     # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
     yield allow(
         "PutSpotRules",

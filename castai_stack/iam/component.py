@@ -1,8 +1,8 @@
-"""CAST AI's access to AWS for one cluster, and the role of the nodes that it starts."""
+"""CAST AI's principal with its policies for one cluster, and the role of the nodes it launches."""
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypedDict
 
 import pulumi
 import pulumi_aws as aws
@@ -21,38 +21,38 @@ class CastIamArgs(TypedDict):
     region: str
     account_id: str
     cluster_name: str
-    """Plain on purpose: it decides names and tag keys."""
+    """A plain value, because names and tag keys depend on it."""
     cluster_id: pulumi.Input[str]
     """CAST AI's id of the cluster, part of the node role's name and of the conditions."""
     vpc_id: str
     vpc_account_id: str
-    """Owner of the VPC: this account, or the one that shares it."""
+    """Account that owns the VPC; another one than `account_id` if the VPC is shared."""
     names: naming.Names
     mode: Literal["user", "role"]
     flavour: Literal["scoped", "documented"]
     castai_principal_arn: pulumi.Input[str]
-    """CAST AI's own user, trusted in role mode; read in that mode only."""
+    """ARN of CAST AI's own user, which the role trusts; unused in user mode."""
     external_id: pulumi.Input[str]
-    """What CAST AI sends when it assumes the role; read in that mode only."""
+    """External id that CAST AI sends when it assumes the role; unused in user mode."""
     settings: Iam
     tags: Mapping[str, str]
 
 
 class CastIamComponent(pulumi.ComponentResource):
-    """A user, or a role that CAST AI assumes, with policies for one cluster; and the node role."""
+    """CAST AI's user, or the role that it assumes, with its policies; and the node role."""
 
     principal_arn: pulumi.Output[str]
-    """ARN of the user or role, known before its policies are attached."""
+    """ARN of the user or role; known before the policies are attached."""
     ready_principal_arn: pulumi.Output[str]
-    """The same, known only once every policy is attached: what CAST AI is told."""
+    """ARN of the user or role; known once every policy is attached, for the hand-over."""
     principal_name: pulumi.Output[str]
     principal_unique_id: pulumi.Output[str]
     node_role_arn: pulumi.Output[str]
     node_role_unique_id: pulumi.Output[str]
-    """IAM's id of the role; an access entry is bound to it, not to the name."""
+    """IAM's unique id of the role, to which an access entry is bound."""
     instance_profile_arn: pulumi.Output[str]
     ready: list[pulumi.Resource]
-    """Everything that CAST AI needs; the hand-over depends on each, so that destroy spares them."""
+    """All children. The hand-over depends on them, so that a destroy disconnects CAST AI first."""
 
     def __init__(
         self, name: str, args: CastIamArgs, opts: pulumi.ResourceOptions | None = None
@@ -70,14 +70,10 @@ class CastIamComponent(pulumi.ComponentResource):
         self.principal_arn = principal.arn
         self.principal_name = principal.name
         self.principal_unique_id = principal.unique_id
-        self.ready_principal_arn = pulumi.Output.all(
-            principal.arn, *[part.id for part in attachments]
-        ).apply(lambda known: str(known[0]))
+        self.ready_principal_arn = _known_with(principal.arn, attachments)
         self.node_role_arn = node_role.arn
         self.node_role_unique_id = node_role.unique_id
-        self.instance_profile_arn = pulumi.Output.all(
-            profile.arn, *[part.id for part in node_parts]
-        ).apply(lambda known: str(known[0]))
+        self.instance_profile_arn = _known_with(profile.arn, node_parts)
         self.ready = [
             *([boundary] if boundary else []),
             *policies.values(),
@@ -112,17 +108,19 @@ class CastIamComponent(pulumi.ComponentResource):
     def _document(
         self, build: Callable[[scope.Scope], iam_document.PolicyDocument | None]
     ) -> pulumi.Output[str]:
-        """Render a document once the cluster's id is known."""
+        """Return a document as text, known when the cluster's id is."""
         return pulumi.Output.from_input(self._args["cluster_id"]).apply(
-            lambda known: json.dumps(build(self._scope(known)), separators=(",", ":"))
+            lambda cluster_id: json.dumps(build(self._scope(cluster_id)), separators=(",", ":"))
         )
 
-    def _managed(self, suffix: str, name: str, what: str, document: Any) -> aws.iam.Policy:
+    def _managed(
+        self, suffix: str, name: str, purpose: str, document: pulumi.Output[str]
+    ) -> aws.iam.Policy:
         return aws.iam.Policy(
             f"{self._name}-{suffix}",
             name=name,
             path=self._args["settings"].path,
-            description=f"{what} of EKS cluster {self._args['cluster_name']}",
+            description=f"{purpose} of EKS cluster {self._args['cluster_name']}",
             policy=document,
             tags=self._args["tags"],
             opts=self._child,
@@ -140,17 +138,18 @@ class CastIamComponent(pulumi.ComponentResource):
         )
 
     def _policies(self) -> dict[str, aws.iam.Policy]:
-        """Customer-managed policies by logical suffix; inline ones belong to the role alone.
+        """Return the customer-managed policies by logical suffix.
 
-        A user's inline policies share 2,048 characters, which the cluster-scoped one exceeds.
+        In role mode CastEKSRestrictedAccess is inline. A user's inline policies share 2,048
+        characters, which it exceeds, so it is managed in user mode.
         Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
         """
         args = self._args
-        # Another name is another resource here, so that the new policy is attached before the old
-        # one goes: what has a chosen name, and attachments, are replaced by deleting first.
-        own = args["names"].castai_policy != naming.SHARED_POLICY
-        suffix = "castai-policy" if own else "castai-policy-documented"
-        made = {
+        # Each name is a resource of its own, so that the new policy is attached before the old one
+        # is deleted. A replacement would delete the old policy and its attachment first.
+        suffixed = args["names"].castai_policy != naming.SHARED_POLICY
+        suffix = "castai-policy" if suffixed else "castai-policy-documented"
+        policies = {
             suffix: self._managed(
                 suffix,
                 args["names"].castai_policy,
@@ -161,7 +160,7 @@ class CastIamComponent(pulumi.ComponentResource):
             )
         }
         if feature_policy.has_features(args["flavour"], args["settings"]):
-            made["feature-policy"] = self._managed(
+            policies["feature-policy"] = self._managed(
                 "feature-policy",
                 args["names"].feature_policy,
                 "Lets CAST AI use what is switched on for it",
@@ -170,13 +169,13 @@ class CastIamComponent(pulumi.ComponentResource):
                 ),
             )
         if args["mode"] == "user":
-            made["restricted-policy"] = self._managed(
+            policies["restricted-policy"] = self._managed(
                 "restricted-policy",
                 args["names"].restricted_policy,
                 "Lets CAST AI act within the VPC and the tags",
                 self._restricted(),
             )
-        return made
+        return policies
 
     def _restricted(self) -> pulumi.Output[str]:
         args = self._args
@@ -193,16 +192,19 @@ class CastIamComponent(pulumi.ComponentResource):
             name=args["names"].principal,
             path=args["settings"].path,
             permissions_boundary=args["settings"].permissions_boundary_arn,
-            # A key made by hand must not keep the user alive after a destroy.
+            # IAM refuses to delete a user with keys, and a person may have created one.
             force_destroy=True,
             tags=args["tags"],
             opts=self._child,
         )
         attachments: list[pulumi.CustomResource] = [
             aws.iam.UserPolicyAttachment(
-                f"{self._name}-user-{suffix}", user=user.name, policy_arn=arn_, opts=self._child
+                f"{self._name}-user-{suffix}",
+                user=user.name,
+                policy_arn=policy_arn,
+                opts=self._child,
             )
-            for suffix, arn_ in self._attached(policies)
+            for suffix, policy_arn in self._attached(policies)
         ]
         return user, attachments
 
@@ -218,20 +220,23 @@ class CastIamComponent(pulumi.ComponentResource):
             permissions_boundary=args["settings"].permissions_boundary_arn,
             assume_role_policy=pulumi.Output.all(
                 args["castai_principal_arn"], args["external_id"]
-            ).apply(lambda known: json.dumps(castai_policy.principal_trust(known[0], known[1]))),
+            ).apply(lambda values: json.dumps(castai_policy.principal_trust(values[0], values[1]))),
             tags=args["tags"],
             opts=self._child,
         )
         attachments: list[pulumi.CustomResource] = [
             aws.iam.RolePolicyAttachment(
-                f"{self._name}-role-{suffix}", role=role.name, policy_arn=arn_, opts=self._child
+                f"{self._name}-role-{suffix}",
+                role=role.name,
+                policy_arn=policy_arn,
+                opts=self._child,
             )
-            for suffix, arn_ in self._attached(policies)
+            for suffix, policy_arn in self._attached(policies)
         ]
         attachments.append(
             aws.iam.RolePolicy(
                 f"{self._name}-role-restricted",
-                name="CastEKSRestrictedAccess",
+                name=castai_policy.RESTRICTED_INLINE,
                 role=role.name,
                 policy=self._restricted(),
                 opts=self._child,
@@ -244,7 +249,10 @@ class CastIamComponent(pulumi.ComponentResource):
     ) -> list[tuple[str, pulumi.Input[str]]]:
         partition = self._args["partition"]
         return [
-            *((p, arn.managed_policy(partition, p)) for p in castai_policy.PRINCIPAL_MANAGED),
+            *(
+                (name, arn.managed_policy(partition, name))
+                for name in castai_policy.PRINCIPAL_MANAGED
+            ),
             *((suffix, policy.arn) for suffix, policy in policies.items()),
         ]
 
@@ -253,9 +261,9 @@ class CastIamComponent(pulumi.ComponentResource):
     ) -> tuple[aws.iam.Role, aws.iam.InstanceProfile, list[pulumi.CustomResource]]:
         args = self._args
         cluster, partition = args["cluster_name"], args["partition"]
-        # CAST AI looks both up by this exact name.
+        # CAST AI looks up the role and its profile by this exact name.
         name = pulumi.Output.from_input(args["cluster_id"]).apply(
-            lambda known: naming.node_role(cluster, known)
+            lambda cluster_id: naming.node_role(cluster, cluster_id)
         )
         role = aws.iam.Role(
             f"{self._name}-node-role",
@@ -299,3 +307,12 @@ class CastIamComponent(pulumi.ComponentResource):
             opts=self._child,
         )
         return role, profile, attachments
+
+
+def _known_with(
+    value: pulumi.Output[str], resources: Sequence[pulumi.CustomResource]
+) -> pulumi.Output[str]:
+    """Return `value` as an output that is known once these resources exist."""
+    return pulumi.Output.all(value, *[resource.id for resource in resources]).apply(
+        lambda values: str(values[0])
+    )

@@ -8,7 +8,7 @@ Condition = dict[str, dict[str, list[str]]]
 
 
 class Statement(TypedDict):
-    """One IAM statement; Sid is required so that tests, reviews and denials can name it."""
+    """One IAM statement. `Sid` is required: denials, reviews and docs/permissions.md cite it."""
 
     Sid: str
     Effect: Literal["Allow", "Deny"]
@@ -21,7 +21,7 @@ class Statement(TypedDict):
 
 
 class PolicyDocument(TypedDict):
-    """An IAM document in the only version of the language that knows policy variables."""
+    """An IAM document, in the version of the policy language that has policy variables."""
 
     Version: Literal["2012-10-17"]
     Statement: list[Statement]
@@ -35,7 +35,7 @@ def document(*statements: Statement) -> PolicyDocument:
 def allow(
     sid: str, actions: Sequence[str], resources: list[str], condition: Condition | None = None
 ) -> Statement:
-    """Return an Allow statement; actions are sorted, and an empty condition is left out."""
+    """Return an Allow statement with sorted actions; an empty condition is omitted."""
     statement: Statement = {
         "Sid": sid,
         "Effect": "Allow",
@@ -48,7 +48,7 @@ def allow(
 
 
 def service_trust(sid: str, service: str) -> PolicyDocument:
-    """Return a trust policy for one AWS service."""
+    """Return a trust policy that lets one AWS service assume a role."""
     return document(
         {
             "Sid": sid,
@@ -61,8 +61,8 @@ def service_trust(sid: str, service: str) -> PolicyDocument:
 
 def ec2_services(partition: str) -> list[str]:
     """Return the names of EC2's service principal in a partition."""
-    # https://docs.amazonaws.cn/en_us/aws/latest/userguide/iam.html: China has a name of its own,
-    # and newer calls there use the common one.
+    # China has a service principal of its own; newer calls there use the common one:
+    # https://docs.amazonaws.cn/en_us/aws/latest/userguide/iam.html
     common = "ec2.amazonaws.com"
     return [common, "ec2.amazonaws.com.cn"] if partition == "aws-cn" else [common]
 

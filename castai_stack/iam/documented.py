@@ -6,8 +6,6 @@ from castai_stack import arn
 from castai_stack.iam.document import Condition, Statement, allow, ec2_services
 from castai_stack.iam.scope import Scope, auto_scaling_group, cluster_tag
 
-# --- documented ---------------------------------------------------------------------------------
-
 
 def documented_castai(scope: Scope) -> Iterator[Statement]:
     """Yield the statements of CastEKSPolicy as CAST AI publishes them."""

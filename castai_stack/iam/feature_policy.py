@@ -1,8 +1,8 @@
-"""CastEKSFeatures: writes that a setting switches on."""
+"""CastEKSFeatures: writes beyond CAST AI's page, each enabled by a setting."""
 
 from collections.abc import Iterator
 
-from castai_stack import arn, naming
+from castai_stack import arn
 from castai_stack.iam.document import Flavour, PolicyDocument, Statement, allow, document, pass_role
 from castai_stack.iam.restricted_policy import (
     GROUP_ACTIONS,
@@ -15,7 +15,7 @@ from castai_stack.iam.scope import (
     auto_scaling_group,
     cluster_tag,
     eks_cluster,
-    groups,
+    node_groups,
     request_tagged,
     resource_tagged,
 )
@@ -29,9 +29,9 @@ SERVICE_LINKED = (
 
 
 def feature_policy(scope: Scope, flavour: Flavour, settings: Iam) -> PolicyDocument | None:
-    """`CastEKSFeatures`: what switches add to the page's grants, or None without any.
+    """`CastEKSFeatures`: permissions that settings add to those of the page; None without any.
 
-    A document of its own, so that the other two stay below the quota whatever is switched on.
+    A separate document keeps the other two below their quota, whatever the settings.
     """
     statements = [*_keys(scope, settings)]
     if flavour == "scoped":
@@ -40,10 +40,16 @@ def feature_policy(scope: Scope, flavour: Flavour, settings: Iam) -> PolicyDocum
 
 
 def has_features(flavour: Flavour, settings: Iam) -> bool:
-    """Whether there is a `feature_policy`; that depends on the switches alone."""
-    names = naming.names("", "suffixed")
-    anywhere = Scope("aws", "", "", "", naming.PLACEHOLDER_CLUSTER_ID, "", names)
-    return feature_policy(anywhere, flavour, settings) is not None
+    """Whether `feature_policy` returns a document for these settings."""
+    if settings.kms_key_arns:
+        return True
+    return flavour == "scoped" and (
+        settings.create_node_groups
+        or settings.service_linked_roles
+        or settings.original_nodes == "by-cluster-tag"
+        or bool(settings.auto_scaling_group_names)
+        or bool(settings.capacity_reservation_ids)
+    )
 
 
 def _features(scope: Scope, settings: Iam) -> Iterator[Statement]:
@@ -86,7 +92,7 @@ def _create_node_groups(scope: Scope) -> Iterator[Statement]:
     yield pass_role("PassNodeRoleToEks", scope.node_role_arn, ["eks.amazonaws.com"])
     yield allow("CreateNodeGroups", ["eks:CreateNodegroup"], [eks_cluster(scope)])
     tag = ["eks:TagResource", "eks:UntagResource"]
-    yield allow("TagNodeGroups", tag, [groups(scope)])
+    yield allow("TagNodeGroups", tag, [node_groups(scope)])
     yield allow(
         "CreateLaunchTemplates", ["ec2:CreateLaunchTemplate"], templates, request_tagged(scope)
     )
@@ -100,7 +106,7 @@ def _create_node_groups(scope: Scope) -> Iterator[Statement]:
 
 
 def _keys(scope: Scope, settings: Iam) -> Iterator[Statement]:
-    """Volumes under a customer-managed key.
+    """Permissions to use volumes under customer-managed keys.
 
     Source: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html
     """

@@ -1,8 +1,8 @@
-"""Two slots for access keys, so that a rotation never leaves CAST AI without a valid one.
+"""Two slots for access keys, so that CAST AI has a valid key throughout a rotation.
 
-AWS allows two keys per user. Generation N lives in slot `a` when N is even and in `b` when it is
-odd: rotating replaces the older key, which is out of use, while the newer one stays in use until
-the new one has been handed over.
+AWS allows two keys per user. Generation N occupies slot `a` if N is even and slot `b` if it is
+odd. A rotation replaces the older key, which is out of use; the newer one stays in use until the
+replacement has been handed over.
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.html
 """
 
@@ -17,14 +17,14 @@ KeyStatus = Literal["Active", "Inactive"]
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place for a key, and what should be in it."""
+    """Desired content of one slot."""
 
     name: SlotName
     generation: int
-    """Changes when the slot must get another key: the trigger of the replacement."""
+    """Trigger of the replacement: the slot gets another key when it changes."""
     status: KeyStatus
     current: bool
-    """Whether this is the key to hand over."""
+    """Whether CAST AI is handed this key."""
 
 
 def slots(
@@ -32,8 +32,9 @@ def slots(
 ) -> tuple[Slot, ...]:
     """Return the slots at a generation, the current one first.
 
-    The key before stays, inactive, until the next rotation or until `delete_inactive`.
-    `keep_previous_active` is for keys that a person hands over: nobody knows when that is done.
+    The previous key stays, inactive, until the next rotation or until `delete_inactive`.
+    `keep_previous_active` is for keys that a person hands over, at a time the program cannot see.
+    Raises ValueError for a negative generation.
     """
     if generation < 0:
         raise ValueError(f"generation: found {generation}; allowed: 0 or more")
@@ -44,14 +45,14 @@ def slots(
     return (current, Slot(_name(generation - 1), generation - 1, status, current=False))
 
 
-def exceeds(found: Iterable[str], held: Iterable[Slot]) -> bool:
-    """Tell whether a user has more keys, or more active ones, than these slots hold.
+def exceeds(statuses: Iterable[str], desired: Iterable[Slot]) -> bool:
+    """Whether a user has more keys, or more active keys, than the desired slots.
 
-    `found` are the statuses of the user's keys. Then one of them was made outside of the stack, or
-    a rotation broke off.
+    `statuses` are those of the user's keys in AWS. An excess key was created outside of the stack,
+    or a rotation was interrupted.
     """
-    there, ours = Counter(found), Counter(slot.status for slot in held)
-    return there["Active"] > ours["Active"] or there.total() > ours.total()
+    actual, expected = Counter(statuses), Counter(slot.status for slot in desired)
+    return actual["Active"] > expected["Active"] or actual.total() > expected.total()
 
 
 def _name(generation: int) -> SlotName:

@@ -1,4 +1,4 @@
-"""The role of CAST AI's nodes: trust policy, boundary, inline policy."""
+"""Role of the nodes that CAST AI launches: trust policy, boundary, inline policy."""
 
 from collections.abc import Iterator
 
@@ -25,24 +25,24 @@ _INTERFACE_TAG = "cluster.k8s.amazonaws.com/name"
 
 
 def node_trust(partition: str) -> PolicyDocument:
-    """Let EC2 hand the role to instances; China spells the service its own way."""
+    """Trust policy that lets EC2 assume the role for instances."""
     return service_trust("Ec2AssumesForNodes", ec2_services(partition)[-1])
 
 
 def has_boundaries(flavour: Flavour, settings: Iam) -> bool:
-    """Whether the program makes boundaries: under `scoped`, unless the operator brings one."""
+    """Whether roles get this program's boundaries: `scoped` without `permissionsBoundaryArn`."""
     return flavour == "scoped" and settings.permissions_boundary_arn is None
 
 
 def has_node_boundary(flavour: Flavour, settings: Iam) -> bool:
-    """Whether there is a `node_boundary`."""
+    """Whether the node role gets this program's boundary."""
     return has_boundaries(flavour, settings) and settings.node_boundary
 
 
 def node_boundary_arn(scope: Scope, flavour: Flavour, settings: Iam) -> str | None:
-    """Return the boundary that the node role carries, and must carry when CAST AI creates it.
+    """Return the ARN of the node role's boundary, which CAST AI must set when it creates the role.
 
-    The operator's own comes first: a role has room for one. `documented` roles have none.
+    A role has one boundary at most, and the operator's comes first. None under `documented`.
     """
     if settings.permissions_boundary_arn is not None:
         return settings.permissions_boundary_arn
@@ -52,7 +52,7 @@ def node_boundary_arn(scope: Scope, flavour: Flavour, settings: Iam) -> str | No
 
 
 def node_inline(scope: Scope, settings: Iam) -> PolicyDocument | None:
-    """Return what the node role needs beyond its three AWS-managed policies, or None.
+    """Return the permissions that the three AWS-managed policies of nodes lack, or None.
 
     IPv6: AmazonEKS_CNI_Policy does not assign IPv6 addresses.
     Source: https://docs.aws.amazon.com/eks/latest/userguide/cni-iam-role.html
@@ -70,9 +70,9 @@ def node_inline(scope: Scope, settings: Iam) -> PolicyDocument | None:
 
 
 def node_boundary(scope: Scope, settings: Iam) -> PolicyDocument:
-    """Leave of the node role's policies what a node of this cluster does in this VPC.
+    """Permissions boundary of the node role: only what a node of this cluster needs, in its VPC.
 
-    AmazonEKS_CNI_Policy alone would let a node write any network interface of the account.
+    AmazonEKS_CNI_Policy alone allows writes to every network interface of the account.
     Source: https://github.com/aws/amazon-vpc-cni-k8s/blob/master/docs/iam-policy.md
     """
     return document(*_node_boundary(scope, settings))
@@ -110,12 +110,15 @@ def _node_boundary(scope: Scope, settings: Iam) -> Iterator[Statement]:
         "ec2:UnassignPrivateIpAddresses",
         *(["ec2:AssignIpv6Addresses"] if settings.ipv6 else []),
     ]
-    mark = {"StringEquals": {f"aws:ResourceTag/{_INTERFACE_TAG}": [scope.cluster]}}
-    ask = {"StringEquals": {f"aws:RequestTag/{_INTERFACE_TAG}": [scope.cluster]}}
-    yield allow("WriteInterfaces", writes, interface, mark if tagged else in_vpc)
-    # CreateNetworkInterface knows no VPC of the interface itself, only of subnet and groups.
+    interface_tagged = {"StringEquals": {f"aws:ResourceTag/{_INTERFACE_TAG}": [scope.cluster]}}
+    request_tags = {"StringEquals": {f"aws:RequestTag/{_INTERFACE_TAG}": [scope.cluster]}}
+    yield allow("WriteInterfaces", writes, interface, interface_tagged if tagged else in_vpc)
+    # CreateNetworkInterface has the key `ec2:Vpc` for subnet and groups, not for the interface.
     yield allow(
-        "CreateInterfaces", ["ec2:CreateNetworkInterface"], interface, ask if tagged else None
+        "CreateInterfaces",
+        ["ec2:CreateNetworkInterface"],
+        interface,
+        request_tags if tagged else None,
     )
     yield allow(
         "CreateInterfacesInVpc",
@@ -146,5 +149,5 @@ def _node_boundary(scope: Scope, settings: Iam) -> Iterator[Statement]:
         "TagInterfaces",
         ["ec2:CreateTags"],
         interface,
-        {**(mark if tagged else in_vpc), **no_other_tags(scope)},
+        {**(interface_tagged if tagged else in_vpc), **no_other_tags(scope)},
     )

@@ -1,4 +1,4 @@
-"""Sizes of IAM documents against IAM's quotas; pure.
+"""Sizes of IAM documents and IAM's quotas for them.
 
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 """
@@ -33,12 +33,12 @@ _WAYS_OUT: dict[Kind, str] = {
 
 
 def size(document: Mapping[str, Any]) -> int:
-    """Characters that IAM counts: it ignores white space outside of strings."""
+    """Return the number of characters that IAM counts; white space outside of strings is free."""
     return len(json.dumps(document, separators=(",", ":"), ensure_ascii=False))
 
 
 def check(name: str, kind: Kind, *documents: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with the size of `name`, a sentence each; inline policies add up."""
+    """Return a sentence if the documents of `name` together exceed the quota of their kind."""
     total, quota = sum(size(document) for document in documents), QUOTAS[kind]
     if total <= quota:
         return []

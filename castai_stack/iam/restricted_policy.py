@@ -1,4 +1,4 @@
-"""CastEKSRestrictedAccess: writes within the cluster."""
+"""CastEKSRestrictedAccess: launches, instances, tags and node groups of the cluster."""
 
 from collections.abc import Iterator
 
@@ -14,8 +14,8 @@ from castai_stack.iam.scope import (
     auto_scaling_group,
     cluster_tag,
     eks_cluster,
-    groups,
     no_other_tags,
+    node_groups,
     resource_tagged,
 )
 from castai_stack.iam.settings import Iam
@@ -28,8 +28,8 @@ GROUP_ACTIONS = (
     "autoscaling:TerminateInstanceInAutoScalingGroup",
 )
 SIZES_ONLY = {
-    # A launch configuration carries a role of its own, and subnets may lie in another VPC. A
-    # launch template needs nothing here, since it is judged by the caller's RunInstances:
+    # A launch configuration carries a role of its own, and subnets may lie in another VPC. EC2
+    # authorizes a launch template by the caller's RunInstances permissions:
     # https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html
     "autoscaling:LaunchConfigurationName": ["true"],
     "autoscaling:VPCZoneIdentifiers": ["true"],
@@ -37,7 +37,7 @@ SIZES_ONLY = {
 
 
 def restricted_policy(scope: Scope, flavour: Flavour, settings: Iam) -> PolicyDocument:
-    """`CastEKSRestrictedAccess`: launches, tags, and what the page calls managing the cluster."""
+    """`CastEKSRestrictedAccess`: launches, instances, tags, Auto Scaling and node groups."""
     if flavour == "documented":
         return document(*documented_restricted(scope))
     return document(*_scoped_restricted(scope, settings))
@@ -49,7 +49,7 @@ def _tag(scope: Scope, settings: Iam) -> Iterator[Statement]:
         calls += ["CreateSecurityGroup"]
     if settings.manage_key_pairs:
         calls += ["CreateKeyPair", "ImportKeyPair"]
-    # EC2 sets the key only while that call makes the resource, so no kind needs to be listed:
+    # EC2 sets the key only while that call creates the resource, so no type needs to be listed:
     # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html
     yield tag_on_creation(scope, "TagOnCreation", calls)
     yield allow(
@@ -61,7 +61,7 @@ def _tag(scope: Scope, settings: Iam) -> Iterator[Statement]:
 
 
 def tag_on_creation(scope: Scope, sid: str, calls: list[str]) -> Statement:
-    """Return the permission to tag what one of these calls creates."""
+    """Return the permission to tag resources that one of these calls creates."""
     condition: Condition = {
         "StringEquals": {"ec2:CreateAction": calls},
         **no_other_tags(scope),
@@ -81,7 +81,7 @@ def _run(scope: Scope, settings: Iam) -> Iterator[Statement]:
         yield allow("RunInVpc", run, scope.ec2("network-interface"), in_vpc)
     else:
         yield allow("RunInVpc", run, scope.ec2("network-interface", "security-group"), in_vpc)
-    # Volumes are new ones; an image is read. Neither has anything that tells clusters apart.
+    # A launch creates its volumes and only reads the image. Neither carries a mark of a cluster.
     image = arn.regional(scope.partition, "ec2", scope.region, "", "image/*")
     yield allow("RunWithImagesAndVolumes", run, [image, *scope.ec2("volume")])
     yield allow("RunWithOwnKeyPairs", run, scope.ec2("key-pair"), resource_tagged(scope))
@@ -126,7 +126,7 @@ def _scoped_restricted(scope: Scope, settings: Iam) -> Iterator[Statement]:
 
 
 def instances_tagged(scope: Scope, kind: str, tag: str, values: list[str]) -> Iterator[Statement]:
-    """Yield the permissions on instances that carry a tag with one of these values."""
+    """Yield permissions on instances whose tag has one of these values; `kind` is for Sids."""
     condition: Condition = {"StringEquals": {f"aws:ResourceTag/{tag}": values}}
     instances = scope.ec2("instance")
     yield allow(f"{kind}Actions", _INSTANCE_ACTIONS, instances, condition)
@@ -134,19 +134,21 @@ def instances_tagged(scope: Scope, kind: str, tag: str, values: list[str]) -> It
 
 
 def _auto_scaling(scope: Scope) -> Iterator[Statement]:
-    every = [auto_scaling_group(scope, "*")]
+    all_groups = [auto_scaling_group(scope, "*")]
     tag = {f"aws:ResourceTag/{EKS_GROUP_TAG}": [scope.cluster]}
-    yield allow("AutoscalingActionsTagRestriction", GROUP_ACTIONS, every, {"StringEquals": tag})
+    yield allow(
+        "AutoscalingActionsTagRestriction", GROUP_ACTIONS, all_groups, {"StringEquals": tag}
+    )
     yield allow(
         "ResizeAutoScalingGroups",
         ["autoscaling:UpdateAutoScalingGroup"],
-        every,
+        all_groups,
         {"StringEquals": tag, "Null": SIZES_ONLY},
     )
 
 
 def _node_groups(scope: Scope, settings: Iam) -> Iterator[Statement]:
-    yield allow("ReadEks", ["eks:Describe*", "eks:List*"], [eks_cluster(scope), groups(scope)])
+    yield allow("ReadEks", ["eks:Describe*", "eks:List*"], [eks_cluster(scope), node_groups(scope)])
     if settings.manage_node_groups:
         manage = ["eks:DeleteNodegroup", "eks:UpdateNodegroupConfig"]
-        yield allow("ManageNodeGroups", manage, [groups(scope)])
+        yield allow("ManageNodeGroups", manage, [node_groups(scope)])

@@ -1,11 +1,11 @@
-"""Trust, permission and boundary documents as data; pure.
+"""The cluster that IAM documents are limited to: its ARNs, tags and conditions.
 
-Two flavours. `documented` is the statement set as CAST AI publishes it, for the time of its page
-and for today: castai/terraform-provider-castai `castai/policies/{iam,user}-policy.json`, its
-history, and the scripts formerly in castai/docs. `scoped` grants every bullet of the page within
-one cluster only; docs/permissions.md says statement by statement what that takes.
+Documents come in two flavours. `documented` has the statements that CAST AI publishes, both those
+of its page and today's: castai/terraform-provider-castai `castai/policies/{iam,user}-policy.json`,
+its history, and the scripts formerly in castai/docs. `scoped` grants every bullet of the page
+within one cluster; docs/permissions.md explains each statement.
 
-Which condition keys an action knows comes from the service authorization reference:
+Condition keys of an action are those of the service authorization reference:
 https://docs.aws.amazon.com/service-authorization/latest/reference/
 """
 
@@ -15,16 +15,19 @@ from castai_stack import arn, naming
 from castai_stack.iam.document import Condition
 
 ID_TAG = "cast:cluster-id"
-# EKS writes it on instances that take part in a cluster, however they were launched:
-# https://docs.aws.amazon.com/eks/latest/userguide/eks-using-tags.html
+"""Tag with CAST AI's id of the cluster, on every resource that CAST AI creates."""
 EKS_INSTANCE_TAG = "aws:eks:cluster-name"
-# EKS writes it on the auto-scaling groups of its node groups; nothing granted here changes it.
+"""Tag that EKS writes on every instance of a cluster, however it was launched.
+
+Source: https://docs.aws.amazon.com/eks/latest/userguide/eks-using-tags.html
+"""
 EKS_GROUP_TAG = "eks:cluster-name"
+"""Tag that EKS writes on the Auto Scaling groups of node groups; no grant here changes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The one cluster that the documents are about."""
+    """The one cluster that the documents grant access to."""
 
     partition: str
     region: str
@@ -48,11 +51,11 @@ class Scope:
         return arn.iam(self.partition, self.account_id, f"{kind}{self.path}{name}")
 
     def own(self, service: str, resource: str) -> str:
-        """ARN of something in this region and account."""
+        """ARN of a resource in this region and account."""
         return arn.regional(self.partition, service, self.region, self.account_id, resource)
 
     def ec2(self, *kinds: str) -> list[str]:
-        """ARNs of every EC2 object of these kinds in this region and account."""
+        """ARN patterns of all EC2 resources of these types in this region and account."""
         return [self.own("ec2", f"{kind}/*") for kind in kinds]
 
     @property
@@ -72,10 +75,11 @@ class Scope:
 
     @property
     def vpc_arns(self) -> list[str]:
-        """The VPC as `ec2:Vpc` may spell it.
+        """ARNs of the VPC, as values of `ec2:Vpc`.
 
-        Of a shared VPC both accounts' spellings, since AWS does not say which one a resource of
-        the participant carries; the id is the same, so nothing else matches.
+        A shared VPC has two: AWS does not document whether a participant's resource carries the
+        owner's account or the participant's. The id is unique, so the second one admits no other
+        VPC.
         """
         owners = sorted({self.vpc_account_id or self.account_id, self.account_id})
         return [
@@ -85,7 +89,7 @@ class Scope:
 
     @property
     def subnet_owner(self) -> str:
-        """Account whose number stands in the subnets' ARNs."""
+        """Account id in the ARNs of the subnets."""
         return self.vpc_account_id or self.account_id
 
 
@@ -99,7 +103,7 @@ def eks_cluster(scope: Scope) -> str:
     return scope.own("eks", f"cluster/{scope.cluster}")
 
 
-def groups(scope: Scope) -> str:
+def node_groups(scope: Scope) -> str:
     """Return the ARN pattern of the cluster's node groups."""
     return scope.own("eks", f"nodegroup/{scope.cluster}/*/*")
 
@@ -110,23 +114,25 @@ def any_ec2(scope: Scope) -> str:
 
 
 def cluster_tag(scope: Scope) -> str:
-    """Return the key of the tag that Kubernetes' cloud provider sets."""
+    """Return the tag key of Kubernetes' cloud provider for the cluster."""
     return f"kubernetes.io/cluster/{scope.cluster}"
 
 
 def resource_tagged(scope: Scope) -> Condition:
-    """Tag keys compare without case, values with it: only a value tells `Prod` from `prod`.
+    """Return the condition that a resource is tagged with CAST AI's id of the cluster.
 
+    Tag keys are case-insensitive and values are not, so a key that contains the cluster's name
+    would not distinguish `Prod` from `prod`.
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/access_tags.html
     """
     return {"StringEquals": {f"aws:ResourceTag/{ID_TAG}": [scope.cluster_id]}}
 
 
 def request_tagged(scope: Scope) -> Condition:
-    """Return the condition that a request tags with CAST AI's id of the cluster."""
+    """Return the condition that a request sets CAST AI's id of the cluster as a tag."""
     return {"StringEquals": {f"aws:RequestTag/{ID_TAG}": [scope.cluster_id]}}
 
 
 def no_other_tags(scope: Scope) -> Condition:
-    """Refuse marking anything as another cluster's: ours given away, or theirs claimed."""
+    """Return the condition that `cast:cluster-id`, if the request sets it, is this cluster's id."""
     return {"StringEqualsIfExists": {f"aws:RequestTag/{ID_TAG}": [scope.cluster_id]}}

@@ -15,18 +15,18 @@ from castai_stack.fields import (
 
 
 class Iam(Section):
-    """What every principal and role carries, and the switches of the `scoped` policies.
+    """Path and boundary of principals and roles, and the switches of the `scoped` policies.
 
-    What each `manage…` switch grants stands in `docs/permissions.md`; all of them are bullets of
-    CAST AI's page. The others widen or narrow; those that widen are off.
+    Each `manage…` switch is a bullet of CAST AI's page; docs/permissions.md lists its statements.
+    The other switches widen or narrow the policies; those that widen are off by default.
     """
 
     path: IamPath = "/"
     """IAM path of every user, role, policy and profile."""
     permissions_boundary_arn: PolicyArn | None = None
-    """Boundary of every principal and role; it takes the place of the program's own ones."""
+    """Boundary of every principal and role; replaces the boundaries of this program."""
     node_boundary: bool = True
-    """Own boundary on the node role: the three AWS-managed policies, but within this VPC."""
+    """Boundary on the node role: limits its three AWS-managed policies to this VPC."""
     node_interface_tags: bool = False
     """Node boundary: only interfaces tagged `cluster.k8s.amazonaws.com/name=<cluster>`."""
     manage_node_role: bool = True
@@ -34,24 +34,24 @@ class Iam(Section):
     manage_security_groups: bool = True
     """CAST AI may create security groups in the VPC, and change those that it created."""
     manage_key_pairs: bool = True
-    """CAST AI may create and import key pairs, and delete those."""
+    """CAST AI may create and import key pairs, and delete the pairs that it created."""
     manage_node_groups: bool = True
     """CAST AI may update and delete the cluster's EKS node groups."""
     manage_lambda: bool = True
     """CAST AI may create, update and delete the Spot function and its rules."""
     original_nodes: Literal["by-eks-name", "by-cluster-tag", "none"] = "by-eks-name"
-    """Which instances that CAST AI did not launch it may stop, start, terminate and tag.
+    """Instances launched by others that CAST AI may stop, start, terminate and tag.
 
-    `by-eks-name`: tag `aws:eks:cluster-name`, which EKS writes and nobody can forge.
-    `by-cluster-tag`: also tag `kubernetes.io/cluster/<cluster>`, shared by clusters whose names
-    differ in case only.
+    `by-eks-name`: those with the tag `aws:eks:cluster-name`, which only EKS can write.
+    `by-cluster-tag`: also those with the tag `kubernetes.io/cluster/<cluster>`, which clusters
+    whose names differ in case only have in common.
     """
     auto_scaling_group_names: list[AutoScalingGroupName] = []
-    """Groups of self-managed nodes; those of EKS node groups are known by their tag."""
+    """Auto Scaling groups of self-managed nodes; those of EKS node groups need no entry."""
     subnet_ids: list[SubnetId] = []
     """Narrows launches from the whole VPC to these subnets."""
     security_group_ids: list[SecurityGroupId] = []
-    """Narrows launches from the VPC's security groups to these and those that CAST AI made."""
+    """Narrows launches from the VPC's security groups to these and those that CAST AI created."""
     create_node_groups: bool = False
     """Lets CAST AI create EKS node groups and launch templates."""
     capacity_reservation_ids: list[CapacityReservationId] = []

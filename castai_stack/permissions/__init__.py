@@ -1,1 +1,1 @@
-"""Who may do what under a stack, as data and as reports."""
+"""Permissions of the principals of a stack and of its operator, as data and as reports."""

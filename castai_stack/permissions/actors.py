@@ -1,10 +1,10 @@
 """The principals of a stack and the grants that each one has."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from castai_stack import arn as castai_stack_arn
 from castai_stack import naming
+from castai_stack.arn import partition
 from castai_stack.config.model import StackConfig
 from castai_stack.iam import castai_policy, feature_policy, node_role, quotas, restricted_policy
 from castai_stack.iam.document import PolicyDocument
@@ -25,21 +25,22 @@ from castai_stack.spot import role as spot_role
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Somebody with permissions: CAST AI, the nodes that it starts, or the Spot function."""
+    """A principal with its permissions: CAST AI, the nodes that it launches, the Spot function."""
 
     title: str
     arn: str
     entered_by: str
-    """Who can become it, and how."""
+    """Who can assume the principal, and how."""
     managed: tuple[str, ...]
+    """AWS-managed policies, by name or path and name."""
     limits: tuple[str, ...]
-    """Boundaries, as sentences."""
+    """Boundaries, as phrases."""
     grants: tuple[Grant, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """A document's size against its quota."""
+class DocumentSize:
+    """Size of a document and IAM's quota for it."""
 
     name: str
     kind: quotas.Kind
@@ -47,54 +48,68 @@ class Measured:
 
     @property
     def quota(self) -> int:
-        """What IAM allows."""
+        """Largest size that IAM accepts."""
         return quotas.QUOTAS[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """Effective permissions of one stack."""
+class EffectivePermissions:
+    """Permissions of every principal of one stack."""
 
     settings: StackConfig
     cluster_id: str
-    """As shown: a placeholder when nobody knows it yet."""
+    """CAST AI's id of the cluster, or a placeholder."""
     vpc_id: str
+    """Id of the cluster's VPC, or a placeholder."""
     actors: tuple[Actor, ...]
-    documents: tuple[Measured, ...]
+    documents: tuple[DocumentSize, ...]
     problems: tuple[str, ...]
-    """Documents above their quota."""
+    """A sentence for each document above its quota."""
     notes: tuple[str, ...]
-    """What whoever signs this off should know."""
+    """Remarks for the person who approves the permissions."""
 
 
-def access(
+@dataclass(frozen=True, slots=True)
+class _Sized:
+    """Documents that count against one quota together."""
+
+    name: str
+    kind: quotas.Kind
+    documents: tuple[PolicyDocument, ...]
+
+
+def effective_permissions(
     settings: StackConfig, cluster_id: str | None = None, vpc_id: str | None = None
-) -> Access:
-    """Return the effective permissions of a stack; what is unknown is shown as a placeholder."""
-    known_id = cluster_id or settings.api.cluster_id
-    known_vpc = vpc_id or settings.cluster.vpc_id
-    scope = _scope(settings, known_id or UNKNOWN_CLUSTER_ID, known_vpc or UNKNOWN_VPC_ID)
-    measured, problems = _measured(scope, settings)
-    return Access(
+) -> EffectivePermissions:
+    """Return the effective permissions of a stack, with placeholders for unknown ids."""
+    cluster_id = cluster_id or settings.api.cluster_id
+    vpc_id = vpc_id or settings.cluster.vpc_id
+    scope = stack_scope(settings, cluster_id or UNKNOWN_CLUSTER_ID, vpc_id or UNKNOWN_VPC_ID)
+    documents = list(_documents(scope, settings))
+    return EffectivePermissions(
         settings=settings,
-        cluster_id=known_id or "<cluster-id>",
-        vpc_id=known_vpc or "<vpc-id>",
+        cluster_id=cluster_id or "<cluster-id>",
+        vpc_id=vpc_id or "<vpc-id>",
         actors=tuple(_actors(scope, settings)),
-        documents=measured,
-        problems=problems,
+        documents=tuple(
+            DocumentSize(one.name, one.kind, sum(map(quotas.size, one.documents)))
+            for one in documents
+        ),
+        problems=_problems(documents),
         notes=tuple(_notes(settings)),
     )
 
 
-def too_large(scope: Scope, settings: StackConfig) -> tuple[str, ...]:
-    """Measure every document of a stack against IAM's quotas; a sentence for each excess."""
-    return _measured(scope, settings)[1]
+def oversized_documents(scope: Scope, settings: StackConfig) -> tuple[str, ...]:
+    """Return a sentence for each document of a stack that exceeds IAM's quota."""
+    return _problems(_documents(scope, settings))
 
 
-def _scope(settings: StackConfig, cluster_id: str, vpc_id: str) -> Scope:
+def stack_scope(settings: StackConfig, cluster_id: str, vpc_id: str) -> Scope:
+    """Return the scope of a stack's documents."""
     cluster = settings.cluster
     return Scope(
-        partition=castai_stack_arn.partition(cluster.region),
+        partition=partition(cluster.region),
         region=cluster.region,
         account_id=cluster.account_id,
         cluster=cluster.name,
@@ -116,69 +131,58 @@ def _secret(scope: Scope, settings: StackConfig) -> str | None:
 
 def _trust(scope: Scope, settings: StackConfig) -> PolicyDocument:
     principal = settings.api.principal_arn or (
-        # CAST AI's users look like this; only the length matters.
+        # An ARN of the length of CAST AI's users; only the length counts here.
         f"arn:{scope.partition}:iam::000000000000:user/cast-crossrole-{scope.cluster_id}"
     )
     external_id = settings.credentials.external_id or scope.cluster_id
     return castai_policy.principal_trust(principal, external_id)
 
 
-def _principal_documents(scope: Scope, settings: StackConfig) -> dict[str, PolicyDocument]:
+def _principal_documents(scope: Scope, settings: StackConfig) -> Iterator[_Sized]:
+    """Yield the documents of CAST AI's principal; the restricted one is inline in a role."""
     flavour, iam, names = settings.permissions, settings.iam, scope.names
-    restricted = (
-        names.restricted_policy
-        if settings.credentials.mode == "user"
-        else "CastEKSRestrictedAccess"
+    yield _Sized(
+        names.castai_policy, "managed", (castai_policy.castai_policy(scope, flavour, iam),)
     )
-    found = {
-        names.castai_policy: castai_policy.castai_policy(scope, flavour, iam),
-        restricted: restricted_policy.restricted_policy(scope, flavour, iam),
-    }
-    feature = feature_policy.feature_policy(scope, flavour, iam)
-    return {**found, names.feature_policy: feature} if feature else found
-
-
-def _measured(scope: Scope, settings: StackConfig) -> tuple[tuple[Measured, ...], tuple[str, ...]]:
-    if settings.credentials.mode == "none":
-        return (), ()
-    documents: list[tuple[str, quotas.Kind, list[PolicyDocument]]] = []
-    for name, document in _principal_documents(scope, settings).items():
-        inline = name == "CastEKSRestrictedAccess" and settings.credentials.mode == "role"
-        documents.append((name, "role inline" if inline else "managed", [document]))
+    restricted = (restricted_policy.restricted_policy(scope, flavour, iam),)
     if settings.credentials.mode == "role":
-        documents.append((f"trust of {scope.names.principal}", "trust", [_trust(scope, settings)]))
+        yield _Sized(castai_policy.RESTRICTED_INLINE, "role inline", restricted)
+    else:
+        yield _Sized(names.restricted_policy, "managed", restricted)
+    feature = feature_policy.feature_policy(scope, flavour, iam)
+    if feature:
+        yield _Sized(names.feature_policy, "managed", (feature,))
+
+
+def _documents(scope: Scope, settings: StackConfig) -> Iterator[_Sized]:
+    if settings.credentials.mode == "none":
+        return
+    yield from _principal_documents(scope, settings)
+    if settings.credentials.mode == "role":
+        yield _Sized(f"trust of {scope.names.principal}", "trust", (_trust(scope, settings),))
     if node_role.has_node_boundary(settings.permissions, settings.iam):
         boundary = node_role.node_boundary(scope, settings.iam)
-        documents.append((scope.names.node_boundary, "managed", [boundary]))
+        yield _Sized(scope.names.node_boundary, "managed", (boundary,))
     if settings.spot.enabled:
-        documents += _measured_of_spot(scope, settings)
-    problems = [
-        problem for name, kind, parts in documents for problem in quotas.check(name, kind, *parts)
-    ]
-    sizes = tuple(
-        Measured(name, kind, sum(quotas.size(part) for part in parts))
-        for name, kind, parts in documents
-    )
-    return sizes, tuple(problems)
+        yield from _spot_documents(scope, settings)
 
 
-def _measured_of_spot(
-    scope: Scope, settings: StackConfig
-) -> list[tuple[str, quotas.Kind, list[PolicyDocument]]]:
+def _spot_documents(scope: Scope, settings: StackConfig) -> Iterator[_Sized]:
     where = (scope.partition, scope.region, scope.account_id, scope.names)
     secret = _secret(scope, settings)
-    queue = scope.own("sqs", scope.names.dead_letter_queue)
-    inline = [spot_role.lambda_inline(queue, secret)]
-    limited = settings.permissions == "scoped"
-    if limited and settings.iam.permissions_boundary_arn:
+    inline = [spot_role.lambda_inline(scope.own("sqs", scope.names.dead_letter_queue), secret)]
+    if settings.permissions == "scoped" and settings.iam.permissions_boundary_arn:
         inline.append(spot_role.lambda_guard(*where, secret))
-    found: list[tuple[str, quotas.Kind, list[PolicyDocument]]] = [
-        (f"inline policies of {scope.names.lambda_role}", "role inline", inline)
-    ]
-    if limited and not settings.iam.permissions_boundary_arn:
+    yield _Sized(f"inline policies of {scope.names.lambda_role}", "role inline", tuple(inline))
+    if node_role.has_boundaries(settings.permissions, settings.iam):
         boundary = spot_role.lambda_boundary(*where, secret)
-        found.append((scope.names.lambda_boundary, "managed", [boundary]))
-    return found
+        yield _Sized(scope.names.lambda_boundary, "managed", (boundary,))
+
+
+def _problems(documents: Iterable[_Sized]) -> tuple[str, ...]:
+    return tuple(
+        problem for one in documents for problem in quotas.check(one.name, one.kind, *one.documents)
+    )
 
 
 def _actors(scope: Scope, settings: StackConfig) -> Iterator[Actor]:
@@ -197,21 +201,23 @@ def _castai(scope: Scope, settings: StackConfig) -> Actor:
         principal = settings.api.principal_arn or "<castai-principal>"
         external_id = settings.credentials.external_id or "<cluster-id>"
         entered_by = f"{principal}, when it sends the external id {external_id}"
-    documents = _principal_documents(scope, settings)
+    documents = [
+        document for one in _principal_documents(scope, settings) for document in one.documents
+    ]
     return Actor(
         title="CAST AI",
         arn=display(scope.iam("role" if role else "user", scope.names.principal)),
         entered_by=entered_by,
         managed=castai_policy.PRINCIPAL_MANAGED,
-        limits=tuple(_operators(settings)),
+        limits=tuple(_operator_limits(settings)),
         grants=sorted_grants(
-            [*document_grants(documents.values()), *managed_grants(castai_policy.PRINCIPAL_MANAGED)]
+            [*document_grants(documents), *managed_grants(castai_policy.PRINCIPAL_MANAGED)]
         ),
     )
 
 
 def _nodes(scope: Scope, settings: StackConfig) -> Actor:
-    limits = list(_operators(settings))
+    limits = list(_operator_limits(settings))
     inline = node_role.node_inline(scope, settings.iam)
     grants = [*managed_grants(node_role.NODE_MANAGED), *document_grants([inline] if inline else [])]
     if node_role.has_node_boundary(settings.permissions, settings.iam):
@@ -230,13 +236,13 @@ def _nodes(scope: Scope, settings: StackConfig) -> Actor:
 def _spot(scope: Scope, settings: StackConfig) -> Actor:
     where = (scope.partition, scope.region, scope.account_id, scope.names)
     secret = _secret(scope, settings)
-    limits = list(_operators(settings))
+    limits = list(_operator_limits(settings))
     inline = spot_role.lambda_inline(scope.own("sqs", scope.names.dead_letter_queue), secret)
     grants = [*managed_grants(spot_role.LAMBDA_MANAGED), *document_grants([inline])]
     if settings.permissions == "scoped":
-        own = f"boundary {scope.iam('policy', scope.names.lambda_boundary)}"
-        limits.append("its inline policy of denials" if limits else own)
-        # By boundary or by denials: what is left is the same.
+        boundary = f"boundary {scope.iam('policy', scope.names.lambda_boundary)}"
+        limits.append("its inline policy of denials" if limits else boundary)
+        # Boundary and denials impose the same limit.
         grants = list(within(grants, spot_role.lambda_boundary(*where, secret)))
     return Actor(
         title="Spot function",
@@ -248,7 +254,7 @@ def _spot(scope: Scope, settings: StackConfig) -> Actor:
     )
 
 
-def _operators(settings: StackConfig) -> Iterator[str]:
+def _operator_limits(settings: StackConfig) -> Iterator[str]:
     if settings.iam.permissions_boundary_arn:
         yield f"boundary {settings.iam.permissions_boundary_arn}, whose text is the operator's"
 
@@ -256,8 +262,7 @@ def _operators(settings: StackConfig) -> Iterator[str]:
 def _notes(settings: StackConfig) -> Iterator[str]:
     if settings.credentials.mode == "none":
         yield (
-            "credentials.mode is none: nobody gets access to AWS; "
-            "the agent reads Kubernetes, and nothing else."
+            "credentials.mode is none: nobody gets access to AWS. The agent only reads Kubernetes."
         )
         return
     if settings.permissions == "documented":
@@ -304,7 +309,7 @@ def _scoped_notes(settings: StackConfig) -> Iterator[str]:
     if iam.original_nodes == "by-cluster-tag":
         yield (
             "iam.originalNodes is by-cluster-tag: instances of a cluster whose name differs in "
-            "letter case only are within reach too, since tag keys compare without case."
+            "letter case only are within reach too, since tag keys are case-insensitive."
         )
     if iam.service_linked_roles:
         yield (

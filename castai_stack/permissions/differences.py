@@ -1,9 +1,9 @@
-"""Gains and losses between two stacks."""
+"""Permissions that one stack has and another one has not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from castai_stack.permissions.actors import Access
+from castai_stack.permissions.actors import Actor, EffectivePermissions
 from castai_stack.permissions.grants import Grant
 
 
@@ -21,26 +21,32 @@ class Difference:
         return bool(self.gains or self.loses or self.limits_added or self.limits_removed)
 
 
-def differences(old: Access, new: Access) -> list[Difference]:
-    """Compare by meaning: statements may be cut, merged and renamed without a difference."""
+def differences(old: EffectivePermissions, new: EffectivePermissions) -> list[Difference]:
+    """Return the actors whose permissions differ.
+
+    Grants are compared by what they allow, so statements may be split, merged and renamed.
+    """
     before = {actor.title: actor for actor in old.actors}
     after = {actor.title: actor for actor in new.actors}
-    found = []
-    for title in dict.fromkeys([*before, *after]):
-        was, now = before.get(title), after.get(title)
-        had, has = (was.grants if was else ()), (now.grants if now else ())
-        limited, limits = (was.limits if was else ()), (now.limits if now else ())
-        found.append(
-            Difference(
-                title=title,
-                gains=_beyond(has, had),
-                loses=_beyond(had, has),
-                limits_added=tuple(limit for limit in limits if was and limit not in limited),
-                limits_removed=tuple(limit for limit in limited if now and limit not in limits),
-            )
-        )
-    return [difference for difference in found if difference]
+    compared = [
+        _difference(title, before.get(title), after.get(title))
+        for title in dict.fromkeys([*before, *after])
+    ]
+    return [difference for difference in compared if difference]
 
 
-def _beyond(these: Sequence[Grant], those: Sequence[Grant]) -> tuple[Grant, ...]:
-    return tuple(grant for grant in these if not any(other.covers(grant) for other in those))
+def _difference(title: str, old: Actor | None, new: Actor | None) -> Difference:
+    old_grants, new_grants = (actor.grants if actor else () for actor in (old, new))
+    old_limits, new_limits = (actor.limits if actor else () for actor in (old, new))
+    return Difference(
+        title=title,
+        gains=_beyond(new_grants, old_grants),
+        loses=_beyond(old_grants, new_grants),
+        # An actor that comes or goes has no limits to compare.
+        limits_added=tuple(limit for limit in new_limits if old and limit not in old_limits),
+        limits_removed=tuple(limit for limit in old_limits if new and limit not in new_limits),
+    )
+
+
+def _beyond(grants: Sequence[Grant], others: Sequence[Grant]) -> tuple[Grant, ...]:
+    return tuple(grant for grant in grants if not any(other.covers(grant) for other in others))

@@ -1,7 +1,6 @@
-"""Who may do what, as a set of grants: what the report shows and what two stacks differ in; pure.
+"""Permissions as a set of grants, which reports list and differences compare.
 
-A grant is one action on one pattern of resources under one condition. What AWS-managed policies
-allow stands here in short; a test holds it against their texts.
+A grant is one action on one pattern of resources under one set of conditions.
 """
 
 import re
@@ -24,7 +23,7 @@ _READS = re.compile(
     r":(Get|List|Describe|Simulate|BatchGet|BatchCheck|AssumeRoleForPodIdentity)"
     r"|^(iam|cloudwatch):Generate"
 )
-_TIES = (
+_SCOPING_KEYS = (
     "aws:requesttag/",
     "aws:resourcetag/",
     "autoscaling:resourcetag/",
@@ -32,15 +31,15 @@ _TIES = (
     "ec2:resourcetag/",
     "kms:viaservice",
 )
-"""Conditions that tie an action to this cluster, or to what a launch of it makes."""
+"""Condition keys that limit an action to this cluster, or to resources that its calls create."""
 
 
-_TIES_BUT_TAGS = tuple(tie for tie in _TIES if "resourcetag" not in tie)
+_KEYS_BUT_TAGS = tuple(tie for tie in _SCOPING_KEYS if "resourcetag" not in tie)
 _ORDER: tuple[Reach, ...] = ("reads", "this cluster", "its VPC", "beyond")
-_JUDGED_TOGETHER = ("ec2:CreateNetworkInterface", "ec2:RunInstances")
-"""Calls that AWS judges on each of their resources: one tied part ties the whole."""
+_PER_RESOURCE = ("ec2:CreateNetworkInterface", "ec2:RunInstances")
+"""Calls that AWS authorizes once per resource; if one resource is scoped, the call is."""
 _CONTAINED = re.compile(r":(nodegroup/[^*]+/|log-group:/aws/lambda/[^*]+:)")
-"""Patterns below something that only this cluster has."""
+"""ARN patterns below a resource of this cluster alone."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -55,7 +54,7 @@ class Grant:
     reach: Reach
 
     def meet(self, limit: "Grant") -> "Grant | None":
-        """Return what both allow, or None; of two patterns one must lie within the other."""
+        """Return the grant of what both allow; None if neither pattern covers the other."""
         action = _narrower(self.action, limit.action)
         resource = _narrower(self.resource, limit.resource)
         if action is None or resource is None:
@@ -65,7 +64,7 @@ class Grant:
         return Grant(action, resource, conditions, source, limit.reach)
 
     def covers(self, other: "Grant") -> bool:
-        """Whether whatever the other allows is allowed by this one."""
+        """Whether this grant allows everything that the other allows."""
         return (
             _covers_pattern(self.action.lower(), other.action.lower())
             and _covers_pattern(self.resource, other.resource)
@@ -85,7 +84,7 @@ def _narrower(one: str, other: str) -> str | None:
 
 
 def within(grants: Iterable[Grant], boundary: PolicyDocument) -> Iterator[Grant]:
-    """Yield the part of each grant that a permissions boundary allows."""
+    """Yield what a permissions boundary leaves of each grant."""
     limits = list(document_grants([boundary]))
     for grant in grants:
         for limit in limits:
@@ -95,15 +94,17 @@ def within(grants: Iterable[Grant], boundary: PolicyDocument) -> Iterator[Grant]
 
 
 def _covers_conditions(wide: Conditions, narrow: Conditions) -> bool:
-    given = [_alike(*condition) for condition in narrow]
+    stricter = [_normalized(*condition) for condition in narrow]
     return all(
-        any(operator == o and key == k and values <= wanted for o, k, values in given)
-        for operator, key, wanted in (_alike(*condition) for condition in wide)
+        any(operator == o and key == k and values <= allowed for o, k, values in stricter)
+        for operator, key, allowed in (_normalized(*condition) for condition in wide)
     )
 
 
-def _alike(operator: str, key: str, values: tuple[str, ...]) -> tuple[str, str, frozenset[str]]:
-    """Spell two conditions that mean the same in the same way."""
+def _normalized(
+    operator: str, key: str, values: tuple[str, ...]
+) -> tuple[str, str, frozenset[str]]:
+    """Return a condition in one spelling for all that are equivalent."""
     plain = operator.replace("ArnEquals", "StringEquals").replace("ArnLike", "StringEquals")
     tag = re.sub(r"^(ec2|autoscaling):resourcetag/", "aws:resourcetag/", key.lower())
     return plain, tag, frozenset(values)
@@ -117,32 +118,32 @@ def sorted_grants(grants: Iterable[Grant]) -> tuple[Grant, ...]:
 def document_grants(documents: Iterable[PolicyDocument]) -> Iterator[Grant]:
     """Yield the grants of these documents."""
     statements = [s for document in documents for s in document["Statement"]]
-    # Who may tag anything decides by himself what a tag ties.
+    # A principal that may tag any resource can satisfy tag conditions at will.
     free_tags = _tags_anything(statements)
-    together: dict[str, set[Reach]] = {}
-    found: list[Grant] = []
+    reaches: dict[str, set[Reach]] = {}
+    grants: list[Grant] = []
     for statement in statements:
         conditions = _conditions(statement.get("Condition", {}))
         for action in statement.get("Action", []):
-            ties = _TIES_BUT_TAGS if free_tags and action.startswith("ec2:") else _TIES
+            keys = _KEYS_BUT_TAGS if free_tags and action.startswith("ec2:") else _SCOPING_KEYS
             for resource in statement.get("Resource", []):
-                reach = _reach(action, resource, conditions, ties)
-                found.append(Grant(action, display(resource), conditions, statement["Sid"], reach))
-                if action in _JUDGED_TOGETHER:
-                    together.setdefault(action, set()).add(reach)
-    for grant in found:
-        best = min(together.get(grant.action, {grant.reach}), key=_ORDER.index)
+                reach = _reach(action, resource, conditions, keys)
+                grants.append(Grant(action, display(resource), conditions, statement["Sid"], reach))
+                if action in _PER_RESOURCE:
+                    reaches.setdefault(action, set()).add(reach)
+    for grant in grants:
+        best = min(reaches.get(grant.action, {grant.reach}), key=_ORDER.index)
         yield replace(grant, reach=best)
 
 
 def managed_grants(names: Iterable[str]) -> Iterator[Grant]:
-    """Yield the grants of AWS managed policies, named by path or name."""
+    """Yield the grants of AWS-managed policies, given by name or by path and name."""
     for path in names:
         name = path.rpartition("/")[2]
         actions, resource = MANAGED[name]
         for action in actions:
             where = "arn:*:ec2:*:*:network-interface/*" if action == "ec2:CreateTags" else resource
-            yield Grant(action, where, (), name, _reach(action, where, (), _TIES))
+            yield Grant(action, where, (), name, _reach(action, where, (), _SCOPING_KEYS))
 
 
 def _conditions(condition: Mapping[str, Mapping[str, Any]]) -> Conditions:
@@ -164,18 +165,18 @@ def _tags_anything(statements: Iterable[iam_document.Statement]) -> bool:
     )
 
 
-def _reach(action: str, resource: str, conditions: Conditions, ties: tuple[str, ...]) -> Reach:
+def _reach(action: str, resource: str, conditions: Conditions, scoping: tuple[str, ...]) -> Reach:
     if _READS.search(action):
         return "reads"
     exact = "*" not in resource.replace(":autoScalingGroup:*:", ":")
     keys = [key.lower() for operator, key, _ in conditions if not operator.endswith("IfExists")]
-    if exact or _CONTAINED.search(resource) or any(key.startswith(ties) for key in keys):
+    if exact or _CONTAINED.search(resource) or any(key.startswith(scoping) for key in keys):
         return "this cluster"
     return "its VPC" if "ec2:vpc" in keys else "beyond"
 
 
 def display(text: str) -> str:
-    """Replace what stands for the unknown by its placeholder."""
+    """Replace the full-length placeholders by their short, visible forms."""
     return (
         text.replace(UNKNOWN_CLUSTER_ID, "<cluster-id>")
         .replace(f"-eks-{UNKNOWN_CLUSTER_ID[:8]}", "-eks-<cluster-id:8>")

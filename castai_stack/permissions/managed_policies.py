@@ -1,4 +1,4 @@
-"""AWS managed policies that the stack attaches, as statements."""
+"""AWS-managed policies that the stack attaches."""
 
 MANAGED: dict[str, tuple[tuple[str, ...], str]] = {
     "AmazonEC2ReadOnlyAccess": (
@@ -88,7 +88,7 @@ MANAGED: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "AWSLambdaRole": (("lambda:InvokeFunction",), "*"),
 }
-"""AWS-managed policies by name without path.
+"""Actions and resource of each AWS-managed policy, by name without path.
 
 Source: https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html
 """

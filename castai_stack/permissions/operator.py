@@ -1,6 +1,6 @@
-"""What the operator of the stack must be allowed to do, as data: to preview, and to apply.
+"""AWS permissions that the operator of a stack needs, to preview and to apply.
 
-The preflight asks for exactly these and the README prints them, so that neither can drift.
+The preflight checks these and the documentation prints them, so that both agree.
 """
 
 import re
@@ -19,7 +19,7 @@ _READS = re.compile(r":(Get|List|Describe|Simulate)")
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """Actions on one group of resources; `part` names it for people."""
+    """Actions on one group of resources; `part` is its name in messages."""
 
     part: str
     actions: tuple[str, ...]
@@ -27,7 +27,7 @@ class Requirement:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Return the actions that change nothing: all that a preview needs."""
+        """Actions that change nothing, which are all that a preview needs."""
         return tuple(action for action in self.actions if _READS.search(action))
 
 
@@ -103,9 +103,10 @@ _ENTRY = (
 
 
 def requirements(settings: StackConfig, *, access_entries: bool) -> tuple[Requirement, ...]:
-    """Everything that `pulumi up` and `pulumi destroy` do in AWS, on the exact names.
+    """Return the permissions of `pulumi up` and `pulumi destroy`, on exact names.
 
-    Of the node role all but the eight characters of the registration's id is known beforehand.
+    The node role's name ends in eight characters of the registration's id; `????????` stands for
+    them.
     """
     return tuple(_requirements(settings, access_entries=access_entries))
 
@@ -134,7 +135,7 @@ def _requirements(settings: StackConfig, *, access_entries: bool) -> Iterator[Re
     policies = [own.castai_policy]
     if mode == "user":
         yield Requirement("user", _USER, iam("user", own.principal))
-        # Asked of the account when a user is deleted with all that hangs on it:
+        # The provider lists the account's devices before it deletes a user with `force_destroy`:
         # hashicorp/terraform-provider-aws, internal/service/iam/user.go
         yield Requirement("devices of the user", ("iam:ListVirtualMFADevices",), ("*",))
         policies.append(own.restricted_policy)
@@ -172,7 +173,7 @@ def _spot(settings: StackConfig, own: naming.Names, iam: Any, here: Any) -> Iter
     yield Requirement("log group", _LOG_GROUP, here("logs", group, f"{group}:*"))
     yield Requirement("log groups", ("logs:DescribeLogGroups",), here("logs", "log-group:*"))
     yield Requirement("dead-letter queue", _QUEUE, here("sqs", own.dead_letter_queue))
-    # Exact names: a pattern would reach the alarms and keys of clusters with longer names.
+    # Exact names; a pattern would cover alarms and secrets of clusters with longer names.
     alarms = [spot_alarms.alarm_name(own.function, alarm) for alarm in spot_alarms.ALARMS]
     yield Requirement("alarms", _ALARM, here("cloudwatch", *(f"alarm:{a}" for a in alarms)))
     if spot.key_in_secrets_manager:
@@ -181,7 +182,7 @@ def _spot(settings: StackConfig, own: naming.Names, iam: Any, here: Any) -> Iter
 
 
 def policy(needed: Iterable[Requirement], *, apply: bool) -> dict[str, Any]:
-    """Policy document for the operator: everything, or only what a preview reads."""
+    """Return the operator's policy document: for an apply, or the reads of a preview."""
     statements = []
     for requirement in needed:
         actions = requirement.actions if apply else requirement.reads
@@ -195,7 +196,7 @@ def policy(needed: Iterable[Requirement], *, apply: bool) -> dict[str, Any]:
                     "Resource": list(requirement.resources),
                 }
             )
-    # The permissions report and AWS-managed policies are read without a resource to name.
+    # These look-ups name the caller's own principal, which the program cannot know.
     statements.append(
         {
             "Sid": "Lookups",

@@ -1,4 +1,4 @@
-"""The report of effective permissions as Markdown and as plain data; pure."""
+"""Reports of effective permissions and of differences, as Markdown and as JSON."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from castai_stack.permissions.actors import Access, Actor
+from castai_stack.permissions.actors import Actor, EffectivePermissions
 from castai_stack.permissions.differences import Difference
 from castai_stack.permissions.grants import Conditions, Grant, Reach
 
@@ -35,13 +35,9 @@ _TOPICS: tuple[tuple[str, str], ...] = (
 
 HEADINGS: dict[Reach, str] = {
     "this cluster": "Changes, within this cluster",
-    "its VPC": "Changes, within its VPC, things of other clusters among them",
+    "its VPC": "Changes, within its VPC, resources of other clusters included",
     "beyond": "Changes, anywhere in the account",
 }
-
-
-_REGION = 3
-"""Place of the region in an ARN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,81 +49,52 @@ class Row:
     resources: tuple[str, ...]
     condition: str
     sources: tuple[str, ...]
-    where: tuple[str, ...]
-    """The resources in few words, for the picture."""
 
 
 def topic(action: str) -> str:
-    """Say what an action is about, in the words of CAST AI's page."""
+    """Return the topic of an action, in the words of CAST AI's page."""
     return next((name for pattern, name in _TOPICS if re.match(pattern, action)), "Other")
 
 
-def rows(access: Access, grants: Iterable[Grant]) -> list[Row]:
-    """Group grants for reading: by subject, then by what they apply to."""
-    grouped: dict[tuple[str, str, Conditions], dict[str, list[str]]] = {}
+def rows(permissions: EffectivePermissions, grants: Iterable[Grant]) -> list[Row]:
+    """Group grants by topic, then by resource and condition."""
+    by_resource: dict[tuple[str, str, Conditions], list[Grant]] = {}
     for grant in grants:
         key = (topic(grant.action), grant.resource, grant.conditions)
-        found = grouped.setdefault(key, {"actions": [], "sources": []})
-        found["actions"].append(grant.action)
-        found["sources"].append(grant.source)
-    merged: dict[tuple[str, tuple[str, ...], Conditions], tuple[list[str], set[str]]] = {}
-    for (subject, resource, conditions), found in grouped.items():
-        same = (subject, tuple(dict.fromkeys(found["actions"])), conditions)
-        resources, sources = merged.setdefault(same, ([], set()))
-        resources.append(resource)
-        sources.update(found["sources"])
+        by_resource.setdefault(key, []).append(grant)
+    by_actions: dict[tuple[str, tuple[str, ...], Conditions], list[Grant]] = {}
+    for (subject, _, conditions), group in by_resource.items():
+        actions = tuple(dict.fromkeys(grant.action for grant in group))
+        by_actions.setdefault((subject, actions, conditions), []).extend(group)
     order = [name for _, name in _TOPICS]
     return sorted(
         (
             Row(
                 topic=subject,
                 actions=actions,
-                resources=tuple(resource_words(access, r) for r in resources),
+                resources=tuple(
+                    resource_words(permissions, resource)
+                    for resource in dict.fromkeys(grant.resource for grant in group)
+                ),
                 condition=condition_words(conditions),
-                sources=tuple(sorted(sources)),
-                where=tuple(where_in_short(access, r, conditions) for r in resources),
+                sources=tuple(sorted({grant.source for grant in group})),
             )
-            for (subject, actions, conditions), (resources, sources) in merged.items()
+            for (subject, actions, conditions), group in by_actions.items()
         ),
         key=lambda row: order.index(row.topic) if row.topic in order else len(order),
     )
 
 
-def resource_words(access: Access, resource: str) -> str:
-    """Return the resource without the cluster's own region and account, which go without saying."""
+def resource_words(permissions: EffectivePermissions, resource: str) -> str:
+    """Return a resource without region and account if they are those of the cluster."""
     if resource == "*":
         return "everything"
-    cluster = access.settings.cluster
+    cluster = permissions.settings.cluster
     parts = resource.split(":", 5)
-    here = parts[3] in (cluster.region, "") and parts[4] in (cluster.account_id, "")
-    if not here:
+    same_place = parts[3] in (cluster.region, "") and parts[4] in (cluster.account_id, "")
+    if not same_place:
         return resource
     return parts[5].replace("autoScalingGroup:*:autoScalingGroupName/", "autoScalingGroupName/")
-
-
-_TIES = {
-    "aws:RequestTag": "to be tagged",
-    "aws:ResourceTag": "tagged",
-    "autoscaling:ResourceTag": "tagged",
-    "ec2:CreateAction": "just made",
-    "ec2:ResourceTag": "tagged",
-    "ec2:Vpc": "in the VPC",
-}
-
-
-def where_in_short(access: Access, resource: str, conditions: Conditions) -> str:
-    """Return a resource with what ties it, in a few words."""
-    name = resource_words(access, resource)
-    parts = name.split(":", 5)
-    if len(parts) > _REGION and parts[0] == "arn":
-        name = f"{parts[-1]} in any {'region' if parts[_REGION] == '*' else 'account'}"
-    thing = re.sub(r"(/\*)+(?= |$)|:\*$", "", "anything" if name == "*/*" else name)
-    ties: dict[str, list[str]] = {}
-    for operator, key, _ in conditions:
-        family, _, tag = key.partition("/")
-        if family in _TIES and not operator.endswith("IfExists"):
-            ties.setdefault(_TIES[family], []).append(tag)
-    return " ".join([thing, *(f"{tie} {' and '.join(tags)}".strip() for tie, tags in ties.items())])
 
 
 def condition_words(conditions: Conditions) -> str:
@@ -152,12 +119,13 @@ _PHRASES = {
 
 def _condition(operator: str, key: str, values: tuple[str, ...]) -> str:
     if operator == "Null" and values == ("false",):
-        return ""  # only makes the condition beside it count
+        return ""  # requires the key of the condition beside it
     if phrase := _PHRASES.get((operator, key)):
         return phrase
     name, _, tag = key.partition("/")
     either = " or ".join(f"`{value}`" for value in values)
-    last = " or ".join(f"`{value.rpartition('/')[2]}`" for value in values)
+    names = dict.fromkeys(value.rpartition("/")[2] for value in values)
+    last = " or ".join(f"`{name}`" for name in names)
     if operator == "StringEqualsIfExists":
         return f"a tag `{tag}` that it sets is {either}"
     phrases = {
@@ -165,7 +133,7 @@ def _condition(operator: str, key: str, values: tuple[str, ...]) -> str:
         "ec2:ResourceTag": f"its tag `{tag}` is {either}",
         "autoscaling:ResourceTag": f"its tag `{tag}` is {either}",
         "aws:RequestTag": f"the request tags it `{tag}` = {either}",
-        "ec2:Vpc": f"it is in VPC {' or '.join(dict.fromkeys(last.split(' or ')))}",
+        "ec2:Vpc": f"it is in VPC {last}",
         "ec2:CreateAction": f"{either} is making it",
         "iam:PassedToService": f"it goes to {either}",
         "iam:PermissionsBoundary": f"its boundary is {last}",
@@ -176,84 +144,86 @@ def _condition(operator: str, key: str, values: tuple[str, ...]) -> str:
     return phrases.get(name, f"`{key}` {operator} {either}")
 
 
-def markdown(access: Access) -> str:
-    """Return the report of one stack."""
-    return "\n".join(_markdown(access)) + "\n"
+def markdown(permissions: EffectivePermissions) -> str:
+    """Return the report of one stack as Markdown."""
+    return "\n".join(_markdown(permissions)) + "\n"
 
 
-def summary(access: Access) -> str:
-    """Return one sentence on which cluster this is about."""
-    settings = access.settings
+def summary(permissions: EffectivePermissions) -> str:
+    """Return one sentence that names the cluster and the settings."""
+    settings = permissions.settings
     cluster = settings.cluster
     return (
         f"Cluster {cluster.name} in {cluster.region}, account {cluster.account_id}, "
-        f"VPC {access.vpc_id}, CAST AI id {access.cluster_id}; "
+        f"VPC {permissions.vpc_id}, CAST AI id {permissions.cluster_id}; "
         f"permissions: {settings.permissions}, credentials.mode: {settings.credentials.mode}, "
         f"names: {settings.names}."
     )
 
 
 def reads(actor: Actor) -> str:
-    """Return what an actor reads, in short."""
-    found = [grant.action for grant in actor.grants if grant.reach == "reads"]
-    return ", ".join(dict.fromkeys(found))
+    """Return the actions of an actor that change nothing."""
+    actions = [grant.action for grant in actor.grants if grant.reach == "reads"]
+    return ", ".join(dict.fromkeys(actions))
 
 
 def nothing_beyond(actor: Actor) -> str:
-    """Return how far nothing of what an actor changes lies, empty if it lies anywhere."""
-    found = {grant.reach for grant in actor.grants}
-    if "beyond" in found:
+    """Return the boundary that no change crosses; empty if changes reach the whole account."""
+    reaches = {grant.reach for grant in actor.grants}
+    if "beyond" in reaches:
         return ""
-    return f"Changes nothing beyond {'the VPC' if 'its VPC' in found else 'this cluster'}."
+    return f"Changes nothing beyond {'the VPC' if 'its VPC' in reaches else 'this cluster'}."
 
 
-def _markdown(access: Access) -> Iterator[str]:
-    yield f"# Who may do what: {access.settings.cluster.name}"
+def _markdown(permissions: EffectivePermissions) -> Iterator[str]:
+    yield f"# Who may do what: {permissions.settings.cluster.name}"
     yield ""
-    yield summary(access)
+    yield summary(permissions)
     yield ""
-    if placeholders := _placeholders(access):
+    if placeholders := _placeholders(permissions):
         yield placeholders
         yield ""
-    for actor in access.actors:
-        yield from _markdown_actor(access, actor)
-    yield from _markdown_sizes(access)
-    if access.notes:
+    for actor in permissions.actors:
+        yield from _markdown_actor(permissions, actor)
+    yield from _markdown_sizes(permissions)
+    if permissions.notes:
         yield "## Worth knowing"
         yield ""
-        yield from (f"- {note}" for note in access.notes)
+        yield from (f"- {note}" for note in permissions.notes)
         yield ""
 
 
-def _placeholders(access: Access) -> str:
-    unknown = [text for text in (access.cluster_id, access.vpc_id) if text.startswith("<")]
+def _placeholders(permissions: EffectivePermissions) -> str:
+    unknown = [
+        text for text in (permissions.cluster_id, permissions.vpc_id) if text.startswith("<")
+    ]
     if not unknown:
         return ""
     names = " and ".join(f"`{text}`" for text in unknown)
     return (
-        f"{names}: not known without a cloud; sizes count them at full length, "
+        f"{names}: known only to AWS and CAST AI. Sizes count them at full length; "
         "`<cluster-id:8>` is the id's first eight characters."
     )
 
 
-def _markdown_actor(access: Access, actor: Actor) -> Iterator[str]:
+def _markdown_actor(permissions: EffectivePermissions, actor: Actor) -> Iterator[str]:
     yield f"## {actor.title}"
     yield ""
     yield f"`{actor.arn}`, entered by {actor.entered_by}."
     yield ""
     yield f"AWS-managed policies: {', '.join(actor.managed)}."
     if actor.limits:
-        yield f"Limited by {'; '.join(actor.limits)}. What follows is what the limit leaves."
+        yield f"Limited by {'; '.join(actor.limits)}. The tables show what the limit leaves."
     yield ""
     for reach, heading in HEADINGS.items():
-        found = [grant for grant in actor.grants if grant.reach == reach]
-        if not found:
+        grants = [grant for grant in actor.grants if grant.reach == reach]
+        if not grants:
             continue
         yield f"### {heading}"
         yield ""
         yield "| what | may | on | if | by |"
         yield "| --- | --- | --- | --- | --- |"
-        for row in rows(access, found):
+        for row in rows(permissions, grants):
             cells = (
                 row.topic,
                 ", ".join(row.actions),
@@ -270,41 +240,45 @@ def _markdown_actor(access: Access, actor: Actor) -> Iterator[str]:
     yield ""
 
 
-def _markdown_sizes(access: Access) -> Iterator[str]:
-    if not access.documents:
+def _markdown_sizes(permissions: EffectivePermissions) -> Iterator[str]:
+    if not permissions.documents:
         return
     yield "## Sizes"
     yield ""
     yield "| document | kind | characters | IAM allows |"
     yield "| --- | --- | ---: | ---: |"
-    for document in access.documents:
+    for document in permissions.documents:
         yield f"| {document.name} | {document.kind} | {document.characters} | {document.quota} |"
     yield ""
-    yield from (f"- **Too large**: {problem}" for problem in access.problems)
-    if access.problems:
+    yield from (f"- **Too large**: {problem}" for problem in permissions.problems)
+    if permissions.problems:
         yield ""
 
 
-def sentence(access: Access, verb: str, grant: Grant) -> str:
+def sentence(permissions: EffectivePermissions, verb: str, grant: Grant) -> str:
     """Return one grant as `gains ec2:TerminateInstances on instance/* if …`."""
-    where = resource_words(access, grant.resource)
+    where = resource_words(permissions, grant.resource)
     condition = condition_words(grant.conditions)
     when = f" if {condition}" if condition else ""
     return f"{verb} {grant.action} on `{where}`{when} ({grant.source})"
 
 
-def difference_lines(old: Access, new: Access, difference: Difference) -> list[tuple[str, str]]:
-    """Return kind and sentence of everything that changes for one actor."""
+def difference_lines(
+    old: EffectivePermissions, new: EffectivePermissions, difference: Difference
+) -> list[str]:
+    """Return a sentence for each change of one actor's permissions."""
     return [
-        *(("gains", sentence(new, "gains", grant)) for grant in difference.gains),
-        *(("loses", sentence(old, "loses", grant)) for grant in difference.loses),
-        *(("loses", f"is limited by {limit}") for limit in difference.limits_added),
-        *(("gains", f"is no longer limited by {limit}") for limit in difference.limits_removed),
+        *(sentence(new, "gains", grant) for grant in difference.gains),
+        *(sentence(old, "loses", grant) for grant in difference.loses),
+        *(f"is limited by {limit}" for limit in difference.limits_added),
+        *(f"is no longer limited by {limit}" for limit in difference.limits_removed),
     ]
 
 
-def markdown_difference(old: Access, new: Access, found: Sequence[Difference]) -> str:
-    """Return what changes from one stack to the other."""
+def markdown_difference(
+    old: EffectivePermissions, new: EffectivePermissions, changes: Sequence[Difference]
+) -> str:
+    """Return the changes from one stack to the other."""
     lines = [
         "# What changes in permissions",
         "",
@@ -312,22 +286,24 @@ def markdown_difference(old: Access, new: Access, found: Sequence[Difference]) -
         f"To: {summary(new)}",
         "",
     ]
-    if not found:
+    if not changes:
         lines.append("Nobody gains or loses anything.")
-    for difference in found:
+    for difference in changes:
         lines += [f"## {difference.title}", ""]
-        lines += [f"- {text}" for _, text in difference_lines(old, new, difference)]
+        lines += [f"- {text}" for text in difference_lines(old, new, difference)]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def as_json(access: Access) -> str:
-    """Return the report as data for other programs."""
-    return json.dumps(_data(access), indent=2)
+def as_json(permissions: EffectivePermissions) -> str:
+    """Return the report of one stack as JSON."""
+    return json.dumps(_data(permissions), indent=2)
 
 
-def difference_as_json(old: Access, new: Access, found: Sequence[Difference]) -> str:
-    """Return the difference as data for other programs."""
+def difference_as_json(
+    old: EffectivePermissions, new: EffectivePermissions, changes: Sequence[Difference]
+) -> str:
+    """Return the changes from one stack to the other as JSON."""
     return json.dumps(
         {
             "from": _head(old),
@@ -340,29 +316,29 @@ def difference_as_json(old: Access, new: Access, found: Sequence[Difference]) ->
                     "limits_added": list(difference.limits_added),
                     "limits_removed": list(difference.limits_removed),
                 }
-                for difference in found
+                for difference in changes
             ],
         },
         indent=2,
     )
 
 
-def _head(access: Access) -> dict[str, Any]:
-    cluster = access.settings.cluster
+def _head(permissions: EffectivePermissions) -> dict[str, Any]:
+    cluster = permissions.settings.cluster
     return {
         "cluster": cluster.name,
         "region": cluster.region,
         "account_id": cluster.account_id,
-        "cluster_id": access.cluster_id,
-        "vpc_id": access.vpc_id,
-        "permissions": access.settings.permissions,
-        "credentials_mode": access.settings.credentials.mode,
+        "cluster_id": permissions.cluster_id,
+        "vpc_id": permissions.vpc_id,
+        "permissions": permissions.settings.permissions,
+        "credentials_mode": permissions.settings.credentials.mode,
     }
 
 
-def _data(access: Access) -> dict[str, Any]:
+def _data(permissions: EffectivePermissions) -> dict[str, Any]:
     return {
-        **_head(access),
+        **_head(permissions),
         "actors": [
             {
                 "title": actor.title,
@@ -372,11 +348,11 @@ def _data(access: Access) -> dict[str, Any]:
                 "limits": list(actor.limits),
                 "grants": [_grant(grant) for grant in actor.grants],
             }
-            for actor in access.actors
+            for actor in permissions.actors
         ],
-        "documents": [{**asdict(d), "quota": d.quota} for d in access.documents],
-        "problems": list(access.problems),
-        "notes": list(access.notes),
+        "documents": [{**asdict(d), "quota": d.quota} for d in permissions.documents],
+        "problems": list(permissions.problems),
+        "notes": list(permissions.notes),
     }
 
 

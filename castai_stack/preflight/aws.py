@@ -70,7 +70,7 @@ def access_findings(settings: StackConfig, facts: ClusterFacts) -> Findings:
 
 def document_findings(scope: iam_scope.Scope, settings: StackConfig) -> Findings:
     """Measure every document against IAM's quotas, with the id at its full length."""
-    return Findings(problems=actors.too_large(scope, settings))
+    return Findings(problems=actors.oversized_documents(scope, settings))
 
 
 async def key_findings(user: str, held: Iterable[Slot], provider: aws.Provider) -> Findings:

@@ -8,7 +8,7 @@ from castai_stack import naming
 from castai_stack.agent import release
 from castai_stack.agent.names import NAMESPACE
 from castai_stack.config.model import StackConfig
-from castai_stack.iam import scope
+from castai_stack.permissions.actors import stack_scope
 from castai_stack.permissions.operator import requirements
 from castai_stack.permissions.operator_kubernetes import kubernetes_requirements
 from castai_stack.preflight import aws as preflight_aws
@@ -30,7 +30,11 @@ async def run_checks(
     first = (
         preflight_aws.cluster_findings(settings, caller, ground.facts)
         + preflight_aws.access_findings(settings, ground.facts)
-        + preflight_aws.document_findings(_widest_scope(ground), settings)
+        + preflight_aws.document_findings(
+            # The registration may not have yielded an id yet; any has this length.
+            stack_scope(settings, naming.PLACEHOLDER_CLUSTER_ID, ground.facts.vpc_id),
+            settings,
+        )
     )
     in_cluster, at_castai = await asyncio.gather(
         preflight_cluster.ask_cluster(
@@ -69,20 +73,4 @@ def _release(settings: StackConfig) -> release.Release:
         api_url=settings.api.url,
         settings=settings.agent,
         namespace=NAMESPACE,
-    )
-
-
-def _widest_scope(ground: Ground) -> scope.Scope:
-    """Return the scope with an id of full length, to measure documents before there is one."""
-    cluster = ground.settings.cluster
-    return scope.Scope(
-        partition=ground.partition,
-        region=cluster.region,
-        account_id=cluster.account_id,
-        cluster=cluster.name,
-        cluster_id=naming.PLACEHOLDER_CLUSTER_ID,
-        vpc_id=ground.facts.vpc_id,
-        vpc_account_id=ground.vpc_account_id,
-        names=ground.names,
-        path=ground.settings.iam.path,
     )

@@ -318,3 +318,21 @@ def flattened(value):
             for key, inner in value.items()
         }
     return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+@given(
+    st.sampled_from(["scoped", "documented"]),
+    st.builds(
+        Iam,
+        create_node_groups=st.booleans(),
+        service_linked_roles=st.booleans(),
+        original_nodes=st.sampled_from(["by-eks-name", "by-cluster-tag", "none"]),
+        auto_scaling_group_names=st.sampled_from([[], ["workers"]]),
+        capacity_reservation_ids=st.sampled_from([[], ["cr-0a1b2c3d4e5f60718"]]),
+        kms_key_arns=st.sampled_from([[], ["arn:aws:kms:eu-central-1:012345678901:key/0a1b"]]),
+    ),
+)
+def test_the_settings_alone_decide_whether_there_is_a_feature_policy(flavour, switches):
+    document = feature_policy.feature_policy(OURS, flavour, switches)
+
+    assert feature_policy.has_features(flavour, switches) is (document is not None)
