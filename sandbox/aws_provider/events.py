@@ -246,6 +246,7 @@ class Queue(Resource):
             default=345600, rule=rules.between(60, 1209600), call="MessageRetentionPeriod"
         ),
         "sqsManagedSseEnabled": Field(computed=True),
+        "policy": Field(computed=True, rule=rules.document, kind="document"),
         **REGION,
         **TAGS,
     }
@@ -258,7 +259,8 @@ class Queue(Resource):
         """Attributes as SQS takes them: all of them text, switches in lower case."""
         name = {"QueueName": inputs["name"]} if "url" not in inputs else {}
         attributes = super().arguments({k: v for k, v in inputs.items() if k != "name"})
-        return {**name, "Attributes": {k: str(v).lower() for k, v in attributes.items()}}
+        texts = {k: v if isinstance(v, str) else str(v).lower() for k, v in attributes.items()}
+        return {**name, "Attributes": texts}
 
     def create(self, aws: Account, inputs: Properties) -> tuple[str, Properties]:
         tags = {"tags": inputs["tagsAll"]} if inputs.get("tagsAll") else {}
@@ -266,12 +268,13 @@ class Queue(Resource):
         return answer["QueueUrl"], self.created_outputs(answer)
 
     def find(self, aws: Account, identifier: str, state: Properties) -> dict[str, Any] | None:
-        attributes = _queue_attributes(aws, identifier, state, "All")
+        attributes = _queue_attributes(aws, identifier, state)
         return {
             "Name": attributes["QueueArn"].rpartition(":")[2],
             "QueueArn": attributes["QueueArn"],
             "MessageRetentionPeriod": int(attributes["MessageRetentionPeriod"]),
             "SqsManagedSseEnabled": attributes.get("SqsManagedSseEnabled") == "true",
+            "Policy": attributes.get("Policy"),
         }
 
     def update(
@@ -286,40 +289,12 @@ class Queue(Resource):
     def delete(self, aws: Account, identifier: str, state: Properties) -> None:
         super().delete(aws, identifier, {**state, "url": identifier})
         aws.wait(
-            lambda: is_gone(_queue_attributes, aws, identifier, state, "All"),
+            lambda: is_gone(_queue_attributes, aws, identifier, state),
             f"queue {identifier} is gone",
             _GONE_SECONDS,
         )
 
 
-def _queue_attributes(aws: Account, url: str, state: Properties, name: str) -> dict[str, str]:
+def _queue_attributes(aws: Account, url: str, state: Properties) -> dict[str, str]:
     sqs = aws.client("sqs", state.get("region"))
-    return sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name]).get("Attributes", {})
-
-
-class QueuePolicy(Resource):
-    """Who may send to a queue, apart from the queue itself."""
-
-    aws_type = "aws:sqs/queuePolicy:QueuePolicy"
-    service = "sqs"
-    key: ClassVar[dict[str, str]] = {"queueUrl": "QueueUrl"}
-    create_call = "set_queue_attributes"
-    waits_for_parent = True
-    settles: ClassVar[dict[str, float]] = {"create": 25, "update": 25, "delete": 25}
-    fields: ClassVar[Fields] = {
-        "queueUrl": Field(replaces=True),
-        "policy": Field(rule=rules.document, kind="document"),
-        **REGION,
-    }
-
-    def arguments(self, inputs: Properties) -> dict[str, Any]:
-        return {"Attributes": {"Policy": inputs["policy"]}}
-
-    def find(self, aws: Account, identifier: str, state: Properties) -> dict[str, Any] | None:
-        attributes = _queue_attributes(aws, identifier, state, "Policy")
-        return attributes if attributes.get("Policy") else None
-
-    def delete(self, aws: Account, identifier: str, state: Properties) -> None:
-        sqs = aws.client("sqs", state.get("region"))
-        with absent_is_fine():
-            sqs.set_queue_attributes(QueueUrl=identifier, Attributes={"Policy": ""})
+    return sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"]).get("Attributes", {})

@@ -97,7 +97,6 @@ def test_a_thing_that_is_not_there_is_forgotten():
     "type_",
     [
         "aws:iam/accessKey:AccessKey",
-        "aws:sqs/queuePolicy:QueuePolicy",
         "pulumi-python:dynamic/castai:ClusterToken",
     ],
 )

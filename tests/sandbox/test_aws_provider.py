@@ -554,21 +554,31 @@ def test_a_refresh_spells_documents_as_the_provider_does(provider):
     assert changes(provider.diff(POLICY, actual, inputs)) == {}
 
 
+def test_a_queue_carries_its_policy_with_the_case_of_its_letters(provider):
+    policy = document(resource="arn:aws:sqs:eu-central-1:012345678901:Letters")
+    identifier, state, inputs = made(provider, QUEUE, name="Letters", policy=policy)
+    assert changes(provider.diff(QUEUE, state, inputs)) == {}
+    _, actual, _ = provider.read(QUEUE, identifier, state, inputs)
+    assert json.loads(actual["policy"]) == json.loads(policy)
+
+    other = document(resource="arn:aws:sqs:eu-central-1:012345678901:letters")
+    provider.update(QUEUE, identifier, actual, {**inputs, "policy": other})
+    _, actual, _ = provider.read(QUEUE, identifier, state, inputs)
+    assert json.loads(actual["policy"]) == json.loads(other)
+
+
 def test_it_waits_as_long_as_the_real_plugin_where_it_is_told_to(provider, monkeypatch):
     waits = []
     monkeypatch.setattr(account.Account, "pause", lambda _, seconds: waits.append(seconds))
     monkeypatch.setenv(account.WAITS, "1")
     _, role, _ = made(provider, ROLE, name="waiting", assumeRolePolicy=trust("lambda"))
-    queue, _, _ = made(provider, QUEUE, name="waiting")
-    policy, policy_state, _ = made(
-        provider, "aws:sqs/queuePolicy:QueuePolicy", queueUrl=queue, policy=document()
-    )
-    provider.delete("aws:sqs/queuePolicy:QueuePolicy", policy, policy_state)
+    queue, state, inputs = made(provider, QUEUE, name="waiting")
+    provider.update(QUEUE, queue, state, {**inputs, "policy": document()})
     made(provider, "aws:iam/instanceProfile:InstanceProfile", name="waiting")
     function = {"role": role["arn"], "code": CODE, "handler": "a.b", "runtime": "python3.13"}
     made(provider, FUNCTION, name="waiting", **function)
 
-    assert [seconds for seconds in waits if seconds >= 1] == [25, 25, 25, 5, 5]
+    assert [seconds for seconds in waits if seconds >= 1] == [25, 25, 5, 5]
 
 
 def test_the_secret_of_a_key_is_sealed_and_survives_a_refresh(provider):

@@ -82,20 +82,16 @@ def identity() -> tuple[aws.iam.User, aws.iam.Role]:
 
 def events(role: aws.iam.Role) -> None:
     queue = aws.sqs.Queue(
-        "queue", name="the-queue", message_retention_seconds=1209600, opts=opts("queue")
-    )
-    aws.sqs.QueuePolicy(
-        "queue-policy",
-        queue_url=queue.url,
-        policy=queue.arn.apply(
-            lambda arn: document(
-                "Allow",
-                Principal={"Service": "events.amazonaws.com"},
-                Action="sqs:SendMessage",
-                Resource=arn,
-            )
+        "queue",
+        name="the-queue",
+        message_retention_seconds=1209600,
+        policy=document(
+            "Allow",
+            Principal={"Service": "events.amazonaws.com"},
+            Action="sqs:SendMessage",
+            Resource=f"arn:aws:sqs:{REGION}:012345678901:the-queue",
         ),
-        opts=opts("queue-policy"),
+        opts=opts("queue"),
     )
     logs = aws.cloudwatch.LogGroup(
         "logs", name="/aws/lambda/the-function", retention_in_days=14, opts=opts("logs")

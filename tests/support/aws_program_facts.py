@@ -22,7 +22,6 @@ def ids(outputs: Mapping[str, str]) -> dict[str, str]:
         "inline": "the-role:inline",
         "profile": "the-profile",
         "queue": outputs["queue"],
-        "queue-policy": outputs["queue"],
         "logs": "/aws/lambda/the-function",
         "rule": "the-rule",
         "alarm": "the-alarm",
