@@ -29,6 +29,11 @@ VIEWER_KEY = "castai-sandbox-view-only"
 
 _CLUSTERS = "/v1/kubernetes/external-clusters"
 _ONE = rf"{_CLUSTERS}/(?P<id>[^/]+)"
+_AGENT = r"/v1/kubernetes/clusters/(?P<id>[^/]+)/agent"
+_OTHER_PROVIDERS = (
+    "gke", "kops", "aks", "openshift", "anywhere", "self_hosted_with_ec2_nodes",
+)  # fmt: skip
+"""Fields that the agent sends as null when it registers an EKS cluster."""
 _FULL, _VIEWER, _CLUSTER = "api-key", "viewer-key", "cluster-token"
 
 
@@ -44,7 +49,7 @@ _ROUTES = (
     _Route("GET", r"/v1/auth/tokens", "ListAuthTokens", token=False),
     _Route("GET", r"/v1/me", "GetMe", token=True),
     _Route("GET", _CLUSTERS, "ListClusters", token=False),
-    _Route("POST", _CLUSTERS, "RegisterCluster", token=False),
+    _Route("POST", _CLUSTERS, "RegisterCluster", token=True),
     _Route("GET", _ONE, "GetCluster", token=True),
     _Route("POST", _ONE, "UpdateCluster", token=False),
     _Route("DELETE", _ONE, "DeleteCluster", token=False),
@@ -57,16 +62,13 @@ _ROUTES = (
     _Route("POST", f"{_ONE}/disconnect", "Disconnect", token=False),
     _Route("POST", f"{_ONE}/events", "SendEvent", token=True),
     _Route("GET", f"{_ONE}/nodes", "ListNodes", token=True),
-    _Route(
-        "POST",
-        r"/v1/kubernetes/clusters/(?P<id>[^/]+)/agent-deltas",
-        "SendDelta",
-        token=True,
-    ),
+    _Route("POST", f"{_AGENT}-deltas", "SendDelta", token=True),
+    _Route("POST", f"{_AGENT}-config", "SendAgentConfig", token=True),
+    _Route("POST", f"{_AGENT}-logs", "SendAgentLog", token=True),
 )
 _ACTIONS_OF_NO_EFFECT = re.compile(r"^(Get|List)")
-_REPORTS = ("SendDelta",)
-"""What agents send by themselves is no write of anybody's run."""
+_REPORTS = ("SendDelta", "SendAgentConfig", "SendAgentLog")
+"""Reports that agents send by themselves; they count as no write of a run."""
 _EVENT_TYPES = ("interrupted", "rebalanceRecommendation")
 
 
@@ -175,7 +177,7 @@ class _Api:
         allowed = (
             kind == _FULL
             or (kind == _VIEWER and reads)
-            or (kind == _CLUSTER and route.token and limited_to == cluster_id)
+            or (kind == _CLUSTER and route.token and cluster_id in ("", limited_to))
         )
         if not allowed:
             raise RefusalError(403, f"the {kind} may not do this")
@@ -222,8 +224,9 @@ def _list(service: Service, _id: str, _body: Any, _request: Request) -> _Answer:
     return 200, {"items": [service.document(one) for one in live]}
 
 
-def _register(service: Service, _id: str, body: dict[str, Any], _request: Request) -> _Answer:
-    _known(body, "name", "eks", "organizationId", "id")
+def _register(service: Service, _id: str, body: dict[str, Any], request: Request) -> _Answer:
+    nulls = {name for name in _OTHER_PROVIDERS if name in body and body[name] is None}
+    _known(body, "name", "eks", "organizationId", "id", "castware_install_method", *nulls)
     eks = _known(_required(body, "eks", dict), "accountId", "region", "clusterName")
     account = _required(eks, "accountId", str, "eks.accountId")
     if re.fullmatch(r"\d{12}", account) is None:
@@ -232,6 +235,9 @@ def _register(service: Service, _id: str, body: dict[str, Any], _request: Reques
     if _required(eks, "clusterName", str, "eks.clusterName") != name:
         raise _invalid("eks.clusterName", "must be the cluster's name")
     region = _required(eks, "region", str, "eks.region")
+    kind, limited_to = _who(service, request)
+    if kind == _CLUSTER and not service.is_identity(limited_to, (name, region, account)):
+        raise RefusalError(403, f"the {kind} may not register another cluster")
     cluster = service.register(
         name, region, account, body.get("organizationId", ""), body.get("id", "")
     )
@@ -331,6 +337,20 @@ def _delta(service: Service, cluster_id: str, body: dict[str, Any], request: Req
     return 204, None
 
 
+def _agent_config(service: Service, cluster_id: str, body: Any, _request: Request) -> _Answer:
+    _known(body, "agentVersion", "gitCommit")
+    service.live(cluster_id)
+    return 200, {"intervalSeconds": "15", "resync": False}
+
+
+def _agent_log(service: Service, cluster_id: str, body: Any, _request: Request) -> _Answer:
+    _known(body, "logEvent")
+    event = _known(_required(body, "logEvent", dict), "level", "time", "message", "fields")
+    level, message = _required(event, "level", str), _required(event, "message", str)
+    service.note(service.live(cluster_id), f"agent: {level} {message}")
+    return 200, {}
+
+
 _HANDLERS: Mapping[str, Callable[[Service, str, Any, Request], _Answer]] = {
     "ListAuthTokens": _list_tokens,
     "GetMe": _me,
@@ -348,6 +368,8 @@ _HANDLERS: Mapping[str, Callable[[Service, str, Any, Request], _Answer]] = {
     "SendEvent": _event,
     "ListNodes": _nodes,
     "SendDelta": _delta,
+    "SendAgentConfig": _agent_config,
+    "SendAgentLog": _agent_log,
 }
 
 

@@ -22,16 +22,20 @@ ORGANIZATION = "7a5d4f0c-58c8-4c43-9a3f-8b2f6d1e0c9b"
 _FORBIDDEN_FIELD = "credentials"
 
 
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 @dataclass(frozen=True)
 class Options:
     """How this service behaves; times in seconds."""
 
     token_lifetime: float = 4 * 3600.0
     """A token that no agent has used by then is dead."""
-    online_window: float = 10.0
-    """How long after its last delta an agent counts as online."""
+    online_window: float = 30.0
+    """How long after its last delta an agent counts as online; it sends one every 15 seconds."""
     lost_after: float = 60.0
-    """How long until a silent agent counts as disconnected, not merely as not responding."""
+    """How long until a silent agent counts as disconnected, if there are no credentials."""
     reconcile_delay: float = 0.3
     """From a hand-over to `ready`."""
     disconnect_delay: float = 0.3
@@ -84,6 +88,11 @@ class Cluster:
     last_delta: float | None = None
     last_delta_at: str = ""
     deltas: int = 0
+    created_at: str = field(default_factory=_now)
+    reconciled_at: str = ""
+    deleted_at: str = ""
+    kubernetes_version: str = ""
+    """As the agent reported it."""
     agent_state: str = ""
     """Set while the service itself decides the agent's status."""
     reconcile_error: str = ""
@@ -150,11 +159,16 @@ class Service:
             self.note(cluster, "registered")
             return cluster
 
+    def is_identity(self, cluster_id: str, identity: tuple[str, str, str]) -> bool:
+        """Whether a cluster has this name, region and account."""
+        cluster = self.get(cluster_id)
+        return (cluster.name, cluster.region, cluster.account_id) == identity
+
     def _revive(self, cluster: Cluster) -> None:
         cluster.status = "connecting"
         cluster.agent_state = ""
         cluster.last_delta = None
-        cluster.last_delta_at = ""
+        cluster.last_delta_at = cluster.deleted_at = ""
         cluster.credentials, cluster.credentials_id = None, ""
         self.note(cluster, "registered again")
 
@@ -214,6 +228,9 @@ class Service:
             cluster.deltas += 1
             if cluster.status == "connecting" and not cluster.credentials_id:
                 cluster.status = "ready"
+            cluster.kubernetes_version = delta.get("clusterVersion") or cluster.kubernetes_version
+            if delta.get("fullSnapshot"):
+                cluster.seen_nodes.clear()
             for item in delta.get("items") or []:
                 self._agent_saw(cluster, item)
 
@@ -236,7 +253,8 @@ class Service:
         silent = time.monotonic() - cluster.last_delta
         if silent <= self.options.online_window:
             return "online"
-        return "disconnected" if silent > self.options.lost_after else "non-responding"
+        lost = silent > self.options.lost_after and cluster.credentials is None
+        return "disconnected" if lost else "non-responding"
 
     # -- principals and credentials ------------------------------------------------------------
 
@@ -286,7 +304,7 @@ class Service:
     def _settle(self, cluster: Cluster, credentials_id: str) -> None:
         with self.lock:
             if cluster.credentials_id == credentials_id and cluster.status == "connecting":
-                cluster.status = "ready"
+                cluster.status, cluster.reconciled_at = "ready", _now()
                 self.note(cluster, "ready")
 
     def reconcile(self, cluster_id: str) -> None:
@@ -312,7 +330,7 @@ class Service:
         with self.lock:
             cluster.reconcile_error = ""
             if cluster.status in ("connecting", "failed"):
-                cluster.status = "ready"
+                cluster.status, cluster.reconciled_at = "ready", _now()
         return True
 
     def _session(self, cluster: Cluster, credentials: Credentials) -> Keys:
@@ -337,7 +355,10 @@ class Service:
         except NoAccessError as error:
             raise RefusalError(400, f"cannot launch: {error}") from None
         with self.lock:
-            cluster.made_nodes[instance] = {"id": str(uuid.uuid4()), "name": tags["Name"]}
+            labels = {"provisioner.cast.ai/managed-by": "cast.ai"}
+            metadata = {"name": tags["Name"], "labels": labels, "creationTimestamp": _now()}
+            data = {"metadata": metadata, "spec": {"providerID": f"aws:///{instance}"}}
+            cluster.made_nodes[instance] = {"id": str(uuid.uuid4()), "data": data}
             self.note(cluster, f"launched {instance}")
         return instance
 
@@ -345,29 +366,17 @@ class Service:
         """Every node, as the API lists them."""
         with self.lock:
             cluster = self.get(cluster_id)
-            made = [
-                {
-                    "id": node["id"],
-                    "name": node["name"],
-                    "instanceId": instance,
-                    "labels": {"provisioner.cast.ai/managed-by": "cast.ai"},
-                    "state": {"phase": "ready"},
-                }
-                for instance, node in cluster.made_nodes.items()
-            ]
             seen = [
-                {
-                    "id": str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{cluster.id}/{name}")),
-                    "name": name,
-                    "providerId": (data.get("spec") or {}).get("providerID", ""),
-                    "instanceId": (data.get("spec") or {}).get("providerID", "").rpartition("/")[2],
-                    "labels": (data.get("metadata") or {}).get("labels") or {},
-                    "state": {"phase": "ready"},
-                }
+                _node(str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{cluster.id}/{name}")), data)
                 for name, data in sorted(cluster.seen_nodes.items())
             ]
-            known = {node["instanceId"] for node in seen}
-            return seen + [node for node in made if node["instanceId"] not in known]
+            instances = {node["instanceId"] for node in seen}
+            launched = [
+                _node(node["id"], node["data"])
+                for instance, node in cluster.made_nodes.items()
+                if instance not in instances
+            ]
+            return seen + launched
 
     # -- leaving -------------------------------------------------------------------------------
 
@@ -397,7 +406,7 @@ class Service:
                 self.note(cluster, f"attempt {attempt} to delete nodes: {error}")
                 if attempt >= self.options.disconnect_attempts:
                     with self.lock:
-                        cluster.status, cluster.agent_state = "archived", "disconnected"
+                        self._end(cluster, "archived")
                         self.note(cluster, f"gave up, {len(instances)} nodes left")
                     return
                 self.later(
@@ -410,7 +419,7 @@ class Service:
                     cluster.made_nodes.pop(instance, None)
                 self.note(cluster, f"deleted {len(instances)} nodes")
         with self.lock:
-            cluster.status, cluster.agent_state = "deleted", "disconnected"
+            self._end(cluster, "deleted")
             self.note(cluster, "disconnected")
 
     def delete(self, cluster_id: str) -> None:
@@ -426,15 +435,18 @@ class Service:
                 raise RefusalError(400, "cluster must be disconnected first")
             if cluster.status == "deleting":
                 raise RefusalError(400, "cluster must be disconnected first")
-            cluster.status, cluster.agent_state = "archived", "disconnected"
+            self._end(cluster, "archived")
             cluster.tokens.clear()
             self.note(cluster, "removed")
+
+    def _end(self, cluster: Cluster, status: str) -> None:
+        cluster.status, cluster.agent_state, cluster.deleted_at = status, "disconnected", _now()
 
     def archive(self, cluster_id: str) -> None:
         """Archive the cluster as if somebody had removed it elsewhere."""
         with self.lock:
             cluster = self.get(cluster_id)
-            cluster.status, cluster.agent_state = "archived", "disconnected"
+            self._end(cluster, "archived")
             self.note(cluster, "removed elsewhere")
 
     # -- reports -------------------------------------------------------------------------------
@@ -489,6 +501,15 @@ class Service:
             "agentStatus": self.agent_status(cluster),
             "agentSnapshotReceivedAt": cluster.last_delta_at or None,
             "reconcileError": cluster.reconcile_error or None,
+            "reconcileInfo": {"error": cluster.reconcile_error or None},
+            "reconciledAt": cluster.reconciled_at or None,
+            "createdAt": cluster.created_at,
+            "deletedAt": cluster.deleted_at or None,
+            "kubernetesVersion": cluster.kubernetes_version,
+            "managedBy": "",
+            "sshPublicKey": None,
+            "clusterNameId": f"{cluster.name}-{cluster.id[:8]}",
+            "providerNamespaceId": cluster.account_id,
             "providerType": "eks",
             "region": {"name": cluster.region, "displayName": cluster.region},
             "eks": eks,
@@ -524,5 +545,29 @@ class Service:
             job()
 
 
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+_SPOT_LABEL = "eks.amazonaws.com/capacityType"
+
+
+def _node(identifier: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a Kubernetes node as the API lists it, with every field that the API requires."""
+    metadata, spec = data.get("metadata") or {}, data.get("spec") or {}
+    status = data.get("status") or {}
+    labels = metadata.get("labels") or {}
+    provider_id = spec.get("providerID", "")
+    return {
+        "id": identifier,
+        "name": metadata.get("name", ""),
+        "providerId": provider_id,
+        "instanceId": provider_id.rpartition("/")[2],
+        "instanceType": labels.get("node.kubernetes.io/instance-type", ""),
+        "labels": labels,
+        "annotations": metadata.get("annotations") or {},
+        "taints": spec.get("taints") or [],
+        "unschedulable": bool(spec.get("unschedulable")),
+        "createdAt": metadata.get("creationTimestamp") or _now(),
+        "cloud": "AWS",
+        "role": "worker",
+        "resources": {**(status.get("capacity") or {})},
+        "spotConfig": {"isSpot": labels.get(_SPOT_LABEL) == "SPOT"},
+        "state": {"phase": "ready"},
+    }

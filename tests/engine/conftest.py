@@ -41,7 +41,13 @@ def kubernetes(control_plane: ControlPlane) -> Iterator[Client]:
 @pytest.fixture(scope="session")
 def sandbox(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """Everything up: AWS, CAST AI, the furnished cluster; `.stack(...)` runs the engine on it."""
-    started = Sandbox.start(tmp_path_factory.mktemp("sandbox"), programs, with_parent=True)
+    started = Sandbox.start(
+        tmp_path_factory.mktemp("sandbox"),
+        programs,
+        # The stand-in reports every second, so that its silence may show soon.
+        options={"castai": {"online_window": 10}},
+        with_parent=True,
+    )
     yield started
     plain = SecretSearch.over(started).plain()
     started.stop()

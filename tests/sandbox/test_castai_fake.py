@@ -216,6 +216,72 @@ def test_the_agent_is_online_only_while_it_reports(make):
     assert api.get_cluster(cluster_id).agent_snapshot_received_at
     eventually(lambda: status() == "non-responding")
     eventually(lambda: status() == "disconnected")
+    api.hand_over_keys(cluster_id, *world.user_with_key())
+    assert status() == "non-responding", "with credentials a silent agent is not disconnected"
+
+
+def test_an_agent_that_reports_every_15_seconds_stays_online():
+    assert Options().online_window > 15
+
+
+def test_a_full_snapshot_replaces_what_was_reported_before(world, api, cluster_id):
+    path = f"/v1/kubernetes/clusters/{cluster_id}/agent-deltas"
+
+    def report(name, *, full):
+        node = {"metadata": {"name": name}, "spec": {"providerID": f"aws:///z/i-{name}"}}
+        items = [{"event": "add", "kind": "Node", "data": node}]
+        delta = {"clusterId": cluster_id, "fullSnapshot": full, "items": items}
+        assert world.call("POST", path, {**delta, "clusterVersion": "1.33"}).status_code == 204
+        return [node.name for node in api.list_nodes(cluster_id)]
+
+    assert report("a", full=True) == ["a"]
+    assert report("b", full=False) == ["a", "b"]
+    assert report("c", full=True) == ["c"]
+    answer = world.call("GET", f"{CLUSTERS}/{cluster_id}").json()
+    assert answer["kubernetesVersion"] == "1.33"
+
+
+def test_an_agent_asks_for_its_settings_and_sends_its_log(world, api, cluster_id):
+    token, agent = api.create_token(cluster_id), f"/v1/kubernetes/clusters/{cluster_id}/agent"
+    version = {"agentVersion": "v1", "gitCommit": "c"}
+    settings = world.call("POST", f"{agent}-config", version, token)
+    event = {"level": "info", "time": "2026-01-01T00:00:00Z", "message": "started", "fields": {}}
+
+    assert settings.json() == {"intervalSeconds": "15", "resync": False}
+    assert world.call("POST", f"{agent}-logs", {"logEvent": event}, token).json() == {}
+    assert "agent: info started" in world.state(cluster_id)["log"]
+    assert world.call("POST", f"{agent}-logs", {"lines": []}, token).status_code == 400
+
+
+def test_an_agent_registers_its_own_cluster_and_no_other(world, api, cluster_id):
+    eks = {"accountId": world.account, "region": REGION, "clusterName": "demo"}
+    others = dict.fromkeys(
+        ("gke", "kops", "aks", "openshift", "anywhere", "self_hosted_with_ec2_nodes")
+    )
+    body = {"name": "demo", "eks": eks, **others, "castware_install_method": "HELM"}
+    token = api.create_token(cluster_id)
+
+    assert world.call("POST", CLUSTERS, body, token).json()["id"] == cluster_id
+    other = {**body, "name": "other", "eks": {**eks, "clusterName": "other"}}
+    assert world.call("POST", CLUSTERS, other, token).status_code == 403
+    assert world.call("POST", CLUSTERS, {**body, "gke": {"x": 1}}, token).status_code == 400
+
+
+def test_clusters_and_nodes_have_the_fields_that_the_api_requires(world, cluster_id):
+    node = {"metadata": {"name": "n"}, "spec": {"providerID": "aws:///z/i-1"}}
+    items = [{"event": "add", "kind": "Node", "data": node}]
+    world.call("POST", f"/v1/kubernetes/clusters/{cluster_id}/agent-deltas", {"items": items})
+    cluster = world.call("GET", f"{CLUSTERS}/{cluster_id}").json()
+    [listed] = world.call("GET", f"{CLUSTERS}/{cluster_id}/nodes").json()["items"]
+
+    assert cluster.keys() >= {
+        *("kubernetesVersion", "reconciledAt", "deletedAt", "sshPublicKey", "createdAt"),
+        *("managedBy", "clusterNameId", "providerNamespaceId", "reconcileInfo"),
+    }
+    assert listed.keys() >= {
+        *("annotations", "cloud", "createdAt", "instanceType", "resources", "role"),
+        *("spotConfig", "taints", "unschedulable"),
+    }
 
 
 def test_an_agent_with_a_wrong_key_stays_offline(world, api, cluster_id):
