@@ -57,6 +57,19 @@ def begun(deployment: Mapping[str, Any]) -> Iterator[Pending]:
             yield Pending(resource["urn"], resource["type"], resource.get("inputs") or {})
 
 
+def existing(deployment: Mapping[str, Any]) -> set[str]:
+    """Return the URNs of the resources that the state holds as existing.
+
+    A resource that is deleted before it is replaced stays in the state, marked, until its successor
+    exists.
+    """
+    return {
+        resource["urn"]
+        for resource in deployment.get("resources") or ()
+        if not resource.get("pendingReplacement")
+    }
+
+
 def updates_hand_over(deployment: Mapping[str, Any]) -> bool:
     """Tell whether a killed run was about to hand over once more, and perhaps did."""
     return any(
@@ -72,14 +85,20 @@ def settled(deployment: Mapping[str, Any], taken: Mapping[str, str]) -> dict[str
     operation is turned into an import that nothing carries out), hence by hand. The refresh that
     follows reads what a resource outputs. Outputs that the operation has already are left out: with
     them the id would be read as one that the provider chose, and some differ from those to import.
+    A resource takes the place of its deleted predecessor, after which its dependents follow.
     """
     resources, operations = list(deployment.get("resources") or ()), []
+    places = {one["urn"]: n for n, one in enumerate(resources) if one.get("pendingReplacement")}
     for operation in deployment.get("pending_operations") or ():
         if operation["type"] != "creating":
             operations.append(operation)
         elif (urn := operation["resource"]["urn"]) in taken:
             asked = {k: v for k, v in operation["resource"].items() if k != "outputs"}
-            resources.append({**asked, "id": taken[urn]})
+            new = {**asked, "id": taken[urn]}
+            if urn in places:
+                resources[places[urn]] = new
+            else:
+                resources.append(new)
     return {**deployment, "resources": resources, "pending_operations": operations}
 
 

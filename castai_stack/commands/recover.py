@@ -103,7 +103,8 @@ class Recovery:
         self._unlock()
         deployment = self._engine.deployment()
         pending = list(pending_creates.begun(deployment))
-        if pending or pending_creates.updates_hand_over(deployment):
+        # A delete or an update may have happened, too; the refresh of `_settle` finds out.
+        if deployment.get("pending_operations"):
             self._settle(
                 deployment,
                 pending,
@@ -132,11 +133,11 @@ class Recovery:
     def _settle(
         self, deployment: Mapping[str, Any], pending: Sequence[Pending], places: Places
     ) -> None:
-        known = {resource["urn"] for resource in deployment.get("resources") or ()}
+        existing = pending_creates.existing(deployment)
         taken: dict[str, str] = {}
         for one in pending:
             # The predecessor is still there: the next run replaces it from the beginning.
-            found = None if one.urn in known else places.look(one)
+            found = None if one.urn in existing else places.look(one)
             if found is None:
                 report_progress(f"{one.name} ({one.type}): not there, or without effect; forgotten")
             else:

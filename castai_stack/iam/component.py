@@ -301,7 +301,8 @@ class CastIamComponent(pulumi.ComponentResource):
         profile = aws.iam.InstanceProfile(
             f"{self._name}-instance-profile",
             name=name,
-            path=args["settings"].path,
+            # Deleting a role takes it out of its profile, so the profile is replaced with the role.
+            path=role.path,
             role=role.name,
             tags=args["tags"],
             opts=self._child,

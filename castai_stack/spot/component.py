@@ -256,7 +256,14 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             environment={"variables": self._environment(secret)},
             tags=args["tags"],
             opts=pulumi.ResourceOptions.merge(
-                opts, pulumi.ResourceOptions(additional_secret_outputs=["environment"])
+                opts,
+                pulumi.ResourceOptions(
+                    additional_secret_outputs=["environment"],
+                    # Lambda's key grant for the environment names the role's unique id, so that a
+                    # function cannot start under a role that was created again by the same name:
+                    # https://www.lastweekinaws.com/blog/the-sneaky-weakness-behind-aws-managed-kms-keys/
+                    replacement_trigger=role.unique_id,
+                ),
             ),
         )
 

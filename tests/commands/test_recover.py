@@ -78,6 +78,25 @@ def test_settling_takes_in_what_was_found_and_forgets_the_other_creates():
     assert after["secrets_providers"] == before["secrets_providers"]
 
 
+def test_a_replacement_that_was_created_takes_the_place_of_its_deleted_predecessor():
+    create = operation("creating", "aws:iam/role:Role", "role", name="r")
+    urn = create["resource"]["urn"]
+    deleted = {"urn": urn, "id": "r", "pendingReplacement": True}
+    before = {
+        "resources": [{"urn": "boundary"}, deleted, {"urn": "function", "dependencies": [urn]}],
+        "pending_operations": [create],
+    }
+
+    assert pending_creates.existing(before) == {"boundary", "function"}
+    after = pending_creates.settled(before, {urn: "r"})
+    assert after["resources"] == [
+        {"urn": "boundary"},
+        {**create["resource"], "id": "r"},
+        {"urn": "function", "dependencies": [urn]},
+    ]
+    assert pending_creates.settled(before, {})["resources"] == before["resources"]
+
+
 def test_a_thing_with_our_tag_is_taken_in_by_its_name():
     assert places().look(pending("aws:iam/user:User", name="cast-eks-demo")) == "cast-eks-demo"
 

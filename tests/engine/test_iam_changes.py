@@ -33,10 +33,11 @@ PATH = {"iam.path": "/team/"}
 
 @pytest.fixture(scope="module", params=MODES)
 def life(sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[Life]:
-    """The stack in one mode."""
+    """The stack in one mode; each test leaves it with the settings that it found."""
     life = Life(sandbox, f"changes-{request.param}", {"credentials.mode": request.param})
     life.stack().up()
     yield life
+    put_faults(life)
     life.stack().destroy()
 
 
@@ -119,32 +120,36 @@ def test_the_way_back_after_a_refused_replacement_restores_access(life: Life, ac
     assert policy_arns(life) == before
 
 
-def attached(life: Life) -> str:
-    kind = "User" if life.base["credentials.mode"] == "user" else "Role"
-    return f"iam:Detach{kind}Policy"
-
-
-@pytest.mark.parametrize("then", ["back", "on"])
-@pytest.mark.parametrize("killed_after", ["iam:DeletePolicy", "detaching"])
+@pytest.mark.parametrize(
+    ("killed_after", "then"),
+    [
+        ("iam:Detach*Policy", "back"),
+        ("iam:DeletePolicy", "back"),
+        ("iam:DeletePolicy", "on"),
+        ("iam:CreatePolicy", "back"),
+        ("iam:CreateRole", "on"),
+    ],
+)
 def test_a_replacement_killed_in_the_middle_loses_nothing(life: Life, killed_after: str, then: str):
     """Without `delete_before_replace`, the second run deletes the policies that it has created."""
-    action = attached(life) if killed_after == "detaching" else killed_after
+    before = policy_arns(life)
     running = life.stack(iam__path="/team/").begin("up")
-    put_faults(life, kill={"action": action, "after": 2, "pid": running.group})
-    with pytest.raises(OperationError):
-        running.result()
-    put_faults(life)
+    put_faults(life, kill={"action": killed_after, "after": 2, "pid": running.group})
+    try:
+        with pytest.raises(OperationError):
+            running.result()
+    finally:
+        put_faults(life)
     recover(life)
 
     if then == "on":
-        life.base |= PATH
+        life.stack(iam__path="/team/").up()
+        assert all(arn.startswith("/team/") for arn in policy_arns(life))
+        assert life.castai_may_manage()
     life.stack().up()
 
     require_settled(life)
-    if then == "on":
-        del life.base["iam.path"]
-        life.stack().up()
-        require_settled(life)
+    assert policy_arns(life) == before
 
 
 def recover(life: Life) -> None:

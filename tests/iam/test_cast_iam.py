@@ -182,8 +182,11 @@ def test_every_child_is_deleted_before_it_is_replaced(mode):
             assert request.deleteBeforeReplace, request.name
 
 
-def test_the_node_role_is_replaced_before_its_boundary():
-    role = of(run(program()), "aws:iam/role:Role")["iam-node-role"]
+def test_the_node_role_is_replaced_with_its_boundary_and_the_profile_with_the_role():
+    recorder = run(program())
+    role = of(recorder, "aws:iam/role:Role")["iam-node-role"]
+    (profile,) = of(recorder, "aws:iam/instanceProfile:InstanceProfile").values()
 
-    urns = role.propertyDependencies["path"].urns
-    assert [urn.rpartition("::")[2] for urn in urns] == ["iam-node-boundary"]
+    for child, parent in ((role, "iam-node-boundary"), (profile, "iam-node-role")):
+        urns = child.propertyDependencies["path"].urns
+        assert [urn.rpartition("::")[2] for urn in urns] == [parent]

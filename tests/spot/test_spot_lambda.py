@@ -307,7 +307,14 @@ def test_every_child_but_a_secret_version_is_deleted_before_it_is_replaced():
             assert request.deleteBeforeReplace is not version, request.name
 
 
-def test_the_role_is_replaced_before_its_boundary():
+def test_the_function_is_replaced_with_its_role():
+    """A function whose role was created again by the same name cannot read its environment."""
+    trigger = run(spot()).one(FUNCTION).replacement_trigger
+
+    assert trigger.string_value == "unique-id-of-CastLambdaRoleForSpot-shop"
+
+
+def test_the_role_is_replaced_with_its_boundary():
     urns = run(spot()).one(ROLE).propertyDependencies["path"].urns
 
     assert [urn.rpartition("::")[2] for urn in urns] == ["spot-boundary"]

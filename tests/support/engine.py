@@ -49,6 +49,7 @@ class FakeCloud(Mocks):
         if args.typ in IAM_ARNS:
             path = state.get("path", "/")
             state["arn"] = f"arn:aws:iam::{ACCOUNT}:{IAM_ARNS[args.typ]}{path}{physical}"
+            state["uniqueId"] = f"unique-id-of-{physical}"
         elif args.typ in REGIONAL_ARNS:
             state["arn"] = f"arn:aws:{REGIONAL_ARNS[args.typ]}".format(
                 region=REGION, account=ACCOUNT, name=physical
