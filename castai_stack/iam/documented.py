@@ -1,4 +1,4 @@
-"""Policies as CAST AI publishes them."""
+"""CastEKSPolicy and CastEKSRestrictedAccess as CAST AI publishes them."""
 
 from collections.abc import Iterator
 

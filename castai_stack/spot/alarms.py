@@ -1,4 +1,4 @@
-"""Alarms of the Spot handler."""
+"""CloudWatch alarms of the Spot function and its queue."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One CloudWatch alarm: above `threshold` once is enough."""
+    """One CloudWatch alarm, raised by a single period above `threshold`."""
 
     suffix: str
     namespace: Literal["AWS/Lambda", "AWS/SQS"]
@@ -64,5 +64,5 @@ ALARM_PERIOD_SECONDS = 60
 
 
 def alarm_name(function: str, alarm: Alarm) -> str:
-    """Name of an alarm: unique in account and region, as the function's own is."""
+    """Return the name of an alarm, unique in account and region like the function's name."""
     return f"{function}-{alarm.suffix}"

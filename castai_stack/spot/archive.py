@@ -1,4 +1,4 @@
-"""The Lambda's archive and runtime."""
+"""Archive and runtime of the Spot function."""
 
 from datetime import date
 from pathlib import Path
@@ -14,7 +14,7 @@ FILES = (
     "handler.py",
     "instances.py",
 )
-"""What the archive holds, by name: caches and whatever else lies in the folder stay out."""
+"""Files of the archive; listed, so that caches in the folder stay out."""
 FOLDER = "spot_handler"
 HANDLER = "spot_handler.handler.handle"
 
@@ -32,5 +32,5 @@ https://endoflife.date/aws-lambda
 
 
 def sources(folder: Path = SOURCE) -> dict[str, str]:
-    """Text of the archive's files by name, line ends alike on every machine."""
+    """Return the text of the archive's files by name, with the same line ends everywhere."""
     return {name: (folder / name).read_text(encoding="utf-8") for name in FILES}

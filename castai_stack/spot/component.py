@@ -1,4 +1,4 @@
-"""The Lambda that tells CAST AI of Spot interruptions, and what watches over it."""
+"""The Lambda that reports Spot interruptions to CAST AI, with its rules, queue and alarms."""
 
 import json
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class SpotLambdaArgs(TypedDict):
     """CAST AI's id of the cluster."""
     api_url: str
     api_key: pulumi.Input[str]
-    """Key that the function shows to CAST AI; made a secret if it is none."""
+    """API key of the function; marked as a secret here."""
     names: naming.Names
     flavour: Literal["scoped", "documented"]
     settings: Spot
@@ -35,7 +35,7 @@ class SpotLambdaArgs(TypedDict):
     cluster_endpoint: NotRequired[str]
     """Address of the Kubernetes API, for draining."""
     certificate_authority: NotRequired[str]
-    """The cluster's CA, base64 of PEM as EKS spells it, for draining."""
+    """The cluster's CA, base64 of PEM as EKS returns it, for draining."""
 
 
 class SpotLambdaComponent(pulumi.ComponentResource):
@@ -44,18 +44,18 @@ class SpotLambdaComponent(pulumi.ComponentResource):
     function_arn: pulumi.Output[str]
     """ARN of the function."""
     role_arn: pulumi.Output[str]
-    """ARN of the function's role, which draining maps into the cluster."""
+    """ARN of the function's role; draining maps it into the cluster."""
     role_unique_id: pulumi.Output[str]
-    """IAM's id of the role; an access entry is bound to it, not to the name."""
+    """IAM's unique id of the role, to which an access entry is bound."""
 
     def __init__(
         self, name: str, args: SpotLambdaArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         if args["settings"].drain:
             _require_cluster(args)
-        # What is said here lands in the state as it is: nothing secret, and JSON only.
-        shown = {"cluster_name": args["cluster_name"], "flavour": args["flavour"]}
-        super().__init__("castai-stack:index:SpotLambdaComponent", name, shown, opts)
+        # The engine stores these inputs as they are: JSON only, and no secret.
+        inputs = {"cluster_name": args["cluster_name"], "flavour": args["flavour"]}
+        super().__init__("castai-stack:index:SpotLambdaComponent", name, inputs, opts)
         self._name = name
         self._args = args
         self._child = component.child_options(self, opts)
@@ -214,7 +214,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             f"{self._name}-api-key",
             name=events.secret_name(args["names"].function),
             description=f"CAST AI API key of the Spot function, {args['cluster_name']}",
-            # A deleted secret keeps its name for days, in which this stack could not come back.
+            # With a recovery window, a deleted secret blocks its name for days.
             recovery_window_in_days=0,
             tags=args["tags"],
             opts=self._child,
@@ -270,7 +270,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
     def _environment(
         self, secret: aws.secretsmanager.Secret | None
     ) -> dict[str, pulumi.Input[str]]:
-        """Tell the handler its settings; Lambda encrypts them, the state keeps the key sealed."""
+        """Return the handler's settings; the state encrypts the key, Lambda all of them."""
         args, settings = self._args, self._args["settings"]
         variables: dict[str, pulumi.Input[str]] = {
             "CLUSTER_NAME": args["cluster_name"],
@@ -295,7 +295,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
         queue: aws.sqs.Queue,
         ready: list[pulumi.Resource],
     ) -> None:
-        """Send events only once the function may be called and failures have a place to go."""
+        """Create the targets once the rules may invoke the function and failures have a queue."""
         for suffix, rule in rules.items():
             permission = aws.lambda_.Permission(
                 f"{self._name}-{suffix}-permission",
@@ -322,7 +322,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
     def _alarms(self, function: aws.lambda_.Function, queue: aws.sqs.Queue) -> None:
         args = self._args
         topic = args["settings"].alarm_topic_arn
-        watched: dict[str, dict[str, pulumi.Input[str]]] = {
+        dimensions: dict[str, dict[str, pulumi.Input[str]]] = {
             "AWS/Lambda": {"FunctionName": function.name},
             "AWS/SQS": {"QueueName": queue.name},
         }
@@ -333,7 +333,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
                 alarm_description=f"{alarm.description}. EKS cluster {args['cluster_name']}.",
                 namespace=alarm.namespace,
                 metric_name=alarm.metric,
-                dimensions=watched[alarm.namespace],
+                dimensions=dimensions[alarm.namespace],
                 statistic=alarm.statistic,
                 comparison_operator="GreaterThanThreshold",
                 threshold=alarm.threshold,
@@ -347,7 +347,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             )
 
     def _cluster_role(self) -> None:
-        """Let the mapped group find, cordon and evict, and nothing else."""
+        """Create the cluster role for draining, and its binding to the mapped group."""
         role = KubernetesObject(f"{self._name}-cluster-role", rbac.cluster_role(), self._child)
         KubernetesObject(
             f"{self._name}-cluster-role-binding",

@@ -1,4 +1,4 @@
-"""What surrounds the Spot function, as data: rules, alarms, its archive, its runtime."""
+"""EventBridge rules, dead-letter queue, log group and secret of the Spot function."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import Any, Literal
 from castai_stack import arn
 
 DELIVERY_SECONDS = 60
-"""How long EventBridge keeps an event that Lambda does not take; its least value.
+"""Time for which EventBridge retries a delivery to Lambda; its minimum.
 
 Source: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RetryPolicy.html
 """
 DELIVERY_ATTEMPTS = 185
 DEAD_LETTER_SECONDS = 14 * 24 * 3600
-"""The longest time that a queue keeps messages."""
+"""Retention of the queue, which is SQS's maximum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Rule:
     detail_type: str
 
     def pattern(self) -> dict[str, list[str]]:
-        """Pattern of the events; EC2's events carry no tags, so it cannot say whose they are."""
+        """Return the event pattern; EC2's events carry no tags, so it cannot select the cluster."""
         return {"source": ["aws.ec2"], "detail-type": [self.detail_type]}
 
 
@@ -44,16 +44,16 @@ RULES = (
 
 
 def oldest_age(maximum_event_age_seconds: int) -> int:
-    """Age beyond which the function calls an event stale.
+    """Return the age in seconds beyond which the function drops an event as stale.
 
-    EventBridge may hold an event for its time and Lambda for its own before the last attempt:
-    what is older was tried by neither, so dropping it hides no failure from the queue.
+    EventBridge and Lambda may each hold an event before its last attempt. An older event is not
+    one that they still retry, so dropping it hides no failure from the dead-letter queue.
     """
     return DELIVERY_SECONDS + maximum_event_age_seconds
 
 
 def queue_policy(queue_arn: str, rule_arns: Iterable[str]) -> dict[str, Any]:
-    """Let the rules, and no other, leave what Lambda did not take; nobody without TLS.
+    """Return the queue's policy: the rules may send to it, and every request needs TLS.
 
     Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
     """
@@ -81,17 +81,17 @@ def queue_policy(queue_arn: str, rule_arns: Iterable[str]) -> dict[str, Any]:
 
 
 def log_group(function: str) -> str:
-    """Name of the log group that Lambda writes to."""
+    """Return the name of the log group that Lambda writes to."""
     return f"/aws/lambda/{function}"
 
 
 def secret_name(function: str) -> str:
-    """Name of the secret that holds the API key."""
+    """Return the name of the secret that holds the API key."""
     return f"{function}-api-key"
 
 
 def secret_pattern(partition: str, region: str, account_id: str, function: str) -> str:
-    """ARN of that secret, whatever six characters Secrets Manager adds.
+    """Return the ARN pattern of that secret; Secrets Manager adds six characters to the name.
 
     Source: https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_iam-policies.html
     """

@@ -1,4 +1,4 @@
-"""The role of the Spot handler: trust policy, boundary, inline policy."""
+"""Role of the Spot function: trust policy, boundary, inline policies."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ LAMBDA_MANAGED = (
 
 
 def lambda_trust() -> PolicyDocument:
-    """Let Lambda run the Spot function with the role."""
+    """Return the trust policy that lets Lambda assume the role."""
     return service_trust("LambdaAssumesForSpot", "lambda.amazonaws.com")
 
 
@@ -24,7 +24,7 @@ def lambda_boundary(
     names: naming.Names,
     secret_arn: str | None = None,
 ) -> PolicyDocument:
-    """Leave of the page's three AWS-managed policies what the Spot function does."""
+    """Return the boundary that limits the AWS-managed policies to the calls of the handler."""
     return document(
         *(
             allow(f"{sid}Only", actions, resources)
@@ -42,31 +42,31 @@ def lambda_guard(
     names: naming.Names,
     secret_arn: str | None = None,
 ) -> PolicyDocument:
-    """Return the same limit as `lambda_boundary`, as denials for an inline policy.
+    """Return the limit of `lambda_boundary` as denials, for an inline policy.
 
-    For a role whose only place for a boundary holds the operator's own.
+    A role has one boundary at most; this one is for roles with the operator's boundary.
     """
-    parts = list(_handler(partition, region, account_id, names, secret_arn))
-    known = sorted(action for _, actions, _ in parts for action in actions)
+    calls = list(_handler(partition, region, account_id, names, secret_arn))
+    needed = sorted(action for _, actions, _ in calls for action in actions)
     return document(
         {
             "Sid": "DenyWhatTheHandlerNeverDoes",
             "Effect": "Deny",
-            "NotAction": known,
+            "NotAction": needed,
             "Resource": ["*"],
         },
         *(
             Statement(
                 Sid=f"Deny{sid}Elsewhere", Effect="Deny", Action=actions, NotResource=resources
             )
-            for sid, actions, resources in parts
+            for sid, actions, resources in calls
             if resources != ["*"]
         ),
     )
 
 
 def lambda_inline(queue_arn: str, secret_arn: str | None = None) -> PolicyDocument:
-    """Let the Spot function reach its queue, and its key if that is a secret of its own."""
+    """Return the permissions that the managed policies lack: the queue, and the key's secret."""
     statements = [allow("SendDeadLetters", ["sqs:SendMessage"], [queue_arn])]
     if secret_arn is not None:
         statements.append(allow("ReadApiKey", ["secretsmanager:GetSecretValue"], [secret_arn]))

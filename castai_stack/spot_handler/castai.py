@@ -1,4 +1,4 @@
-"""CAST AI's events endpoint: one call, tried again while the service is busy or out of order."""
+"""Client of CAST AI's events endpoint, with retries while the service is busy or failing."""
 
 import json
 import ssl
@@ -14,7 +14,7 @@ from .deadline import Deadline
 from .decide import Report
 
 ATTEMPT_SECONDS = 10.0
-"""Longest wait for one answer; a silent server must leave time for another attempt."""
+"""Timeout of one attempt, short enough to leave time for another."""
 
 _TOO_MANY = 429
 _UNAUTHORISED = (401, 403)
@@ -24,16 +24,16 @@ _MESSAGE_LIMIT = 300
 
 
 class ReportError(Exception):
-    """CAST AI did not take the report; the text never holds the key."""
+    """CAST AI did not accept the report. The text never contains the key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """How the report went."""
+    """Result of an accepted report."""
 
     attempts: int
     request_id: str
-    """CAST AI's own, for its support."""
+    """CAST AI's id of the request, for its support."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +45,21 @@ class _Answer:
 
 
 class Castai:
-    """The part of CAST AI's API that takes cloud events.
+    """Client of `POST /v1/kubernetes/external-clusters/{id}/events`.
 
-    `POST /v1/kubernetes/external-clusters/{id}/events`, fields as in castai/spot-handler,
-    `internal/castai/types.go`. `nodeId` is CAST AI's own id of a node it made, which EC2 does
-    not know; an empty one is what the DaemonSet sends for other nodes, `providerId` tells
-    which it is. `nodeState` is left out, as there.
+    Fields as in castai/spot-handler, `internal/castai/types.go`. `nodeId` is CAST AI's id of a
+    node that it created, which EC2 does not know. It is empty, as the DaemonSet sends it for
+    other nodes, and `providerId` identifies the node. `nodeState` is absent, as there.
     """
 
     def __init__(self, url: str, cluster_id: str, key: Callable[[bool], str]) -> None:
-        """`key` yields the API key; with True, after a refusal, a fresh one if it can."""
+        """`key` returns the API key; its argument asks for a fresh one, after a refusal."""
         self._events = f"{url.rstrip('/')}/v1/kubernetes/external-clusters/{cluster_id}/events"
         self._key = key
         self._opener = _opener()
 
     def report(self, report: Report, deadline: Deadline) -> Receipt:
-        """Tell CAST AI, again until the deadline if need be, or raise a ReportError."""
+        """Send a report, with retries until the deadline. Raises ReportError."""
         body = json.dumps(
             {"eventType": report.event_type, "nodeId": "", "providerId": report.provider_id}
         ).encode()
@@ -78,8 +77,8 @@ class Castai:
                 if fresh != key:
                     key = fresh
                     continue
-            passing = answer.status in (0, _TOO_MANY) or answer.status >= _SERVER_ERROR
-            if not passing or not deadline.pause(attempts, answer.retry_after):
+            retryable = answer.status in (0, _TOO_MANY) or answer.status >= _SERVER_ERROR
+            if not retryable or not deadline.pause(attempts, answer.retry_after):
                 raise ReportError(_sentence(answer, attempts, key))
 
     def _post(self, body: bytes, key: str, deadline: Deadline) -> _Answer:
@@ -89,13 +88,13 @@ class Castai:
             headers={"X-API-Key": key, "Content-Type": "application/json"},
             method="POST",
         )
-        patience = max(1.0, min(ATTEMPT_SECONDS, deadline.left()))
+        timeout = max(1.0, min(ATTEMPT_SECONDS, deadline.left()))
         try:
-            with self._opener.open(request, timeout=patience) as answer:
+            with self._opener.open(request, timeout=timeout) as answer:
                 return _answer(answer.status, answer.headers, b"")
         except urllib.error.HTTPError as error:
             with error:
-                return _answer(error.code, error.headers, _beginning(error))
+                return _answer(error.code, error.headers, _body(error))
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ssl.SSLCertVerificationError):
@@ -104,7 +103,7 @@ class Castai:
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Open addresses as urllib does, but for redirects: they would carry the key away."""
+    """Return urllib's opener without redirects, which would forward the key."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -117,7 +116,7 @@ def _opener() -> urllib.request.OpenerDirector:
     return opener
 
 
-def _beginning(error: urllib.error.HTTPError) -> bytes:
+def _body(error: urllib.error.HTTPError) -> bytes:
     try:
         return error.read(_ANSWER_LIMIT)
     except (OSError, HTTPException):
@@ -125,11 +124,11 @@ def _beginning(error: urllib.error.HTTPError) -> bytes:
 
 
 def _answer(status: int, headers: Message, body: bytes) -> _Answer:
-    wanted = headers.get("Retry-After") or ""
+    retry_after = headers.get("Retry-After") or ""
     return _Answer(
         status=status,
         request_id=(headers.get("X-Castai-Request-Id") or "")[:_MESSAGE_LIMIT],
-        retry_after=float(wanted) if wanted.isdecimal() else 0.0,
+        retry_after=float(retry_after) if retry_after.isdecimal() else 0.0,
         message=_message(body),
     )
 
@@ -144,9 +143,10 @@ def _message(body: bytes) -> str:
 
 
 def _sentence(answer: _Answer, attempts: int, key: str) -> str:
-    said = answer.message.replace(key, "(key)") if key else answer.message
+    message = answer.message.replace(key, "(key)") if key else answer.message
     status = f"status {answer.status}" if answer.status else "unreachable"
     return (
-        f"CAST AI did not take the report: {status}, {said[:_MESSAGE_LIMIT] or 'no message'}; "
+        f"CAST AI did not accept the report: {status}, "
+        f"{message[:_MESSAGE_LIMIT] or 'no message'}; "
         f"attempts {attempts}, request id {answer.request_id or 'unknown'}"
     )

@@ -1,4 +1,4 @@
-"""Trying again until a moment, and not beyond it."""
+"""Retries that end at a deadline."""
 
 import random
 import time
@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 8.0
-LAST_TRY_SECONDS = 1.0
-"""Less than this before the end no further attempt is worth its start."""
+LEAST_ATTEMPT_SECONDS = 1.0
+"""Do not start another attempt with less time left."""
 
 _random = random.SystemRandom()
 
 
 class Deadline:
-    """A moment until which something may be tried again."""
+    """Time until which an operation may be retried."""
 
     def __init__(
         self,
@@ -26,18 +26,18 @@ class Deadline:
         self._sleep = sleep
 
     def left(self) -> float:
-        """Seconds until then; negative afterwards."""
+        """Return the seconds until the deadline; negative after it."""
         return self.at - self._clock()
 
-    def pause(self, attempts: int, wanted: float = 0.0) -> bool:
-        """Wait before the next attempt; False, without a wait, when no time is left for one.
+    def pause(self, attempts: int, least: float = 0.0) -> bool:
+        """Sleep before the next attempt; return False at once if no time is left for one.
 
-        Waits grow with `attempts` and are jittered; `wanted` is a server's own demand, kept
-        unless it reaches past the last useful moment.
+        The pause grows with `attempts` and is jittered. `least` is the server's own demand,
+        honoured as far as the deadline permits.
         """
-        last_start = self.left() - LAST_TRY_SECONDS
+        last_start = self.left() - LEAST_ATTEMPT_SECONDS
         if last_start <= 0:
             return False
         longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(attempts, 10))
-        self._sleep(min(max(wanted, _random.uniform(longest / 2, longest)), last_start))
+        self._sleep(min(max(least, _random.uniform(longest / 2, longest)), last_start))
         return True

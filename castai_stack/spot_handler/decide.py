@@ -1,4 +1,4 @@
-"""What an event asks for, as a pure function of the event, the time and the instance's facts.
+"""Decide on an event from its content, the time and the instance's description.
 
 Shapes of both events:
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
@@ -14,7 +14,7 @@ from typing import Literal
 INTERRUPTION = "EC2 Spot Instance Interruption Warning"
 REBALANCE = "EC2 Instance Rebalance Recommendation"
 EventType = Literal["interrupted", "rebalanceRecommendation"]
-# The two words of today's reporter: castai/spot-handler, internal/castai/client.go
+# Event types of CAST AI's own reporter: castai/spot-handler, internal/castai/client.go
 EVENT_TYPES: Mapping[str, EventType] = {
     INTERRUPTION: "interrupted",
     REBALANCE: "rebalanceRecommendation",
@@ -30,7 +30,7 @@ _OWNING = ("owned", "shared")
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A well-formed, timely event about one instance, whoever's it is."""
+    """A well-formed, timely event about an instance of any owner."""
 
     event_type: EventType
     instance_id: str
@@ -40,7 +40,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What EC2 says of an instance, as far as it matters here."""
+    """The part of EC2's description of an instance that decisions need."""
 
     instance_id: str
     zone: str
@@ -52,7 +52,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """Nothing is to be done, and why."""
+    """Decision to do nothing, with the reason."""
 
     reason: Reason
     instance_id: str = ""
@@ -60,21 +60,21 @@ class Ignore:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """CAST AI is to hear of this instance."""
+    """Decision to report the instance to CAST AI."""
 
     event_type: EventType
     instance_id: str
     provider_id: str
-    """As Kubernetes spells it in `spec.providerID`: `aws:///<zone>/<instance>`."""
+    """Kubernetes' `spec.providerID` of the node: `aws:///<zone>/<instance>`."""
     private_dns_name: str
     occurred: float
 
 
 def read(event: object, now: float, maximum_age: float) -> Notice | Ignore:
-    """Take the event apart; whatever does not fit is ignored, never an exception.
+    """Parse an event; malformed and foreign events become Ignore. Never raises.
 
-    The instance id comes from `detail`: the ARN in `resources` of an interruption warning
-    names an availability zone where region and account belong.
+    The instance id comes from `detail`. The ARN in `resources` of an interruption warning has an
+    availability zone in the place of region and account.
     """
     if not isinstance(event, dict):
         return Ignore("malformed")
@@ -94,9 +94,9 @@ def read(event: object, now: float, maximum_age: float) -> Notice | Ignore:
 
 
 def judge(notice: Notice, instance: Instance | None, cluster: str) -> Report | Ignore:
-    """Decide on a notice once the instance is known; None says that EC2 knows no such instance.
+    """Decide on a notice; `instance` is None if EC2 knows none of that id.
 
-    The tag key is compared as it is: EKS tells `Shop` and `shop` apart, so does this.
+    The tag key is compared case-sensitively, because clusters `Shop` and `shop` may both exist.
     """
     if instance is None or not instance.zone:
         return Ignore("unknown-instance", notice.instance_id)

@@ -1,8 +1,8 @@
-"""Second path: cordon the node and evict its pods through the Kubernetes API.
+"""Cordon a node and evict its pods through the Kubernetes API.
 
-Label, taint and order are those of CAST AI's own DaemonSet (castai/spot-handler,
-`internal/actions/cordon.go`), so that either may run first; evictions ask the API server, which
-keeps to disruption budgets.
+Label, taint and order are those of CAST AI's DaemonSet (castai/spot-handler,
+`internal/actions/cordon.go`), so that either may run first. The API server holds evictions to
+disruption budgets.
 """
 
 import base64
@@ -23,7 +23,7 @@ MIRROR = "kubernetes.io/config.mirror"
 PAGE = 500
 ATTEMPT_SECONDS = 10.0
 ROUND_SECONDS = 2.0
-"""Between two rounds over pods whose eviction a budget forbids."""
+"""Pause between two rounds over pods whose eviction a disruption budget refuses."""
 
 _NAMED = 20
 _TEXT_LIMIT = 200
@@ -31,7 +31,7 @@ _TAINT = {"key": LABEL, "value": "true", "effect": "NoSchedule"}
 
 
 class KubernetesError(Exception):
-    """The API server refused, or could not be reached."""
+    """The API server refused a request or did not answer."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
@@ -39,8 +39,8 @@ class KubernetesError(Exception):
         """HTTP status; 0 when there was no answer."""
 
     @property
-    def passing(self) -> bool:
-        """Whether another attempt may go better."""
+    def retryable(self) -> bool:
+        """Whether another attempt may succeed."""
         return self.status in (0, http.HTTPStatus.TOO_MANY_REQUESTS) or self.status >= (
             http.HTTPStatus.INTERNAL_SERVER_ERROR
         )
@@ -50,27 +50,27 @@ class UntrustedServerError(KubernetesError):
     """The server's certificate is not signed by the cluster's authority."""
 
     @property
-    def passing(self) -> bool:
-        """Time does not mend a certificate."""
+    def retryable(self) -> bool:
+        """No retry changes a certificate."""
         return False
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """What became of a node's pods."""
+    """Result of a drain."""
 
     node: str
     """Empty when the cluster has no such node."""
     cordoned: bool = False
-    """False when it was unschedulable already."""
+    """False if the node was unschedulable before."""
     evicted: int = 0
     left_alone: int = 0
-    """Mirror pods, pods of DaemonSets, pods that had ended or were on their way out."""
+    """Number of mirror pods, pods of DaemonSets, and finished or terminating pods."""
     blocked: tuple[str, ...] = ()
-    """Still there at the deadline, `namespace/name`."""
+    """Pods not evicted by the deadline, as `namespace/name`."""
 
     def as_log(self) -> dict[str, Any]:
-        """For the log line; a long list of names is cut."""
+        """Return the fields of the log line, with at most 20 names of pods."""
         return {
             "node": self.node,
             "cordoned": self.cordoned,
@@ -82,7 +82,7 @@ class Drain:
 
 
 class Cluster:
-    """A connection to one API server: TLS by the cluster's own CA, a bearer token."""
+    """Connection to one API server, with the cluster's CA and a bearer token."""
 
     def __init__(self, endpoint: str, certificate_authority: str, token: str) -> None:
         """`certificate_authority` is base64 of PEM, as EKS spells it."""
@@ -92,8 +92,8 @@ class Cluster:
         context = ssl.create_default_context(
             cadata=base64.b64decode(certificate_authority).decode()
         )
-        # CAs of older EKS clusters carry no key identifiers, which Python 3.13 wants by default:
-        # https://github.com/kubernetes-client/python/issues/2394. Chain and name stay checked.
+        # CAs of older EKS clusters lack key identifiers, which Python 3.13 requires by default:
+        # https://github.com/kubernetes-client/python/issues/2394. Chain and name are still checked.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         self._connection = http.client.HTTPSConnection(
             address.hostname, address.port or 443, timeout=ATTEMPT_SECONDS, context=context
@@ -111,7 +111,7 @@ class Cluster:
         body: dict[str, Any] | None = None,
         media_type: str = "application/json",
     ) -> dict[str, Any]:
-        """One request; a KubernetesError for anything but success."""
+        """Send one request. Raises KubernetesError for anything but success."""
         headers = {**self._headers, "Content-Type": media_type}
         try:
             self._connection.request(method, path, json.dumps(body) if body else None, headers)
@@ -120,7 +120,7 @@ class Cluster:
         except ssl.SSLCertVerificationError as error:
             self._connection.close()
             raise UntrustedServerError(
-                f"{method} {path}: the API server's certificate does not fit the cluster's "
+                f"{method} {path}: the API server's certificate is not signed by the cluster's "
                 f"authority ({error.verify_message}); nothing was sent"
             ) from None
         except (OSError, http.client.HTTPException) as error:
@@ -130,19 +130,21 @@ class Cluster:
             ) from None
         document = _document(text)
         if status >= http.HTTPStatus.BAD_REQUEST:
-            said = str(document.get("message", ""))[:_TEXT_LIMIT]
-            raise KubernetesError(f"{method} {path}: status {status}, {said}", status)
+            message = str(document.get("message", ""))[:_TEXT_LIMIT]
+            raise KubernetesError(f"{method} {path}: status {status}, {message}", status)
         return document
 
-    def patiently(self, deadline: Deadline, method: str, path: str, **how: Any) -> dict[str, Any]:
-        """Make a request, again while the server is busy or silent and there is time."""
+    def call_with_retries(
+        self, deadline: Deadline, method: str, path: str, **options: Any
+    ) -> dict[str, Any]:
+        """Send a request, with retries until the deadline. Raises KubernetesError."""
         attempts = 0
         while True:
             try:
-                return self.call(method, path, **how)
+                return self.call(method, path, **options)
             except KubernetesError as error:
                 attempts += 1
-                if not error.passing or not deadline.pause(attempts):
+                if not error.retryable or not deadline.pause(attempts):
                     raise
 
 
@@ -162,14 +164,15 @@ def drain(cluster: Cluster, report: Report, deadline: Deadline) -> Drain:
 
 
 def _find_node(cluster: Cluster, report: Report, deadline: Deadline) -> dict[str, Any] | None:
-    """By the usual name first, a single read; else among all, for names may be anything.
+    """Return the node of an instance: by its usual name, else by a search through all nodes.
 
-    The provider id decides in both cases: EC2 names by resource are no DNS names of nodes.
+    The provider id decides in both cases. With resource-based naming, EC2's DNS name is not the
+    node's name.
     """
     if report.private_dns_name:
         path = f"/api/v1/nodes/{urllib.parse.quote(report.private_dns_name, safe='')}"
         try:
-            node = cluster.patiently(deadline, "GET", path)
+            node = cluster.call_with_retries(deadline, "GET", path)
         except KubernetesError as error:
             if error.status != http.HTTPStatus.NOT_FOUND:
                 raise
@@ -192,12 +195,12 @@ def _is_node_of(node: dict[str, Any], report: Report) -> bool:
 
 
 def _cordon(cluster: Cluster, node: dict[str, Any], deadline: Deadline) -> bool:
-    """Cordon unless that is done; the version guards taints that others set meanwhile."""
+    """Cordon the node unless it is; the version protects taints that others set meanwhile."""
     path = f"/api/v1/nodes/{node['metadata']['name']}"
     attempts = 0
     while not node.get("spec", {}).get("unschedulable"):
         try:
-            cluster.patiently(
+            cluster.call_with_retries(
                 deadline,
                 "PATCH",
                 path,
@@ -208,14 +211,14 @@ def _cordon(cluster: Cluster, node: dict[str, Any], deadline: Deadline) -> bool:
             attempts += 1
             if error.status != http.HTTPStatus.CONFLICT or not deadline.pause(attempts):
                 raise
-            node = cluster.patiently(deadline, "GET", path)
+            node = cluster.call_with_retries(deadline, "GET", path)
         else:
             return True
     return False
 
 
 def _cordoned(node: dict[str, Any]) -> dict[str, Any]:
-    """Patch for a node; its list of taints is replaced as a whole, so all of them are in it."""
+    """Return the patch of a node, with all taints, since the patch replaces the list."""
     others = [taint for taint in node["spec"].get("taints", []) if taint.get("key") != LABEL]
     return {
         "metadata": {
@@ -252,7 +255,7 @@ def _stays(pod: dict[str, Any]) -> bool:
 
 
 def _evict(cluster: Cluster, pods: list[dict[str, Any]], deadline: Deadline) -> list[str]:
-    """Ask for every pod, round after round while a budget forbids some; what is left, by name."""
+    """Evict the pods in rounds until the deadline; return the names of those that stay."""
     waiting = pods
     rounds = 0
     while True:
@@ -278,10 +281,10 @@ def _evicted(cluster: Cluster, pod: dict[str, Any], deadline: Deadline) -> bool:
             },
         )
     except KubernetesError as error:
-        # Gone, or another pod under the same name: there is nothing left to move here.
+        # The pod is gone, or another one has its name: nothing is left to evict.
         if error.status in (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.CONFLICT):
             return True
-        if error.passing:
+        if error.retryable:
             return False
         raise
     return True
@@ -290,13 +293,15 @@ def _evicted(cluster: Cluster, pod: dict[str, Any], deadline: Deadline) -> bool:
 def _items(
     cluster: Cluster, path: str, query: dict[str, str], deadline: Deadline
 ) -> Iterator[dict[str, Any]]:
-    more = ""
+    token = ""
     while True:
-        asked = {**query, "limit": str(PAGE), **({"continue": more} if more else {})}
-        answer = cluster.patiently(deadline, "GET", f"{path}?{urllib.parse.urlencode(asked)}")
+        parameters = {**query, "limit": str(PAGE), **({"continue": token} if token else {})}
+        answer = cluster.call_with_retries(
+            deadline, "GET", f"{path}?{urllib.parse.urlencode(parameters)}"
+        )
         yield from answer.get("items", [])
-        more = answer.get("metadata", {}).get("continue", "")
-        if not more:
+        token = answer.get("metadata", {}).get("continue", "")
+        if not token:
             return
 
 

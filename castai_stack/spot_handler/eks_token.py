@@ -1,4 +1,4 @@
-"""A login for an EKS cluster: a presigned GetCallerIdentity, which its authenticator reads.
+"""Bearer token for an EKS cluster: a presigned GetCallerIdentity request.
 
 Format: kubernetes-sigs/aws-iam-authenticator, README.md, "API Authorization from Outside a
 Cluster".
@@ -15,7 +15,7 @@ _HEADER = "x-k8s-aws-id"
 
 
 def eks_token(cluster_name: str) -> str:
-    """Return a bearer token by which the caller's IAM role is known to the cluster."""
+    """Return a bearer token that identifies the caller's IAM role to the cluster."""
     sts = boto3.client("sts")
     sts.meta.events.register("provide-client-params.sts.GetCallerIdentity", _take_cluster)
     sts.meta.events.register("before-sign.sts.GetCallerIdentity", _name_cluster)

@@ -1,4 +1,4 @@
-"""Entry point of the Lambda: takes the event, asks, tells, and logs one line per decision."""
+"""Entry point of the Lambda: decides on an event, reports it, drains, logs one line."""
 
 import contextlib
 import functools
@@ -20,12 +20,12 @@ from .drain import Cluster, Drain, drain
 from .eks_token import eks_token
 
 RESERVE_SECONDS = 3.0
-"""Left at the end of an invocation, so that it ends with a line in the log."""
+"""Time kept at the end of an invocation, so that it still writes its log line."""
 LATE_SECONDS = 20.0
-"""What a late event still gets: to be told late is better than never."""
+"""Time for an event that arrives after its instance is gone; a late report beats none."""
 
-TELL_SECONDS = 10.0
-"""With draining on: first chance of CAST AI to answer, and kept for it at the end."""
+REPORT_SECONDS = 10.0
+"""With draining: time for the first report, and again for a report after the drain."""
 
 _TEXT_LIMIT = 200
 
@@ -44,7 +44,7 @@ class Context(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The function's environment; the key apart."""
+    """Settings from the function's environment, without the key."""
 
     cluster_name: str
     maximum_age: float
@@ -52,7 +52,7 @@ class Settings:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Settings":
-        """Read them, naming everything that is missing at once."""
+        """Return the settings. Raises SettingsError that names all missing variables."""
         needed = ["CLUSTER_NAME", "CLUSTER_ID", "CASTAI_API_URL", "MAXIMUM_EVENT_AGE_SECONDS"]
         if environment.get("DRAIN") == "true":
             needed += ["CLUSTER_ENDPOINT", "CLUSTER_CERTIFICATE_AUTHORITY"]
@@ -69,7 +69,7 @@ class Settings:
 
 
 class SpotHandler:
-    """What lives as long as the execution environment: clients, and what is known of others."""
+    """Clients and cache of one execution environment, and the handling of events."""
 
     def __init__(
         self,
@@ -81,17 +81,17 @@ class SpotHandler:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`cluster` yields a connection to the Kubernetes API, fresh token included."""
+        """`cluster` returns a connection to the Kubernetes API with a fresh token."""
         self._settings = settings
         self._ec2 = ec2
         self._castai = castai
         self._cluster = cluster
         self._clock = clock
         self._sleep = sleep
-        self._foreign = instances.KnownForeign(clock=clock)
+        self._foreign = instances.ForeignInstances(clock=clock)
 
     def handle(self, event: object, remaining_seconds: float) -> dict[str, Any]:
-        """Decide, act, log one line; a failure is logged and raised, for Lambda to try again."""
+        """Handle one event and log one line. Failures are raised, so that Lambda retries."""
         now = self._clock()
         end = now + remaining_seconds - RESERVE_SECONDS
         line: dict[str, Any] = {"decision": "failed", **_labels(event)}
@@ -125,30 +125,30 @@ class SpotHandler:
         return decision
 
     def _act(self, report: Report, now: float, end: float) -> dict[str, Any]:
-        """Tell CAST AI first, then drain, as the DaemonSet does.
+        """Report to CAST AI, then drain, in the DaemonSet's order.
 
-        Neither waits for the other to recover: while CAST AI does not answer, the node is
-        drained in between, and a failed drain is raised only after CAST AI knows.
+        Neither waits for the other. If CAST AI does not answer, the node is drained and the report
+        is repeated; a failed drain is raised after the report.
         """
         deadline = self._deadline(report, now, end)
         if self._cluster is None or report.event_type != "interrupted":
-            return self._tell(report, deadline)
-        told: dict[str, Any] = {}
+            return self._report(report, deadline)
+        receipt: dict[str, Any] = {}
         with contextlib.suppress(ReportError):
-            told = self._tell(report, self._until(min(now + TELL_SECONDS, deadline.at)))
+            receipt = self._report(report, self._until(min(now + REPORT_SECONDS, deadline.at)))
         outcome: Drain | None = None
         failure: Exception | None = None
         try:
-            end_of_drain = deadline.at if told else deadline.at - TELL_SECONDS
+            end_of_drain = deadline.at if receipt else deadline.at - REPORT_SECONDS
             outcome = drain(self._cluster(), report, self._until(end_of_drain))
-        except Exception as error:  # noqa: BLE001 - raised below, once CAST AI knows
+        except Exception as error:  # noqa: BLE001 - raised below, after the report
             failure = error
-        told = told or self._tell(report, deadline)
+        receipt = receipt or self._report(report, deadline)
         if failure is not None:
             raise failure
-        return told if outcome is None else {**told, "drain": outcome.as_log()}
+        return receipt if outcome is None else {**receipt, "drain": outcome.as_log()}
 
-    def _tell(self, report: Report, deadline: Deadline) -> dict[str, Any]:
+    def _report(self, report: Report, deadline: Deadline) -> dict[str, Any]:
         receipt = self._castai.report(report, deadline)
         return {
             "attempts": receipt.attempts,
@@ -157,7 +157,7 @@ class SpotHandler:
         }
 
     def _deadline(self, notice: Notice | Report, now: float, end: float) -> Deadline:
-        """Until the instance goes, or until Lambda ends the invocation, if that is sooner."""
+        """Return the earlier of the instance's end and the invocation's end."""
         gone = end
         if notice.event_type == "interrupted":
             gone = max(notice.occurred + NOTICE_SECONDS, now + LATE_SECONDS)
@@ -184,15 +184,15 @@ def from_environment(environment: Mapping[str, str]) -> SpotHandler:
 
 
 def key_source(environment: Mapping[str, str]) -> Callable[[bool], str]:
-    """Take the key from the environment, or from Secrets Manager and keep it until refused."""
+    """Return a function for the API key: of the environment, or cached from Secrets Manager."""
     if arn := environment.get("CASTAI_API_KEY_SECRET_ARN"):
-        kept: list[str] = []
+        cached: list[str] = []
 
         def from_secrets_manager(fresh: bool) -> str:
-            if fresh or not kept:
+            if fresh or not cached:
                 answer = boto3.client("secretsmanager").get_secret_value(SecretId=arn)
-                kept[:] = [answer["SecretString"]]
-            return kept[0]
+                cached[:] = [answer["SecretString"]]
+            return cached[0]
 
         return from_secrets_manager
     key = environment["CASTAI_API_KEY"]
@@ -200,7 +200,7 @@ def key_source(environment: Mapping[str, str]) -> Callable[[bool], str]:
 
 
 def cluster_source(environment: Mapping[str, str]) -> Callable[[], Cluster]:
-    """Connect to the cluster anew for each drain, with a fresh token."""
+    """Return a function that connects to the cluster with a fresh token."""
 
     def connect() -> Cluster:
         return Cluster(
@@ -218,19 +218,19 @@ def _handler() -> SpotHandler:
 
 
 def _labels(event: object) -> dict[str, str]:
-    """Name the event in the log; other people's text is cut."""
+    """Return the event's fields for the log, shortened, since anybody can send events."""
     if not isinstance(event, dict):
         return {}
     detail = event.get("detail")
-    found = {
+    labels = {
         "eventId": event.get("id"),
         "detailType": event.get("detail-type"),
         "time": event.get("time"),
         "instanceId": detail.get("instance-id") if isinstance(detail, dict) else None,
         "instanceAction": detail.get("instance-action") if isinstance(detail, dict) else None,
     }
-    return {key: text[:_TEXT_LIMIT] for key, text in found.items() if isinstance(text, str)}
+    return {key: text[:_TEXT_LIMIT] for key, text in labels.items() if isinstance(text, str)}
 
 
 if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
-    _handler()  # in Lambda the clients are made while the environment starts, not at an event
+    _handler()  # creates the clients while the execution environment starts

@@ -1,4 +1,4 @@
-"""Instances as EC2 describes them; remembers for a while which are none of ours."""
+"""EC2's description of instances, and a cache of instances of other clusters."""
 
 import time
 from collections import OrderedDict
@@ -23,15 +23,15 @@ _THROTTLED = ("RequestLimitExceeded", "Throttling", "ThrottlingException", "Requ
 
 
 def ec2_client() -> Any:
-    """Client of EC2; it tries once, since only the caller knows how much time there is."""
+    """Return an EC2 client without retries; the caller retries within its deadline."""
     return boto3.client(
         "ec2",
         config=Config(retries={"total_max_attempts": 1}, connect_timeout=3, read_timeout=8),
     )
 
 
-class KnownForeign:
-    """Instances that were not ours a short while ago; bounded in number and time."""
+class ForeignInstances:
+    """Cache of instances of other clusters, bounded in number and time."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class KnownForeign:
         return len(self._until)
 
     def add(self, instance_id: str) -> None:
-        """Remember an instance; the oldest is forgotten when there is no room."""
+        """Add an instance; beyond the limit, the oldest is dropped."""
         self._until[instance_id] = self._clock() + self._seconds
         self._until.move_to_end(instance_id)
         while len(self._until) > self._limit:
@@ -59,7 +59,7 @@ class KnownForeign:
 
 
 def describe(ec2: Any, instance_id: str, deadline: Deadline) -> Instance | None:
-    """Ask EC2 about one instance, again while it is throttled or out of order; None if unknown."""
+    """Describe one instance, with retries until the deadline; None if EC2 knows none."""
     attempts = 0
     while True:
         try:
@@ -68,7 +68,7 @@ def describe(ec2: Any, instance_id: str, deadline: Deadline) -> Instance | None:
             if error.response["Error"]["Code"].startswith("InvalidInstanceID."):
                 return None
             attempts += 1
-            if not _passing(error) or not deadline.pause(attempts):
+            if not _retryable(error) or not deadline.pause(attempts):
                 raise
         except (NoConnectionError, HTTPClientError):
             attempts += 1
@@ -78,7 +78,7 @@ def describe(ec2: Any, instance_id: str, deadline: Deadline) -> Instance | None:
             return _instance(instance_id, answer)
 
 
-def _passing(error: ClientError) -> bool:
+def _retryable(error: ClientError) -> bool:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return (
         error.response["Error"]["Code"] in _THROTTLED
@@ -88,18 +88,19 @@ def _passing(error: ClientError) -> bool:
 
 
 def _instance(instance_id: str, answer: dict[str, Any]) -> Instance | None:
-    found = [
+    described = [
         instance
         for reservation in answer.get("Reservations", [])
         for instance in reservation.get("Instances", [])
         if instance.get("InstanceId") == instance_id
     ]
-    if not found:
+    if not described:
         return None
+    instance = described[0]
     return Instance(
         instance_id=instance_id,
-        zone=found[0].get("Placement", {}).get("AvailabilityZone", ""),
-        lifecycle=found[0].get("InstanceLifecycle", ""),
-        tags={tag["Key"]: tag.get("Value", "") for tag in found[0].get("Tags", [])},
-        private_dns_name=found[0].get("PrivateDnsName", ""),
+        zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
+        lifecycle=instance.get("InstanceLifecycle", ""),
+        tags={tag["Key"]: tag.get("Value", "") for tag in instance.get("Tags", [])},
+        private_dns_name=instance.get("PrivateDnsName", ""),
     )

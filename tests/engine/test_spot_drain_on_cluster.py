@@ -333,7 +333,7 @@ def test_an_api_server_of_another_authority_is_not_spoken_to(
 ):
     other = certificates.make(tmp_path).authority.read_bytes()
     place = Place(kubernetes)
-    with pytest.raises(UntrustedServerError, match="does not fit the cluster's authority"):
+    with pytest.raises(UntrustedServerError, match="is not signed by the cluster's authority"):
         drain(connect(control_plane, token, other), place.report(), soon(3))
 
     assert not kubernetes.get(Node, place.name).spec.unschedulable

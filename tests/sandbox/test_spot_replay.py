@@ -69,7 +69,7 @@ def test_a_report_that_never_comes_is_seen(monkeypatch):
 
 
 def test_a_handler_without_a_memory_of_foreign_instances_is_seen(monkeypatch):
-    monkeypatch.setattr(handler.instances.KnownForeign, "__contains__", lambda *_: False)
+    monkeypatch.setattr(handler.instances.ForeignInstances, "__contains__", lambda *_: False)
     found = deviations(replay(a_stream(), Weather(()), seed=7))
 
     assert any("describes for a foreign event, wanted at most 1" in text for text in found)

@@ -45,11 +45,11 @@ def test_the_cluster_is_spoken_to_by_https_only(authority, endpoint):
 
 
 @pytest.mark.parametrize(
-    ("status", "passing"),
+    ("status", "retryable"),
     [(0, True), (429, True), (500, True), (503, True), (401, False), (403, False), (404, False)],
 )
-def test_only_what_may_pass_is_tried_again(status, passing):
-    assert KubernetesError("refused", status).passing is passing
+def test_only_transient_errors_are_retried(status, retryable):
+    assert KubernetesError("refused", status).retryable is retryable
 
 
 def test_an_outcome_fits_a_log_line_however_many_pods_are_blocked():

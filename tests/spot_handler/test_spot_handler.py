@@ -17,7 +17,7 @@ from castai_stack.spot_handler.deadline import Deadline
 from castai_stack.spot_handler.decide import REBALANCE
 from castai_stack.spot_handler.eks_token import eks_token
 from castai_stack.spot_handler.handler import Settings, SettingsError, SpotHandler
-from castai_stack.spot_handler.instances import KnownForeign
+from castai_stack.spot_handler.instances import ForeignInstances
 from tests.support.spot import (
     CLUSTER,
     CLUSTER_ID,
@@ -149,13 +149,13 @@ def test_own_and_unknown_instances_are_never_remembered_as_foreign(endpoint, clo
 
 
 def test_the_memory_of_foreign_instances_is_bounded():
-    known = KnownForeign(seconds=10, limit=3, clock=lambda: 0.0)
+    foreign = ForeignInstances(seconds=10, limit=3, clock=lambda: 0.0)
     for number in range(100):
-        known.add(f"i-{number}")
+        foreign.add(f"i-{number}")
 
-    assert len(known) == 3
-    assert "i-99" in known
-    assert "i-96" not in known, "the oldest is to be forgotten first"
+    assert len(foreign) == 3
+    assert "i-99" in foreign
+    assert "i-96" not in foreign, "the oldest must go first"
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
