@@ -206,7 +206,7 @@ def test_whoever_assumes_a_recreated_node_role_is_held_by_the_boundary():
 
 
 def test_without_any_boundary_nothing_is_rendered_that_could_create_a_role():
-    with pytest.raises(ValueError, match="set node_boundary or permissions_boundary_arn"):
+    with pytest.raises(ValueError, match=r"iam\.manageNodeRole: found true without a boundary"):
         castai_policy.castai_policy(OURS, "scoped", Iam(node_boundary=False))
     off = castai_policy.castai_policy(
         OURS, "scoped", Iam(node_boundary=False, manage_node_role=False)

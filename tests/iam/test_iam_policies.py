@@ -109,7 +109,8 @@ def test_every_condition_key_is_one_that_aws_fills_for_the_action_and_the_kind(f
             kind
             for kind in action.kinds
             if any(
-                applies(bare, Request(action.name, thing.arn)) for thing in world.things(OURS, kind)
+                applies(bare, Request(action.name, thing.arn))
+                for thing in world.targets(OURS, kind)
             )
         ]
         assert kinds or action.name not in world.corpus(OURS), f"{name}: no such kind of resource"
@@ -136,7 +137,7 @@ def test_every_kind_that_a_call_must_be_allowed_on_has_a_statement(flavour, swit
         for kind in action.kinds:
             if not kind.required:
                 continue
-            things = list(world.things(OURS, kind))
+            things = list(world.targets(OURS, kind))
             hit = any(applies(s, Request(granted, t.arn)) for s in bare for t in things)
             assert hit, f"{granted} is never allowed on {kind.name}"
 

@@ -1,7 +1,7 @@
 """The proof: under `scoped` no write leaves the cluster, and no condition could be spared.
 
 Requests are generated for every writing action that AWS's service reference lists, on every kind
-of resource that the action is judged on (tests/support/world.py); the evaluator decides them as
+of resource that the action is judged on (tests/support/world); the evaluator decides them as
 IAM does (sandbox/iam_evaluator.py, itself held against AWS's examples in test_iam_evaluator.py).
 """
 
