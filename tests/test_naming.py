@@ -30,7 +30,7 @@ def made(cluster, flavour):
 
 
 @given(clusters, st.sampled_from(["suffixed", "documented"]))
-def test_every_name_fits_where_it_is_used(cluster, flavour):
+def test_every_name_is_within_its_limit(cluster, flavour):
     for field, name in made(cluster, flavour).items():
         assert len(name) <= LIMITS[field], field
 
@@ -67,7 +67,7 @@ def test_node_roles_of_clusters_with_a_common_head_differ_by_id(one, other, id_,
     assert len(naming.node_role(one, str(id_))) <= naming.ROLE_LIMIT
 
 
-def test_the_preview_is_told_which_names_carry_a_hash():
+def test_shortened_names_are_listed():
     assert naming.shortened("x" * 34, "suffixed") == [
         naming.names("x" * 34, "suffixed").rebalance_rule
     ]

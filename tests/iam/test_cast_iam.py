@@ -101,7 +101,7 @@ def test_the_node_role_and_its_profile_share_the_name_that_castai_looks_up(mode)
     }
 
 
-def test_an_operators_boundary_is_on_every_principal_and_takes_the_place_of_our_own():
+def test_the_operators_boundary_replaces_the_programs_on_every_principal():
     boundary = f"arn:aws:iam::{ACCOUNT}:policy/limits"
     recorder = run(program(settings=Iam(permissions_boundary_arn=boundary)))
 
@@ -110,7 +110,7 @@ def test_an_operators_boundary_is_on_every_principal_and_takes_the_place_of_our_
     assert "iam-node-boundary" not in of(recorder, "aws:iam/policy:Policy")
 
 
-def test_documented_roles_have_no_boundary_of_ours():
+def test_documented_roles_have_no_boundary():
     recorder = run(program(flavour="documented"))
 
     assert "iam-node-boundary" not in of(recorder, "aws:iam/policy:Policy")
@@ -134,7 +134,7 @@ def test_ipv6_adds_one_inline_policy_to_the_nodes():
     assert "ec2:AssignIpv6Addresses" in inline.object["policy"]
 
 
-def test_the_path_is_on_everything_that_has_one():
+def test_the_path_applies_to_every_iam_object():
     recorder = run(program(mode="user", settings=Iam(path="/castai/")))
 
     for request in recorder.requests:
@@ -160,11 +160,11 @@ def test_every_child_has_the_component_as_parent_and_the_operators_tags():
             assert request.object["tags"]["team"] == "platform", request.name
 
 
-def test_a_preview_shows_what_an_up_makes():
+def test_a_preview_lists_the_resources_of_an_up():
     assert run(program(), preview=True).inventory() == run(program()).inventory()
 
 
-def test_every_child_waits_for_what_the_component_waits_for():
+def test_children_inherit_the_dependencies_of_the_component():
     recorder = run(program(gated=True))
 
     for request in recorder.requests:

@@ -62,7 +62,7 @@ def test_tagging_while_creating_something_else_does_not_help():
         assert not may(policies(), Request("ec2:CreateTags", OURS.own("ec2", "volume/v"), context))
 
 
-def test_our_instance_cannot_be_given_to_another_cluster_nor_its_mark_be_removed():
+def test_an_own_instance_cannot_be_retagged_for_another_cluster_or_untagged():
     mine = {"aws:ResourceTag/cast:cluster-id": ID}
     instance = OURS.own("ec2", "instance/i-ours")
     for key in ("cast:cluster-id", "Cast:Cluster-Id"):
@@ -85,7 +85,7 @@ def test_instances_of_a_cluster_that_differs_in_case_only_are_out_of_reach(actio
     assert may(policies("documented"), request), "a tag's key does not tell Demo from demo"
 
 
-def test_only_the_switch_for_cluster_tags_reaches_the_twin_and_says_so():
+def test_only_by_cluster_tag_reaches_a_cluster_that_differs_in_case():
     twin = {f"aws:ResourceTag/kubernetes.io/cluster/{OURS.cluster.upper()}": "owned"}
     request = Request("ec2:StopInstances", VICTIM, twin)
     assert not may(policies(original_nodes="by-eks-name"), request)
@@ -123,7 +123,7 @@ def test_the_roles_of_the_cluster_go_to_their_own_service_only():
     assert not can("iam:PassRole", OURS.lambda_role_arn, iam__PassedToService="ec2.amazonaws.com")
 
 
-def test_a_stronger_role_cannot_enter_our_instance_profile_nor_ours_another_profile():
+def test_instance_profiles_cannot_exchange_roles():
     assert not can(
         "iam:AddRoleToInstanceProfile", OURS.iam("instance-profile", f"{OURS.node_role}-eu")
     )
@@ -197,7 +197,7 @@ def test_the_operators_boundary_takes_the_place_of_the_programs_own():
     assert not may(policies(**switches), own)
 
 
-def test_whoever_assumes_a_recreated_node_role_is_held_by_the_boundary():
+def test_the_boundary_limits_every_principal_that_assumes_a_recreated_node_role():
     """No condition sees the trust policy's text: the role itself must be harmless."""
     boundary = node_role.node_boundary(OURS, Iam())
     anything = [{"Statement": [{"Effect": "Allow", "Action": ["*"], "Resource": ["*"]}]}]
@@ -205,7 +205,7 @@ def test_whoever_assumes_a_recreated_node_role_is_held_by_the_boundary():
         assert not may(anything, Request(action, "*"), [boundary])
 
 
-def test_without_any_boundary_nothing_is_rendered_that_could_create_a_role():
+def test_managing_the_node_role_without_a_boundary_is_refused():
     with pytest.raises(ValueError, match=r"iam\.manageNodeRole: found true without a boundary"):
         castai_policy.castai_policy(OURS, "scoped", Iam(node_boundary=False))
     off = castai_policy.castai_policy(
@@ -247,7 +247,7 @@ def test_without_any_boundary_nothing_is_rendered_that_could_create_a_role():
     ],
 )
 @pytest.mark.parametrize("switches", [{}, {"create_node_groups": True, "ipv6": True}])
-def test_its_own_policies_boundaries_keys_and_trust_stay_as_they_are(action, switches):
+def test_castai_cannot_change_its_own_policies_boundaries_keys_or_trust(action, switches):
     names = OURS.names
     for where in (
         OURS.iam("user", names.principal),
@@ -275,7 +275,7 @@ def test_nothing_can_be_attached_to_or_detached_from_its_own_role_or_the_functio
             assert not can(action, role, iam__PolicyARN=policy)
 
 
-def test_the_node_roles_own_policy_may_be_detached_and_nothing_else():
+def test_only_node_policies_can_be_detached_from_the_node_role():
     cni = arn.managed_policy(OURS.partition, "AmazonEKS_CNI_Policy")
     assert can("iam:DetachRolePolicy", OURS.node_role_arn, iam__PolicyARN=cni)
     foreign = OURS.iam("policy", "audit")
@@ -344,7 +344,7 @@ def test_our_function_cannot_be_opened_to_others_or_be_put_into_a_vpc():
     assert not can("lambda:CreateFunction", OURS.function_arn, **vpc)
 
 
-def test_another_rule_cannot_be_taken_over_nor_ours_be_aimed_elsewhere():
+def test_foreign_rules_and_foreign_targets_are_out_of_reach():
     foreign = OURS.own("events", "rule/audit-trail")
     on_a_bus = OURS.own("events", f"rule/audit/{OURS.names.interruption_rule}")
     ours = OURS.own("events", f"rule/{OURS.names.interruption_rule}")

@@ -80,7 +80,7 @@ def test_every_arn_is_of_the_clusters_partition(flavour, switches, partition, re
 
 
 @EACH
-def test_every_action_is_one_that_aws_has_in_its_own_spelling(flavour, switches):
+def test_every_action_exists_in_the_service_reference(flavour, switches):
     known = {
         action.name
         for service in ("ec2", "ecr", "eks", "eks-auth", "iam", "kms", "lambda", "events",
@@ -94,7 +94,7 @@ def test_every_action_is_one_that_aws_has_in_its_own_spelling(flavour, switches)
 
 
 @EACH
-def test_every_condition_key_is_one_that_aws_fills_for_the_action_and_the_kind(flavour, switches):
+def test_every_condition_key_is_set_by_aws_for_its_action_and_type(flavour, switches):
     """A key that AWS never fills refuses everything, or under IfExists nothing."""
     documents = permissions(OURS, flavour, switches)
     if flavour == "documented":
@@ -122,7 +122,7 @@ def test_every_condition_key_is_one_that_aws_fills_for_the_action_and_the_kind(f
 
 
 @EACH
-def test_every_kind_that_a_call_must_be_allowed_on_has_a_statement(flavour, switches):
+def test_every_required_resource_type_of_a_call_has_a_statement(flavour, switches):
     """A call such as RunInstances is refused as a whole when one of its resources is."""
     documents = permissions(OURS, flavour, switches)
     statements = [
@@ -170,7 +170,7 @@ def test_the_function_is_trusted_as_lambda_alone():
 # --- boundaries ---------------------------------------------------------------------------------
 
 
-def test_the_node_roles_boundary_is_the_operators_else_our_own_else_none():
+def test_the_operators_boundary_comes_before_the_programs():
     theirs = "arn:aws:iam::012345678901:policy/theirs"
     own = "arn:aws:iam::012345678901:policy/CastNodeBoundary-demo"
 
@@ -237,7 +237,7 @@ def test_the_cluster_scoped_policy_would_not_fit_a_users_inline_policies():
     )
 
 
-def test_a_document_above_its_quota_is_told_with_both_numbers_and_a_way_out():
+def test_an_oversized_document_is_reported_with_size_quota_and_remedy():
     scope = world.scope("x" * 100, path=f"/{'p' * 200}/")
     document = castai_policy.castai_policy(scope, "scoped", PLAIN)
     [problem] = quotas.check("CastEKSPolicy-x", "managed", document)
@@ -265,7 +265,7 @@ def test_white_space_between_elements_does_not_count():
 
 @pytest.mark.parametrize("flavour", ["scoped", "documented"])
 @pytest.mark.parametrize("name", ["castai", "restricted", "features", "node-boundary"])
-def test_the_text_is_the_one_that_was_reviewed(flavour, name):
+def test_the_documents_equal_the_golden_files(flavour, name):
     """A change here is a change of permissions: read it, then write the file anew."""
     found = permissions(OURS, flavour, SWITCHED)[name]
     golden = GOLDEN / f"{flavour}-{name}.json"
@@ -283,7 +283,7 @@ EXPLAINED = {
 
 
 @EACH
-def test_the_linter_finds_nothing_that_is_not_explained(flavour, switches):
+def test_every_finding_of_the_linter_is_explained(flavour, switches):
     parliament = linter()
     for name, document in permissions(OURS, flavour, switches).items():
         found = parliament.analyze_policy_string(json.dumps(flattened(document))).findings
@@ -293,7 +293,7 @@ def test_the_linter_finds_nothing_that_is_not_explained(flavour, switches):
                 assert name == "node-boundary", f"{name}: {finding}"
 
 
-def test_the_linter_would_find_a_fault():
+def test_the_linter_finds_a_planted_fault():
     broken = restricted_policy.restricted_policy(OURS, "scoped", PLAIN)
     broken["Statement"][0]["Action"] = ["ec2:RunInstance"]
     found = linter().analyze_policy_string(json.dumps(flattened(broken))).findings

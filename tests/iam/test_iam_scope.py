@@ -101,7 +101,7 @@ def grants(switches: Iam) -> list[str]:
     )
 
 
-def test_what_is_allowed_inside_is_exactly_what_was_reviewed():
+def test_the_grants_inside_equal_the_golden_file():
     plain, switched = grants(PLAIN), grants(SWITCHED)
     extra = [f"{line} (switch)" for line in switched if line not in plain]
     assert "\n".join([*plain, *extra]) + "\n" == GOLDEN.read_text()
@@ -225,7 +225,7 @@ def undetected(mutant: dict[str, Any], atom: dict[str, Any], cases: list[Case], 
 
 
 @EVERY
-def test_the_proof_fails_when_any_one_condition_is_taken_from_any_statement(switches):
+def test_the_proof_fails_without_any_one_condition(switches):
     corpus = world.corpus(world.scope())
     bad = outside(switches.model_dump_json(by_alias=True))
     tried, spared = 0, []
@@ -354,7 +354,7 @@ def writing_actions() -> list[str]:
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
-def test_whatever_the_cluster_is_called_and_wherever_it_is_it_gets_its_own_and_no_other(ours):
+def test_the_proof_holds_for_any_name_partition_vpc_and_path(ours):
     policies = documents(ours, PLAIN)
     missing = set(PAGE)
     for name in writing_actions():
@@ -437,7 +437,7 @@ def test_under_its_boundary_a_node_may_still_do_all_that_its_policies_grant_at_h
 
 
 @BOUNDED
-def test_no_condition_of_the_node_boundary_could_be_spared(switches):
+def test_every_condition_of_the_node_boundary_is_needed(switches):
     ours = world.scope()
     corpus = world.corpus(ours)
     spared = []

@@ -23,7 +23,7 @@ def test_a_rotation_moves_to_the_other_slot_and_keeps_the_old_key_inactive(
     )
 
 
-def test_the_inactive_key_goes_sooner_when_told():
+def test_delete_inactive_removes_the_previous_key():
     assert slots(3, delete_inactive=True) == (Slot("b", 3, "Active", current=True),)
 
 
@@ -256,7 +256,7 @@ def test_after_any_crash_recovering_and_running_again_converges():
         (["Active", "Inactive"], slots(1, delete_inactive=True), True),
     ],
 )
-def test_keys_beyond_those_of_the_slots_are_seen(found, held, exceeds):
+def test_excess_keys_are_detected(found, held, exceeds):
     assert key_slots.exceeds(found, held) is exceeds
 
 

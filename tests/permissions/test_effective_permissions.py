@@ -137,14 +137,14 @@ def test_nothing_that_the_components_register_lets_a_write_leave_the_cluster(mod
 
 
 @pytest.mark.parametrize("mode", ["user", "role"])
-def test_what_is_attached_is_what_the_page_names_and_our_own(mode):
+def test_attached_policies_are_those_of_the_page_and_of_the_program(mode):
     castai = Principal(registered(mode, Iam()), OURS.names.principal)
     names = {policy.rpartition("/")[2] for policy in castai.attached}
     inline = {OURS.names.restricted_policy} if mode == "user" else set()
     assert names == {*castai_policy.PRINCIPAL_MANAGED, OURS.names.castai_policy, *inline}
 
 
-def test_a_role_that_castai_makes_anew_needs_the_very_boundary_that_the_node_role_has():
+def test_a_role_created_by_castai_needs_the_boundary_of_the_node_role():
     requests = registered("role", Iam())
     node, castai = Principal(requests, OURS.node_role), Principal(requests, OURS.names.principal)
     boundary = node.itself["permissionsBoundary"]
@@ -153,7 +153,7 @@ def test_a_role_that_castai_makes_anew_needs_the_very_boundary_that_the_node_rol
 
 
 @pytest.mark.parametrize("theirs", [None, f"arn:aws:iam::{ACCOUNT}:policy/company"])
-def test_the_spot_function_cannot_delete_logs_or_invoke_functions_whoever_brings_the_boundary(
+def test_the_spot_function_cannot_delete_logs_or_invoke_functions_under_any_boundary(
     theirs,
 ):
     requests = registered("role", Iam(permissions_boundary_arn=theirs))

@@ -156,7 +156,7 @@ def test_the_command_follows_the_chosen_mapping(tmp_path, capsys, access, mode, 
     assert ("castai-aws-auth-backup" in capsys.readouterr().out) is ("map" in listed)
 
 
-def test_whoever_previews_reads_no_secret_but_the_agents():
+def test_a_preview_reads_no_secret_but_the_agents():
     needed = operator_kubernetes.kubernetes_requirements(settings(), aws_auth=True)
     role = operator_kubernetes.cluster_role(needed, apply=False)
 
@@ -164,7 +164,7 @@ def test_whoever_previews_reads_no_secret_but_the_agents():
     assert named == [["castai-agent"], ["castai-agent-tls-cert"]]
 
 
-def test_a_user_that_is_deleted_takes_a_question_to_the_account():
+def test_deleting_a_user_needs_the_list_of_virtual_devices():
     def asked(mode):
         found = permissions_operator.requirements(
             settings(credentials={"mode": mode}), access_entries=False

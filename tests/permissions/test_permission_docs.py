@@ -109,7 +109,7 @@ def test_the_checks_are_those_that_only_documented_allows_when_asked_bare():
     assert sorted(listed) == sorted(differing)
 
 
-def test_the_statements_said_to_satisfy_a_check_name_its_actions():
+def test_statements_listed_for_a_check_grant_its_actions():
     granting = {
         flavour: {
             statement["Sid"]: set(statement["Action"])
@@ -138,7 +138,7 @@ def test_all_but_the_last_three_checks_are_allowed_inside_the_cluster():
         assert not set(re.findall(r"`([a-z0-9]+:\w+)`", row[0])) & allowed
 
 
-def test_the_page_of_the_proof_and_the_table_speak_of_the_same_actions():
+def test_the_table_names_the_statements_of_every_proved_action():
     sid_of = {
         action: statement["Sid"]
         for document in documents("scoped")

@@ -50,7 +50,7 @@ def actor(access, title):
 
 
 @pytest.mark.parametrize("name", sorted(managed_policies.MANAGED))
-def test_what_is_said_of_a_managed_policy_is_its_text(name):
+def test_managed_policies_equal_awss_documents(name):
     document = json.loads(aws_managed_policies_data)[name]["Document"]
     actions = set()
     for statement in document["Statement"]:
@@ -71,7 +71,7 @@ def test_every_managed_policy_of_every_role_is_known():
 
 
 @pytest.mark.parametrize("flavour", ["scoped", "documented"])
-def test_what_counts_as_a_read_is_what_aws_counts_as_one(flavour):
+def test_reads_are_those_of_the_service_reference(flavour):
     key = "arn:aws:kms:eu-central-1:012345678901:key/0a1b"
     chosen = settings(
         permissions=flavour,
@@ -101,7 +101,7 @@ def test_under_scoped_nobody_changes_anything_beyond_cluster_and_vpc():
     assert {grant.reach for grant in actor(access, "CAST AI").grants} == {"reads", "this cluster"}
 
 
-def test_under_documented_the_report_says_what_reaches_beyond():
+def test_under_documented_grants_reach_beyond_the_cluster():
     access = actors.effective_permissions(settings(permissions="documented"))
     beyond = {g.action for g in actor(access, "CAST AI").grants if g.reach == "beyond"}
     assert {"iam:CreateRole", "iam:PassRole", "lambda:CreateFunction", "ec2:CreateTags"} <= beyond
@@ -135,7 +135,7 @@ def test_the_grants_of_castai_are_those_of_the_documents():
 
 
 @pytest.mark.parametrize("title", ["Nodes", "Spot function"])
-def test_what_a_boundary_leaves_is_allowed_by_the_boundary(title):
+def test_effective_grants_are_allowed_by_the_boundary(title):
     chosen = settings(cluster={**CLUSTER, "vpcId": VPC})
     scope = actors.stack_scope(chosen, ID, VPC)
     where = (scope.partition, scope.region, scope.account_id, scope.names)
@@ -154,7 +154,7 @@ def test_what_a_boundary_leaves_is_allowed_by_the_boundary(title):
         assert may([boundary], Request(action, grant.resource, context)), grant
 
 
-def test_where_the_operator_brings_a_boundary_the_report_says_that_its_text_is_theirs():
+def test_the_operators_boundary_is_listed_as_a_limit():
     theirs = "arn:aws:iam::012345678901:policy/theirs"
     access = actors.effective_permissions(settings(iam={"permissionsBoundaryArn": theirs}))
     for found in access.actors:
@@ -185,11 +185,11 @@ def test_the_spot_function_is_left_out_when_it_is_switched_off():
         ({}, "any security group of the VPC"),
     ],
 )
-def test_what_should_be_known_is_said(tmp_path, capsys, castai, expected):
+def test_notes_depend_on_the_settings(tmp_path, capsys, castai, expected):
     assert expected in printed(capsys, stack(tmp_path, **castai))
 
 
-def test_what_does_not_apply_is_not_said(tmp_path, capsys):
+def test_notes_that_do_not_apply_are_absent(tmp_path, capsys):
     path = stack(
         tmp_path,
         credentials={"mode": "role"},
@@ -210,7 +210,7 @@ def test_what_does_not_apply_is_not_said(tmp_path, capsys):
 
 @pytest.mark.parametrize("form", ["markdown", "json"])
 @pytest.mark.parametrize("mode", ["user", "role"])
-def test_the_unknown_is_shown_by_name_and_never_as_what_stands_for_it(tmp_path, capsys, form, mode):
+def test_unknown_ids_appear_as_placeholders(tmp_path, capsys, form, mode):
     text = printed(capsys, stack(tmp_path, credentials={"mode": mode}), "--format", form)
     assert "<cluster-id>" in text
     assert "<vpc-id>" in text
@@ -219,7 +219,7 @@ def test_the_unknown_is_shown_by_name_and_never_as_what_stands_for_it(tmp_path, 
     assert grants.UNKNOWN_VPC_ID not in text
 
 
-def test_options_and_the_stack_file_fill_in_what_is_not_known(tmp_path, capsys):
+def test_options_and_the_stack_file_provide_unknown_ids(tmp_path, capsys):
     text = printed(capsys, stack(tmp_path), "--vpc-id", VPC, "--cluster-id", ID)
     assert f"vpc/{VPC}" in text
     assert "cast-demo-eks-11111111" in text
@@ -238,7 +238,7 @@ def test_sizes_count_the_unknown_at_full_length():
     assert unknown.documents == known.documents
 
 
-def test_a_document_that_is_too_large_is_told_in_every_form(tmp_path, capsys):
+def test_every_format_reports_an_oversized_document(tmp_path, capsys):
     path = stack(tmp_path, iam={"path": f"/{'p' * 300}/"})
     for form in ("markdown", "json"):
         assert "IAM allows 6144; shorten iam.path" in printed(capsys, path, "--format", form)
@@ -278,7 +278,7 @@ def test_a_wrong_option_is_refused_with_what_is_allowed(tmp_path, capsys, argume
     assert message in capsys.readouterr().err
 
 
-def test_a_stack_file_that_cannot_be_read_is_told_and_nothing_is_printed(tmp_path, capsys):
+def test_an_unreadable_stack_file_is_an_error(tmp_path, capsys):
     missing = tmp_path / "Pulumi.gone.yaml"
     assert permissions.main([str(missing)]) == 2
     shown = capsys.readouterr()
@@ -286,7 +286,7 @@ def test_a_stack_file_that_cannot_be_read_is_told_and_nothing_is_printed(tmp_pat
     assert shown.err == f"{missing}: No such file or directory; name a stack file\n"
 
 
-def test_every_problem_of_the_second_stack_file_is_told(tmp_path, capsys):
+def test_every_problem_of_the_second_stack_file_is_reported(tmp_path, capsys):
     wrong = stack(tmp_path, "Pulumi.b.yaml", permissions="all", iam={"path": "x"})
     assert permissions.main([str(stack(tmp_path)), str(wrong)]) == 2
     message = capsys.readouterr().err
@@ -330,7 +330,7 @@ def test_the_same_stack_twice_changes_nothing(tmp_path, capsys):
     )
 
 
-def test_what_a_switch_gives_is_gained_and_lost_again(tmp_path, capsys):
+def test_a_switch_gains_and_loses_its_grants(tmp_path, capsys):
     on = {"iam": {"originalNodes": "by-cluster-tag"}}
     gained = (
         "ec2:TerminateInstances on `instance/*` if its tag `kubernetes.io/cluster/demo` is "
@@ -342,7 +342,7 @@ def test_what_a_switch_gives_is_gained_and_lost_again(tmp_path, capsys):
     assert "- gains" not in lost
 
 
-def test_what_a_wider_grant_covers_is_not_lost(tmp_path, capsys):
+def test_a_grant_covered_by_a_wider_one_is_not_lost(tmp_path, capsys):
     text = changes(capsys, tmp_path, {}, {"permissions": "documented"})
     assert "- gains iam:CreateRole on `everything` (NonResourcePermissions)" in text
     assert "loses iam:" not in text, "every IAM grant of scoped lies within one of documented"
@@ -350,7 +350,7 @@ def test_what_a_wider_grant_covers_is_not_lost(tmp_path, capsys):
     assert "loses ec2:StopInstances on `instance/*` if its tag `aws:eks:cluster-name`" in text
 
 
-def test_a_boundary_that_goes_is_a_gain(tmp_path, capsys):
+def test_a_removed_boundary_is_a_gain(tmp_path, capsys):
     off = {"iam": {"nodeBoundary": False, "manageNodeRole": False}}
     text = changes(capsys, tmp_path, {}, off)
     assert "- gains ec2:DeleteNetworkInterface on `everything` (AmazonEKS_CNI_Policy)" in text
@@ -358,7 +358,7 @@ def test_a_boundary_that_goes_is_a_gain(tmp_path, capsys):
     assert "- is no longer limited by boundary arn:aws:iam::012345678901:policy/CastNode" in text
 
 
-def test_an_actor_that_comes_or_goes_gains_or_loses_everything(tmp_path, capsys):
+def test_a_new_actor_gains_all_its_grants(tmp_path, capsys):
     text = changes(capsys, tmp_path, {"spot": {"enabled": False}}, {})
     assert "## Spot function" in text
     assert "- gains logs:PutLogEvents on" in text

@@ -42,11 +42,11 @@ def holds(condition, **context):
 
 
 # reference_policies_evaluation-logic.html: denied unless allowed; a denial beats every allowance.
-def test_what_nothing_allows_is_denied():
+def test_a_request_that_no_statement_allows_is_denied():
     assert decide([policy(allow("s3:ListBucket"))], Request("s3:GetObject", "*")) == "implicit deny"
 
 
-def test_a_denial_beats_an_allowance_wherever_each_stands():
+def test_a_deny_overrides_an_allow_in_any_order():
     request = Request("s3:GetObject", "arn:aws:s3:::b/x")
     for policies in (
         [policy(allow(), deny("s3:*"))],
@@ -162,7 +162,7 @@ def test_a_negated_operator_refuses_each_of_its_values():
         ("ArnNotLike", True),
     ],
 )
-def test_a_missing_key_fails_what_must_equal_and_passes_what_must_not(operator, expected):
+def test_a_missing_key_fails_equals_and_passes_not_equals(operator, expected):
     assert holds({operator: {"aws:SourceArn": "arn:aws:s3:::x"}}) is expected
 
 
@@ -244,7 +244,7 @@ def test_other_values_compare_as_their_operator_says(operator, value, wanted, ex
 
 # reference_policies_condition-single-vs-multi-valued-context-keys.html: tag keys of a request,
 # every one or at least one of them; ForAllValues is also true of a request without any.
-def test_for_all_values_wants_each_value_and_passes_none():
+def test_for_all_values_needs_every_value_and_passes_an_absent_key():
     only = {"ForAllValues:StringEquals": {"aws:TagKeys": ["environment", "cost-center"]}}
     assert holds(only, aws__TagKeys=("environment",))
     assert holds(only, aws__TagKeys=("environment", "cost-center"))
@@ -255,7 +255,7 @@ def test_for_all_values_wants_each_value_and_passes_none():
     assert not holds(present)
 
 
-def test_for_any_value_wants_one_value_and_refuses_none():
+def test_for_any_value_needs_one_value_and_fails_an_absent_key():
     some = {"ForAnyValue:StringEquals": {"aws:TagKeys": ["environment", "cost-center"]}}
     assert holds(some, aws__TagKeys=("environment", "dept"))
     assert not holds(some, aws__TagKeys=("dept",))
@@ -343,7 +343,7 @@ def test_a_launch_is_judged_resource_by_resource():
 
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html: tags may
 # be set by RunInstances only.
-def test_tagging_can_be_bound_to_the_call_that_makes_the_resource():
+def test_create_action_limits_tagging_to_the_creating_call():
     policies = [
         policy(
             allow(

@@ -19,7 +19,7 @@ from tests.support.spot import NOW, an_event
 NAMES = naming.names("shop", "suffixed")
 
 
-def test_the_rules_let_through_exactly_what_the_handler_reads():
+def test_the_rules_select_the_events_that_the_handler_reads():
     caught = [kind for rule in events.RULES for kind in rule.pattern()["detail-type"]]
 
     assert sorted(caught) == sorted(EVENT_TYPES)
@@ -41,7 +41,7 @@ def test_the_runtime_has_half_a_year_of_support_ahead():
     )
 
 
-def test_no_runtime_with_a_later_end_is_passed_over():
+def test_no_supported_runtime_ends_later():
     assert spot_archive.RUNTIME_ENDS[spot_archive.RUNTIME] == max(
         spot_archive.RUNTIME_ENDS.values()
     )
@@ -53,7 +53,7 @@ def test_the_archive_holds_every_module_of_the_handler():
     assert modules == set(spot_archive.FILES)
 
 
-def test_the_archive_is_the_same_whatever_lies_in_the_folder(tmp_path):
+def test_other_files_in_the_folder_do_not_change_the_archive(tmp_path):
     clean, littered = tmp_path / "clean", tmp_path / "littered"
     for folder in (clean, littered):
         folder.mkdir()
@@ -105,11 +105,11 @@ def test_the_handler_imports_only_what_lambda_has(name):
     assert absolute <= sys.stdlib_module_names | {"boto3", "botocore"}, f"{name}: {absolute}"
 
 
-def test_every_event_that_lambda_may_still_try_is_young_enough_for_the_handler():
+def test_the_handler_accepts_every_event_that_lambda_still_retries():
     assert events.oldest_age(120) == 120 + events.DELIVERY_SECONDS
 
 
-def test_only_the_rules_may_leave_dead_letters_and_only_with_tls():
+def test_only_the_rules_may_send_to_the_queue_and_only_with_tls():
     queue = "arn:aws:sqs:eu-central-1:123456789012:dead"
     allow, deny = events.queue_policy(queue, ["rule-b", "rule-a"])["Statement"]
 
@@ -134,7 +134,7 @@ def test_alarms_watch_errors_throttles_dead_letters_and_the_age_of_events():
     }
 
 
-def test_the_age_alarm_goes_off_while_there_is_notice_left():
+def test_the_age_alarm_fires_within_the_notice():
     (age,) = [alarm for alarm in alarms.ALARMS if alarm.metric == "AsyncEventAge"]
 
     assert age.threshold < 120_000, "the metric counts milliseconds"

@@ -101,7 +101,7 @@ def test_the_key_is_secret_wherever_it_goes():
             )
 
 
-def test_the_environment_comes_back_secret_too():
+def test_the_environment_is_a_secret_output():
     assert list(run(spot()).one(FUNCTION).additionalSecretOutputs) == ["environment"]
 
 
@@ -171,7 +171,7 @@ def test_a_documented_role_has_none():
 
 
 @pytest.mark.parametrize("flavour", ["scoped", "documented"])
-def test_the_operators_boundary_comes_first_and_ours_becomes_denials(flavour):
+def test_under_the_operators_boundary_the_limit_is_an_inline_policy_of_denials(flavour):
     recorder = run(spot(flavour=flavour, iam=Iam(permissions_boundary_arn=BOUNDARY)))
     inline = all_of(recorder, ROLE_POLICY)
 
@@ -226,7 +226,7 @@ def test_concurrency_is_shared_unless_reserved():
     assert "reservedConcurrentExecutions" not in plain(run(spot()).one(FUNCTION))
 
 
-def test_the_log_group_is_ours_and_comes_before_the_function():
+def test_the_log_group_is_created_before_the_function():
     recorder = run(spot(log_retention_days=7))
     group = recorder.one("aws:cloudwatch/logGroup:LogGroup")
     function = recorder.one(FUNCTION)
@@ -249,7 +249,7 @@ def test_the_function_waits_for_every_permission_of_its_role():
     }
 
 
-def test_what_lambda_cannot_handle_goes_to_the_queue():
+def test_failed_events_of_lambda_go_to_the_queue():
     recorder = run(spot(maximum_event_age_seconds=90, maximum_retries=1))
     config = plain(recorder.one("aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig"))
     queue = plain(recorder.one("aws:sqs/queue:Queue"))
@@ -320,7 +320,7 @@ def test_the_role_is_replaced_with_its_boundary():
     assert [urn.rpartition("::")[2] for urn in urns] == ["spot-boundary"]
 
 
-def test_what_eventbridge_cannot_deliver_goes_to_the_queue_too():
+def test_undelivered_events_of_eventbridge_go_to_the_queue():
     recorder = run(spot())
     targets = all_of(recorder, TARGET)
 
@@ -333,7 +333,7 @@ def test_what_eventbridge_cannot_deliver_goes_to_the_queue_too():
         }
 
 
-def test_no_event_flows_before_it_can_be_handled_or_kept():
+def test_targets_wait_for_permission_and_queue():
     for suffix in ("interruption", "rebalance"):
         target = all_of(run(spot()), TARGET)[f"spot-{suffix}-target"]
         awaited = {urn.rpartition("::")[2] for urn in target.dependencies}
@@ -354,7 +354,7 @@ def test_only_the_rules_may_call_the_function():
     assert {plain(p)["principal"] for p in permissions.values()} == {"events.amazonaws.com"}
 
 
-def test_every_alarm_watches_our_function_or_our_queue():
+def test_every_alarm_watches_the_function_or_the_queue():
     alarms = [plain(alarm) for alarm in all_of(run(spot()), ALARM).values()]
 
     assert len(alarms) == len(spot_alarms.ALARMS)
@@ -364,7 +364,7 @@ def test_every_alarm_watches_our_function_or_our_queue():
         assert not alarm["alarmActions"], "there is no topic to tell"
 
 
-def test_alarms_tell_a_topic_when_there_is_one():
+def test_alarms_notify_the_topic():
     for alarm in all_of(run(spot(alarm_topic_arn=TOPIC)), ALARM).values():
         assert plain(alarm)["alarmActions"] == [TOPIC]
         assert plain(alarm)["okActions"] == [TOPIC]
@@ -384,7 +384,7 @@ def test_two_clusters_in_one_account_and_region_share_no_name():
         assert not physical(one) & physical(other)
 
 
-def test_two_components_in_one_program_do_not_meet():
+def test_two_components_fit_in_one_program():
     def both():
         spot(name="one", cluster="one")()
         spot(name="two", cluster="two")()
@@ -393,7 +393,7 @@ def test_two_components_in_one_program_do_not_meet():
     assert len(names) == len(set(names))
 
 
-def test_without_draining_the_cluster_is_left_alone():
+def test_without_draining_nothing_is_created_in_the_cluster():
     recorder = run(spot())
 
     assert not [r for r in recorder.requests if r.type.startswith("kubernetes:")]
@@ -436,7 +436,7 @@ def test_the_outputs_are_the_two_arns():
     }
 
 
-def test_tags_reach_everything_that_takes_them():
+def test_every_taggable_resource_is_tagged():
     tagged = {r.type for r in run(spot(key_in_secrets_manager=True)).requests if "tags" in plain(r)}
 
     assert tagged == {

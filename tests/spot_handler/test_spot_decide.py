@@ -48,7 +48,7 @@ def a_notice(instance_id=OURS) -> Notice:
     ("kind", "event_type"),
     [(INTERRUPTION, "interrupted"), (REBALANCE, "rebalanceRecommendation")],
 )
-def test_both_kinds_of_event_are_understood(kind, event_type):
+def test_both_event_types_are_parsed(kind, event_type):
     assert read(an_event(kind=kind, age=5), NOW, MAXIMUM_AGE) == Notice(event_type, OURS, NOW - 5)
 
 
@@ -58,7 +58,7 @@ def test_the_instance_comes_from_the_detail_and_never_from_the_arn():
     assert read(event, NOW, MAXIMUM_AGE).instance_id == OURS
 
 
-def test_an_arn_alone_is_no_instance():
+def test_an_event_with_an_arn_alone_is_ignored():
     event = an_event(detail={"instance-action": "terminate"})
 
     assert read(event, NOW, MAXIMUM_AGE) == Ignore("malformed")
@@ -86,7 +86,7 @@ def test_an_arn_alone_is_no_instance():
         (an_event(time=NOW), "malformed"),
     ],
 )
-def test_what_does_not_fit_is_ignored_with_its_reason(event, reason):
+def test_malformed_events_are_ignored_with_a_reason(event, reason):
     decision = read(event, NOW, MAXIMUM_AGE)
 
     assert isinstance(decision, Ignore)
@@ -105,7 +105,7 @@ def test_a_clock_that_runs_behind_makes_no_event_stale():
 
 
 @pytest.mark.parametrize("text", ["2026-11-18T12:26:40Z", "2026-11-18T13:26:40.000+01:00"])
-def test_times_are_moments_however_they_are_spelled(text):
+def test_all_iso_spellings_of_a_time_are_equal(text):
     decision = read(an_event(time=text), 1_795_004_800, MAXIMUM_AGE)
 
     assert decision == Notice("interrupted", OURS, 1_795_004_800)
@@ -128,12 +128,12 @@ def test_a_time_without_a_zone_is_utc():
 
 
 @given(JSON)
-def test_no_json_makes_the_reader_fail(event):
+def test_reading_never_raises(event):
     assert isinstance(read(event, NOW, MAXIMUM_AGE), Ignore)
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), JSON, min_size=1))
-def test_a_broken_event_is_ignored_or_still_about_its_own_instance(broken):
+def test_a_damaged_event_never_names_another_instance(broken):
     decision = read({**an_event(), **broken}, NOW, MAXIMUM_AGE)
 
     assert isinstance(decision, Ignore | Notice)
@@ -149,7 +149,7 @@ def test_an_event_that_lacks_a_field_is_ignored(key):
 
 
 @given(st.text())
-def test_an_instance_id_is_an_instance_id(text):
+def test_only_well_formed_instance_ids_are_accepted(text):
     decision = read(an_event(text), NOW, MAXIMUM_AGE)
 
     assert isinstance(decision, Ignore), f"took {text!r} for an instance"
@@ -180,7 +180,7 @@ def test_an_own_spot_instance_is_reported_as_kubernetes_knows_it(value):
         {"Name": "kubernetes.io/cluster/Shop"},
     ],
 )
-def test_only_the_exact_tag_of_the_cluster_makes_an_instance_ours(tags):
+def test_only_the_exact_cluster_tag_counts(tags):
     assert judge(a_notice(), an_instance(tags=tags), CLUSTER) == Ignore("foreign", OURS)
 
 

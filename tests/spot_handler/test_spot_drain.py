@@ -39,7 +39,7 @@ def test_a_cluster_authority_without_key_identifiers_is_accepted_on_every_python
 
 
 @pytest.mark.parametrize("endpoint", ["http://cluster.example", "cluster.example", "https://"])
-def test_the_cluster_is_spoken_to_by_https_only(authority, endpoint):
+def test_the_endpoint_must_be_https(authority, endpoint):
     with pytest.raises(KubernetesError, match="must be an https address"):
         Cluster(endpoint, authority, "token")
 

@@ -83,7 +83,7 @@ def test_an_interruption_of_an_own_instance_reaches_castai(endpoint, clock, caps
     assert line["castaiRequestId"] == "request-1"
 
 
-def test_a_rebalance_recommendation_is_told_by_its_own_name(endpoint, clock):
+def test_a_rebalance_recommendation_is_reported_with_its_type(endpoint, clock):
     a_handler(endpoint, clock, Ec2(described())).handle(an_event(kind=REBALANCE), 90)
 
     assert [heard.body["eventType"] for heard in endpoint.heard] == ["rebalanceRecommendation"]
@@ -101,7 +101,7 @@ def test_a_rebalance_recommendation_is_told_by_its_own_name(endpoint, clock):
         (Ec2(described()), {"source": "aws.s3"}, "other-event"),
     ],
 )
-def test_castai_hears_of_nothing_else(endpoint, capsys, ec2, event, reason):
+def test_other_events_are_not_reported(endpoint, capsys, ec2, event, reason):
     a_handler(endpoint, Clock(), ec2).handle(event, 90)
 
     assert not endpoint.heard, f"{reason} was reported"
@@ -109,7 +109,7 @@ def test_castai_hears_of_nothing_else(endpoint, capsys, ec2, event, reason):
     assert (line["decision"], line["reason"]) == ("ignored", reason)
 
 
-def test_events_that_need_no_look_at_the_instance_take_none(endpoint, clock):
+def test_ignored_events_make_no_request_to_ec2(endpoint, clock):
     ec2 = Ec2(described())
     for event in (an_event(age=181), an_event("i-0"), {}, None):
         a_handler(endpoint, clock, ec2).handle(event, 90)
@@ -126,7 +126,7 @@ def test_a_known_foreign_instance_is_dropped_without_a_request(endpoint, clock):
     assert ec2.asked == [FOREIGN]
 
 
-def test_a_foreign_instance_is_looked_at_again_after_a_while(endpoint, clock):
+def test_the_cache_of_foreign_instances_expires(endpoint, clock):
     ec2 = Ec2(described(FOREIGN, cluster="Other"))
     handler = a_handler(endpoint, clock, ec2)
     handler.handle(an_event(FOREIGN), 90)
@@ -136,7 +136,7 @@ def test_a_foreign_instance_is_looked_at_again_after_a_while(endpoint, clock):
     assert ec2.asked == [FOREIGN, FOREIGN]
 
 
-def test_own_and_unknown_instances_are_never_remembered_as_foreign(endpoint, clock):
+def test_own_and_unknown_instances_are_not_cached(endpoint, clock):
     ec2 = Ec2(described(OURS))
     handler = a_handler(endpoint, clock, ec2)
     handler.handle(an_event(FOREIGN), 90)
@@ -148,7 +148,7 @@ def test_own_and_unknown_instances_are_never_remembered_as_foreign(endpoint, clo
     assert len(endpoint.heard) == 3
 
 
-def test_the_memory_of_foreign_instances_is_bounded():
+def test_the_cache_of_foreign_instances_is_bounded():
     foreign = ForeignInstances(seconds=10, limit=3, clock=lambda: 0.0)
     for number in range(100):
         foreign.add(f"i-{number}")
@@ -159,7 +159,7 @@ def test_the_memory_of_foreign_instances_is_bounded():
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_busy_or_broken_castai_is_asked_again(endpoint, clock, capsys, status):
+def test_reports_are_retried_while_castai_is_busy_or_failing(endpoint, clock, capsys, status):
     endpoint.answers = [(status, {}), (status, {})]
     a_handler(endpoint, clock, Ec2(described())).handle(an_event(), 90)
 
@@ -167,7 +167,7 @@ def test_a_busy_or_broken_castai_is_asked_again(endpoint, clock, capsys, status)
     assert lines(capsys)[0]["attempts"] == 3
 
 
-def test_a_demanded_wait_is_kept(endpoint, clock):
+def test_retry_after_is_honoured(endpoint, clock):
     endpoint.answers = [(429, {"Retry-After": "17"})]
     a_handler(endpoint, clock, Ec2(described())).handle(an_event(), 90)
 
@@ -175,7 +175,7 @@ def test_a_demanded_wait_is_kept(endpoint, clock):
 
 
 @pytest.mark.parametrize("wish", ["3600", "-5", "Wed, 21 Oct 2026 07:28:00 GMT", "²"])
-def test_an_unreasonable_wait_does_not_cost_the_report(endpoint, clock, wish):
+def test_retry_after_is_cut_at_the_deadline(endpoint, clock, wish):
     endpoint.answers = [(503, {"Retry-After": wish.encode("utf-8").decode("latin-1")})]
     a_handler(endpoint, clock, Ec2(described())).handle(an_event(), 90)
 
@@ -184,7 +184,7 @@ def test_an_unreasonable_wait_does_not_cost_the_report(endpoint, clock, wish):
 
 
 @pytest.mark.parametrize("status", [301, 307, 308, 400, 404, 409])
-def test_a_refusal_is_raised_at_once_for_lambda_to_see(endpoint, clock, capsys, status):
+def test_a_refusal_of_castai_is_raised_at_once(endpoint, clock, capsys, status):
     endpoint.answers = [(status, {"Location": endpoint.url})] * 5
     with pytest.raises(ReportError, match=f"status {status}.*request id request-1"):
         a_handler(endpoint, clock, Ec2(described())).handle(an_event(), 90)
@@ -194,7 +194,7 @@ def test_a_refusal_is_raised_at_once_for_lambda_to_see(endpoint, clock, capsys, 
     assert line["decision"] == "failed"
 
 
-def test_an_outage_is_sat_out_until_the_instance_goes_and_then_raised(endpoint, clock):
+def test_an_outage_is_retried_until_the_instance_ends(endpoint, clock):
     endpoint.answers = [(503, {})] * 1000
     with pytest.raises(ReportError, match="status 503"):
         a_handler(endpoint, clock, Ec2(described())).handle(an_event(age=30), 600)
@@ -202,7 +202,7 @@ def test_an_outage_is_sat_out_until_the_instance_goes_and_then_raised(endpoint, 
     assert 88 < clock.now - NOW <= 90
 
 
-def test_an_outage_is_never_sat_out_past_the_end_of_the_invocation(endpoint, clock):
+def test_retries_end_before_the_invocation(endpoint, clock):
     endpoint.answers = [(503, {})] * 1000
     with pytest.raises(ReportError):
         a_handler(endpoint, clock, Ec2(described())).handle(an_event(age=1), 30)
@@ -217,7 +217,7 @@ def test_a_late_event_still_gets_a_few_attempts(endpoint, clock):
     assert len(endpoint.heard) == 3
 
 
-def test_nobody_listening_is_a_failure_without_the_address_of_the_key(clock, capsys):
+def test_a_refused_connection_is_reported_without_the_key(clock, capsys):
     with EventsEndpoint() as gone:
         pass
     with pytest.raises(ReportError, match=r"unreachable, no answer \(ConnectionRefusedError\)"):
@@ -236,7 +236,7 @@ def test_nobody_listening_is_a_failure_without_the_address_of_the_key(clock, cap
         SILENT,
     ],
 )
-def test_a_busy_or_broken_ec2_is_asked_again(endpoint, clock, failure):
+def test_descriptions_are_retried_while_ec2_is_busy_or_failing(endpoint, clock, failure):
     ec2 = Ec2(described(), failures=[failure, failure])
     a_handler(endpoint, clock, ec2).handle(an_event(), 90)
 
@@ -254,7 +254,7 @@ def test_a_refusal_of_ec2_is_raised_at_once(endpoint, clock, capsys):
 
 
 @pytest.mark.parametrize("failure", [refusal("RequestLimitExceeded", 503), UNREACHABLE])
-def test_an_outage_of_ec2_is_raised_and_makes_nobody_foreign(endpoint, clock, failure):
+def test_an_outage_of_ec2_is_raised_and_caches_nothing(endpoint, clock, failure):
     ec2 = Ec2(described(), failures=[failure] * 1000)
     handler = a_handler(endpoint, clock, ec2)
     with pytest.raises(type(failure)):
@@ -295,7 +295,7 @@ def test_a_rotated_key_is_fetched_once_more_when_the_old_one_is_refused(endpoint
     assert [heard.key for heard in endpoint.heard] == ["old", "new"]
 
 
-def test_a_key_that_stays_refused_is_not_tried_for_ever(endpoint, clock):
+def test_a_refused_key_is_renewed_once(endpoint, clock):
     endpoint.answers = [(403, {})] * 10
     keys = iter(["old", "new", "never"])
     with pytest.raises(ReportError, match="status 403"):
@@ -306,7 +306,7 @@ def test_a_key_that_stays_refused_is_not_tried_for_ever(endpoint, clock):
     assert [heard.key for heard in endpoint.heard] == ["old", "new"]
 
 
-def test_pauses_grow_but_never_reach_past_the_last_useful_moment():
+def test_pauses_grow_and_end_before_the_deadline():
     clock = Clock(0.0)
     deadline = Deadline(30.0, clock, clock.sleep)
     attempts = 0
@@ -367,7 +367,7 @@ def test_the_key_comes_from_secrets_manager_when_the_environment_names_a_secret(
     assert asked == ["arn:aws:secretsmanager:x"] * 2
 
 
-def test_the_clients_ask_once_and_leave_patience_to_the_handler(monkeypatch):
+def test_clients_do_not_retry_by_themselves(monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
 
     assert (
