@@ -23,12 +23,12 @@ BOUNDARY = OURS.iam("policy", OURS.names.node_boundary)
 
 def policies(flavour="scoped", **switches):
     chosen = Iam(**switches)
-    found = [
+    documents = [
         castai_policy.castai_policy(OURS, flavour, chosen),
         restricted_policy.restricted_policy(OURS, flavour, chosen),
         feature_policy.feature_policy(OURS, flavour, chosen),
     ]
-    return [document for document in found if document]
+    return [document for document in documents if document]
 
 
 def can(action, resource, flavour="scoped", switches=None, **context):

@@ -25,7 +25,7 @@ def permissions(scope, flavour, switches):
     """Every document that says what somebody may do, by name."""
     place = (scope.partition, scope.region, scope.account_id, scope.names)
     secret = scope.own("secretsmanager", "secret:castai-??????")
-    found = {
+    documents = {
         "castai": castai_policy.castai_policy(scope, flavour, switches),
         "restricted": restricted_policy.restricted_policy(scope, flavour, switches),
         "features": feature_policy.feature_policy(scope, flavour, switches),
@@ -35,7 +35,7 @@ def permissions(scope, flavour, switches):
         "lambda-guard": role.lambda_guard(*place, secret),
         "lambda-inline": role.lambda_inline(scope.own("sqs", "letters"), secret),
     }
-    return {name: document for name, document in found.items() if document}
+    return {name: document for name, document in documents.items() if document}
 
 
 VARIANTS = [
@@ -75,13 +75,13 @@ def test_every_arn_is_of_the_clusters_partition(flavour, switches, partition, re
     scope = world.scope(partition=partition, region=region)
     switches = switches.model_copy(update={"kms_key_arns": [scope.own("kms", "key/1")]})
     text = json.dumps(permissions(scope, flavour, switches))
-    found = {part.split(":")[0] for part in text.split("arn:")[1:]}
-    assert found == {partition}
+    partitions = {part.split(":")[0] for part in text.split("arn:")[1:]}
+    assert partitions == {partition}
 
 
 @EACH
 def test_every_action_exists_in_the_service_reference(flavour, switches):
-    known = {
+    existing = {
         action.name
         for service in ("ec2", "ecr", "eks", "eks-auth", "iam", "kms", "lambda", "events",
                         "autoscaling", "logs", "sqs", "secretsmanager")
@@ -90,7 +90,7 @@ def test_every_action_exists_in_the_service_reference(flavour, switches):
     for document in permissions(OURS, flavour, switches).values():
         for statement in document["Statement"]:
             for action in statement.get("Action", statement.get("NotAction", [])):
-                assert action.endswith("*") or action in known, f"{statement['Sid']}: {action}"
+                assert action.endswith("*") or action in existing, f"{statement['Sid']}: {action}"
 
 
 @EACH
@@ -117,8 +117,8 @@ def test_every_condition_key_is_set_by_aws_for_its_action_and_type(flavour, swit
         for operator, block in atom.get("Condition", {}).items():
             for key in block:
                 for kind in kinds:
-                    known = service_reference.key_family(key) in kind.keys
-                    assert known, f"{name}: {operator} {key} is no key of {kind.name}"
+                    valid = service_reference.key_family(key) in kind.keys
+                    assert valid, f"{name}: {operator} {key} is no key of {kind.name}"
 
 
 @EACH
@@ -215,13 +215,14 @@ def test_every_document_is_below_its_quota_for_any_cluster(scope, flavour, origi
         kms_key_arns=[scope.own("kms", "key/00000000-0000-4000-8000-000000000001")] * 3,
         security_group_ids=["sg-0a1b2c3d4e5f60718"] * 3,
     )
-    found = permissions(scope, flavour, switches)
+    documents = permissions(scope, flavour, switches)
     for name in ("castai", "restricted", "features", "node-boundary", "lambda-boundary"):
-        assert quotas.check(name, "managed", found[name]) == []
-    inline = [found["restricted"]]
+        assert quotas.check(name, "managed", documents[name]) == []
+    inline = [documents["restricted"]]
     assert quotas.check("restricted", "role inline", *inline) == []
     assert (
-        quotas.check("lambda", "role inline", found["lambda-inline"], found["lambda-guard"]) == []
+        quotas.check("lambda", "role inline", documents["lambda-inline"], documents["lambda-guard"])
+        == []
     )
     castai = f"arn:aws:iam::809060229965:user/cast-crossrole-{naming.PLACEHOLDER_CLUSTER_ID}"
     trust = castai_policy.principal_trust(castai, "x" * 1224)
@@ -267,9 +268,9 @@ def test_white_space_between_elements_does_not_count():
 @pytest.mark.parametrize("name", ["castai", "restricted", "features", "node-boundary"])
 def test_the_documents_equal_the_golden_files(flavour, name):
     """A change here is a change of permissions: read it, then write the file anew."""
-    found = permissions(OURS, flavour, SWITCHED)[name]
+    rendered = permissions(OURS, flavour, SWITCHED)[name]
     golden = GOLDEN / f"{flavour}-{name}.json"
-    assert json.dumps(found, indent=1) + "\n" == golden.read_text()
+    assert json.dumps(rendered, indent=1) + "\n" == golden.read_text()
 
 
 EXPLAINED = {
@@ -286,9 +287,11 @@ EXPLAINED = {
 def test_every_finding_of_the_linter_is_explained(flavour, switches):
     parliament = linter()
     for name, document in permissions(OURS, flavour, switches).items():
-        found = parliament.analyze_policy_string(json.dumps(flattened(document))).findings
-        assert {f.issue for f in found} <= set(EXPLAINED), f"{name}: {[str(f) for f in found]}"
-        for finding in found:
+        findings = parliament.analyze_policy_string(json.dumps(flattened(document))).findings
+        assert {f.issue for f in findings} <= set(EXPLAINED), (
+            f"{name}: {[str(f) for f in findings]}"
+        )
+        for finding in findings:
             if finding.issue != "RESOURCE_MISMATCH" and flavour == "scoped":
                 assert name == "node-boundary", f"{name}: {finding}"
 
@@ -296,8 +299,8 @@ def test_every_finding_of_the_linter_is_explained(flavour, switches):
 def test_the_linter_finds_a_planted_fault():
     broken = restricted_policy.restricted_policy(OURS, "scoped", PLAIN)
     broken["Statement"][0]["Action"] = ["ec2:RunInstance"]
-    found = linter().analyze_policy_string(json.dumps(flattened(broken))).findings
-    assert "UNKNOWN_ACTION" in {finding.issue for finding in found}
+    findings = linter().analyze_policy_string(json.dumps(flattened(broken))).findings
+    assert "UNKNOWN_ACTION" in {finding.issue for finding in findings}
 
 
 def linter():

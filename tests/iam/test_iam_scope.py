@@ -52,12 +52,12 @@ EVERY = pytest.mark.parametrize(
 
 
 def documents(scope: Scope, switches: Iam) -> list[PolicyDocument]:
-    found = [
+    documents = [
         castai_policy.castai_policy(scope, "scoped", switches),
         restricted_policy.restricted_policy(scope, "scoped", switches),
     ]
     feature = feature_policy.feature_policy(scope, "scoped", switches)
-    return [*found, feature] if feature else found
+    return [*documents, feature] if feature else documents
 
 
 def allowed(policies: list[PolicyDocument], corpus: dict[str, list[Case]]) -> Iterator[Case]:
@@ -398,18 +398,18 @@ def node_policies(switches: Iam) -> list[Any]:
 
 
 def node_leaks(switches: Iam, boundary: list[Any]) -> list[str]:
-    ours, found = world.scope(), []
+    ours, weaknesses = world.scope(), []
     for action, cases in world.corpus(ours).items():
         deciding = granting(node_policies(switches), action)
         limit = granting(boundary, action)
-        found += [
+        weaknesses += [
             str(case)
             for case in cases
             if deciding
             and may(deciding, case.request, limit)
             and world.node_reaches_outside(ours, switches, case)
         ]
-    return found
+    return weaknesses
 
 
 @BOUNDED
@@ -432,8 +432,10 @@ def test_under_its_boundary_a_node_may_still_do_all_that_its_policies_grant_at_h
             deciding = granting([document], name)
             cases = list(world.cases(ours, action))
             allowed_kinds = {c.kind for c in cases if may(deciding, c.request, boundary)}
-            wanted = {c.kind for c in cases if may(deciding, c.request)}
-            assert allowed_kinds == wanted, f"{name}: nothing of {wanted - allowed_kinds} is left"
+            expected_kinds = {c.kind for c in cases if may(deciding, c.request)}
+            assert allowed_kinds == expected_kinds, (
+                f"{name}: nothing of {expected_kinds - allowed_kinds} is left"
+            )
 
 
 @BOUNDED
@@ -479,18 +481,18 @@ def handler_may(limit: str) -> set[tuple[str, str]]:
         limits = [[role.lambda_boundary(*place)]]
     elif limit == "guard":
         policies.append(role.lambda_guard(*place))
-    found = set()
+    calls = set()
     for service in reachable(policies):
         for name, action in service_reference.actions(service).items():
             if not (action.writes or name == "secretsmanager:getsecretvalue"):
                 continue
             if deciding := granting(policies, name):
-                found |= {
+                calls |= {
                     (action.name, label)
                     for label, where in things.items()
                     if may(deciding, Request(action.name, where), *limits)
                 }
-    return found
+    return calls
 
 
 @pytest.mark.parametrize("limit", ["boundary", "guard"])
@@ -504,9 +506,9 @@ def test_of_its_policies_the_spot_function_keeps_only_its_own_log_queue_and_key(
 
 
 def test_without_a_limit_the_spot_function_could_delete_any_log_and_invoke_any_function():
-    found = handler_may("none")
-    assert ("logs:DeleteLogGroup", "another log") in found
-    assert ("lambda:InvokeFunction", "another function") in found
+    calls = handler_may("none")
+    assert ("logs:DeleteLogGroup", "another log") in calls
+    assert ("lambda:InvokeFunction", "another function") in calls
 
 
 def test_the_spot_function_may_look_up_instances_under_either_limit():

@@ -42,8 +42,8 @@ def test_a_rotation_never_touches_the_key_in_use(generation):
     new = slots(generation + 1)[0]
     in_use = slots(generation)[0]
     assert new.name != in_use.name
-    kept = slots(generation + 1)[1]
-    assert (kept.name, kept.generation) == (in_use.name, in_use.generation)
+    previous = slots(generation + 1)[1]
+    assert (previous.name, previous.generation) == (in_use.name, in_use.generation)
 
 
 # The model: AWS, CAST AI, and the engine's state, changed in the engine's order. A key is its
@@ -139,8 +139,8 @@ def up(world, generation, *, delete_inactive, asks_castai=True):
     if world.guard is None or world.guard[0] != generation:
         world = replace(world, guard=(generation, False))
         yield world
-    wanted = slots(generation, delete_inactive=delete_inactive)
-    current = next(slot for slot in wanted if slot.current)
+    desired = slots(generation, delete_inactive=delete_inactive)
+    current = next(slot for slot in desired if slot.current)
     for each in fill(world, current):
         world = each
         yield world
@@ -150,12 +150,12 @@ def up(world, generation, *, delete_inactive, asks_castai=True):
         yield world
         world = replace(world, handed=serial)
         yield world
-    for slot in wanted:
+    for slot in desired:
         if not slot.current:
             for each in fill(world, slot):
                 world = each
                 yield world
-    for name in {"a", "b"} - {slot.name for slot in wanted}:
+    for name in {"a", "b"} - {slot.name for slot in desired}:
         there = world.slot(name)
         if there is not None:
             world = delete_key(world, there[0])
@@ -166,9 +166,9 @@ def up(world, generation, *, delete_inactive, asks_castai=True):
 
 def recover(world):
     """Delete the keys whose secret was lost: those that no slot knows."""
-    known = {slot[0] for slot in (world.slot_a, world.slot_b) if slot is not None}
+    in_state = {slot[0] for slot in (world.slot_a, world.slot_b) if slot is not None}
     for key in sorted(world.keys, key=lambda key: key.serial):
-        if key.serial not in known:
+        if key.serial not in in_state:
             world = delete_key(world, key.serial)
             yield world
 
@@ -191,7 +191,7 @@ def last(worlds, first):
 
 def explore(generations, *, asks_castai=True):
     """Every world that can come about by crashing anywhere, recovering or not, and going on."""
-    seen, todo = {World()}, deque([World()])
+    reached, todo = {World()}, deque([World()])
     finished = set()
     while todo:
         world = todo.popleft()
@@ -202,48 +202,48 @@ def explore(generations, *, asks_castai=True):
                     world, generation, delete_inactive=delete_inactive, asks_castai=asks_castai
                 )
                 runs.append((run, (generation, delete_inactive)))
-        for run, wanted in runs:
+        for run, goal in runs:
             before = world
             try:
                 for after in run:
                     check(after, before)
                     before = after
-                    if after not in seen:
-                        seen.add(after)
+                    if after not in reached:
+                        reached.add(after)
                         todo.append(after)
             except (LimitExceededError, GuardedError):
                 continue
-            if wanted is not None:
-                finished.add((wanted, before))
-    return seen, finished
+            if goal is not None:
+                finished.add((goal, before))
+    return reached, finished
 
 
 def test_at_every_moment_a_valid_key_is_registered_and_never_more_than_two_exist():
-    seen, finished = explore(4)
-    assert len(seen) > 200, "the model explores little"
+    reached, finished = explore(4)
+    assert len(reached) > 200, "the model explores little"
     for (generation, delete_inactive), world in finished:
-        wanted = slots(generation, delete_inactive=delete_inactive)
-        current = world.slot(wanted[0].name)
+        desired = slots(generation, delete_inactive=delete_inactive)
+        current = world.slot(desired[0].name)
         assert world.registered == current[0] == world.handed
-        assert {slot.name for slot in wanted} == {
+        assert {slot.name for slot in desired} == {
             name for name in ("a", "b") if world.slot(name) is not None
         }
 
 
 def test_after_any_crash_recovering_and_running_again_converges():
-    seen, _ = explore(3)
-    for start in seen:
+    reached, _ = explore(3)
+    for start in reached:
         generation = 0 if start.guard is None else start.guard[0]
         world = last(recover(start), start)
         world = last(up(world, generation, delete_inactive=False), world)
         assert list(up(world, generation, delete_inactive=False)) == [], "a second run changes"
-        known = {slot[0] for slot in (world.slot_a, world.slot_b) if slot is not None}
-        assert {key.serial for key in world.keys} <= known, "a key is left over"
+        in_state = {slot[0] for slot in (world.slot_a, world.slot_b) if slot is not None}
+        assert {key.serial for key in world.keys} <= in_state, "a key is left over"
         assert world.registered == world.slot(slots(generation)[0].name)[0]
 
 
 @pytest.mark.parametrize(
-    ("found", "held", "exceeds"),
+    ("statuses", "desired", "exceeds"),
     [
         ([], slots(0), False),
         (["Active"], slots(0), False),
@@ -256,8 +256,8 @@ def test_after_any_crash_recovering_and_running_again_converges():
         (["Active", "Inactive"], slots(1, delete_inactive=True), True),
     ],
 )
-def test_excess_keys_are_detected(found, held, exceeds):
-    assert key_slots.exceeds(found, held) is exceeds
+def test_excess_keys_are_detected(statuses, desired, exceeds):
+    assert key_slots.exceeds(statuses, desired) is exceeds
 
 
 def test_without_asking_castai_the_guard_would_let_the_key_in_use_be_deleted():

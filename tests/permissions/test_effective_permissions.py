@@ -90,8 +90,8 @@ class Principal:
             *(self.text(policy) for policy in self.attached),
             *(json.loads(p["policy"]) for p in inline),
         ]
-        found = [*of(requests, "role:Role"), *of(requests, "user:User")]
-        [self.itself] = [p for p in found if p["name"] == name]
+        principals = [*of(requests, "role:Role"), *of(requests, "user:User")]
+        [self.itself] = [p for p in principals if p["name"] == name]
         boundary = self.itself.get("permissionsBoundary")
         self.limits = [[self.text(boundary)]] if boundary else []
 

@@ -53,10 +53,10 @@ def test_every_write_names_its_resource():
 def test_the_list_follows_the_settings(more, present, absent):
     needed = permissions_operator.requirements(settings(**more), access_entries=False)
 
-    found = actions(permissions_operator.policy(needed, apply=True))
+    granted = actions(permissions_operator.policy(needed, apply=True))
 
-    assert present in found
-    assert absent not in found
+    assert present in granted
+    assert absent not in granted
 
 
 def test_a_map_is_edited_only_where_the_cluster_reads_one():
@@ -86,12 +86,12 @@ def test_a_wrong_stack_file_is_exit_status_two(tmp_path, capsys):
 
 def test_the_policy_of_features_is_the_operators_only_when_one_is_switched_on():
     def policies(**iam):
-        [found] = [
+        [requirement] = [
             r
             for r in permissions_operator.requirements(settings(iam=iam), access_entries=False)
             if r.part == "policies"
         ]
-        return found.resources
+        return requirement.resources
 
     assert not any("CastEKSFeatures" in policy for policy in policies())
     assert any("CastEKSFeatures-" in policy for policy in policies(createNodeGroups=True))
@@ -99,21 +99,21 @@ def test_the_policy_of_features_is_the_operators_only_when_one_is_switched_on():
 
 @pytest.mark.parametrize("name", ["demo-eu", "demo-eks-eu"])
 def test_no_pattern_reaches_a_cluster_whose_name_begins_with_ours(name):
-    wanted = settings(spot={"keyInSecretsManager": True})
+    own = settings(spot={"keyInSecretsManager": True})
     neighbour = settings(cluster={**CLUSTER, "name": name}, spot={"keyInSecretsManager": True})
 
     def of(chosen):
-        found = permissions_operator.requirements(chosen, access_entries=True)
-        return {r for one in found for r in one.resources if r != "*" and "log-group:*" not in r}
+        needed = permissions_operator.requirements(chosen, access_entries=True)
+        return {r for one in needed for r in one.resources if r != "*" and "log-group:*" not in r}
 
-    for pattern in of(wanted):
+    for pattern in of(own):
         for other in of(neighbour):
-            made = other.replace("?", "a").replace("*", "0f3f1ba4")
-            assert not fnmatch.fnmatchcase(made, pattern), f"{pattern} reaches {made}"
+            name = other.replace("?", "a").replace("*", "0f3f1ba4")
+            assert not fnmatch.fnmatchcase(name, pattern), f"{pattern} reaches {name}"
 
 
 @pytest.mark.parametrize(
-    ("more", "made"),
+    ("more", "boundaries"),
     [
         ({}, ["CastLambdaBoundary", "CastNodeBoundary"]),
         ({"iam": {"nodeBoundary": False, "manageNodeRole": False}}, ["CastLambdaBoundary"]),
@@ -122,7 +122,7 @@ def test_no_pattern_reaches_a_cluster_whose_name_begins_with_ours(name):
         ({"iam": {"permissionsBoundaryArn": "arn:aws:iam::012345678901:policy/theirs"}}, []),
     ],
 )
-def test_boundaries_are_on_the_list_where_the_program_makes_them(more, made):
+def test_boundaries_are_on_the_list_where_the_program_makes_them(more, boundaries):
     [policies] = [
         one
         for one in permissions_operator.requirements(settings(**more), access_entries=False)
@@ -130,7 +130,7 @@ def test_boundaries_are_on_the_list_where_the_program_makes_them(more, made):
     ]
 
     names = [arn.rpartition("/")[2].partition("-")[0] for arn in policies.resources]
-    assert sorted(name for name in names if "Boundary" in name) == made
+    assert sorted(name for name in names if "Boundary" in name) == boundaries
 
 
 @pytest.mark.parametrize(
@@ -146,9 +146,9 @@ def test_boundaries_are_on_the_list_where_the_program_makes_them(more, made):
 )
 def test_the_command_follows_the_chosen_mapping(tmp_path, capsys, access, mode, listed):
     cluster = CLUSTER if mode is None else {**CLUSTER, "authenticationMode": mode}
-    said = {"cluster": cluster, "access": {"mode": access}}
+    configuration = {"cluster": cluster, "access": {"mode": access}}
     path = tmp_path / "Pulumi.x.yaml"
-    path.write_text(yaml.safe_dump({"config": {"castai-eks:castai": said}}))
+    path.write_text(yaml.safe_dump({"config": {"castai-eks:castai": configuration}}))
 
     operator_permissions.main([str(path)])
     assert ("eks:CreateAccessEntry" in capsys.readouterr().out) is ("entries" in listed)
@@ -166,10 +166,10 @@ def test_a_preview_reads_no_secret_but_the_agents():
 
 def test_deleting_a_user_needs_the_list_of_virtual_devices():
     def asked(mode):
-        found = permissions_operator.requirements(
+        needed = permissions_operator.requirements(
             settings(credentials={"mode": mode}), access_entries=False
         )
-        return [one.resources for one in found if "iam:ListVirtualMFADevices" in one.actions]
+        return [one.resources for one in needed if "iam:ListVirtualMFADevices" in one.actions]
 
     assert asked("user") == [("*",)]
     assert asked("role") == []

@@ -75,10 +75,10 @@ def test_every_bullet_of_the_page_has_a_row():
 
 def test_the_statements_of_the_roles_are_named():
     roles = TEXT.split("## Roles")[1].split("## What CAST AI")[0]
-    wanted = sids(
+    expected = sids(
         "scoped", "node-boundary", "node-inline", "lambda-boundary", "lambda-guard", "lambda-inline"
     )
-    assert wanted <= named(roles)
+    assert expected <= named(roles)
 
 
 def test_every_switch_is_explained():
@@ -87,8 +87,8 @@ def test_every_switch_is_explained():
 
 
 def documents(flavour: str):
-    found = permissions(world.scope(), flavour, PLAIN)
-    return [found[name] for name in OF_PRINCIPAL if name in found]
+    rendered = permissions(world.scope(), flavour, PLAIN)
+    return [rendered[name] for name in OF_PRINCIPAL if name in rendered]
 
 
 def test_the_checks_are_those_that_only_documented_allows_when_asked_bare():

@@ -42,8 +42,8 @@ def printed(capsys, *arguments) -> str:
 
 
 def actor(access, title):
-    [found] = [a for a in access.actors if a.title == title]
-    return found
+    [match] = [a for a in access.actors if a.title == title]
+    return match
 
 
 # --- what it knows of AWS-managed policies ------------------------------------------------------
@@ -55,8 +55,8 @@ def test_managed_policies_equal_awss_documents(name):
     actions = set()
     for statement in document["Statement"]:
         assert "Condition" not in statement
-        found = statement["Action"]
-        actions |= set(found if isinstance(found, list) else [found])
+        listed = statement["Action"]
+        actions |= set(listed if isinstance(listed, list) else [listed])
     assert set(managed_policies.MANAGED[name][0]) == actions
 
 
@@ -83,8 +83,8 @@ def test_reads_are_those_of_the_service_reference(flavour):
             "kmsKeyArns": [key],
         },
     )
-    for found in actors.effective_permissions(chosen).actors:
-        for grant in found.grants:
+    for actor_ in actors.effective_permissions(chosen).actors:
+        for grant in actor_.grants:
             if "*" not in grant.action:
                 action = service_reference.action(grant.action)
                 assert (grant.reach == "reads") is not action.writes, grant.action
@@ -96,8 +96,8 @@ def test_reads_are_those_of_the_service_reference(flavour):
 def test_under_scoped_nobody_changes_anything_beyond_cluster_and_vpc():
     access = actors.effective_permissions(settings())
     assert [a.title for a in access.actors] == ["CAST AI", "Nodes", "Spot function"]
-    for found in access.actors:
-        assert "beyond" not in {grant.reach for grant in found.grants}, found.title
+    for actor_ in access.actors:
+        assert "beyond" not in {grant.reach for grant in actor_.grants}, actor_.title
     assert {grant.reach for grant in actor(access, "CAST AI").grants} == {"reads", "this cluster"}
 
 
@@ -126,12 +126,12 @@ def test_the_grants_of_castai_are_those_of_the_documents():
         for resource in statement["Resource"]
     }
     managed = set(castai_policy.PRINCIPAL_MANAGED)
-    found = {
+    granted = {
         (g.action, g.resource, g.source)
         for g in actor(access, "CAST AI").grants
         if g.source not in managed
     }
-    assert found == expected
+    assert granted == expected
 
 
 @pytest.mark.parametrize("title", ["Nodes", "Spot function"])
@@ -157,8 +157,8 @@ def test_effective_grants_are_allowed_by_the_boundary(title):
 def test_the_operators_boundary_is_listed_as_a_limit():
     theirs = "arn:aws:iam::012345678901:policy/theirs"
     access = actors.effective_permissions(settings(iam={"permissionsBoundaryArn": theirs}))
-    for found in access.actors:
-        assert any(theirs in limit for limit in found.limits)
+    for actor_ in access.actors:
+        assert any(theirs in limit for limit in actor_.limits)
     assert "its inline policy of denials" in actor(access, "Spot function").limits
 
 
@@ -234,8 +234,8 @@ def test_options_and_the_stack_file_provide_unknown_ids(tmp_path, capsys):
 
 def test_sizes_count_the_unknown_at_full_length():
     unknown = actors.effective_permissions(settings())
-    known = actors.effective_permissions(settings(), cluster_id=ID, vpc_id=VPC)
-    assert unknown.documents == known.documents
+    complete = actors.effective_permissions(settings(), cluster_id=ID, vpc_id=VPC)
+    assert unknown.documents == complete.documents
 
 
 def test_every_format_reports_an_oversized_document(tmp_path, capsys):
@@ -297,9 +297,9 @@ def test_every_problem_of_the_second_stack_file_is_reported(tmp_path, capsys):
 def test_the_data_carries_every_grant(tmp_path, capsys):
     data = json.loads(printed(capsys, stack(tmp_path), "--format", "json"))
     access = actors.effective_permissions(settings())
-    for shown, known in zip(data["actors"], access.actors, strict=True):
-        assert shown["title"] == known.title
-        assert len(shown["grants"]) == len(known.grants)
+    for shown, expected in zip(data["actors"], access.actors, strict=True):
+        assert shown["title"] == expected.title
+        assert len(shown["grants"]) == len(expected.grants)
     grant = next(g for g in data["actors"][0]["grants"] if g["action"] == "ec2:StopInstances")
     assert grant == {
         "action": "ec2:StopInstances",
@@ -367,10 +367,10 @@ def test_a_new_actor_gains_all_its_grants(tmp_path, capsys):
 def test_the_difference_as_data_names_actor_gains_and_losses(tmp_path, capsys):
     first = stack(tmp_path, "Pulumi.a.yaml")
     second = stack(tmp_path, "Pulumi.b.yaml", iam={"createNodeGroups": True})
-    [found] = json.loads(printed(capsys, first, second, "--format", "json"))["differences"]
-    assert found["actor"] == "CAST AI"
-    assert found["loses"] == []
-    assert "eks:CreateNodegroup" in {grant["action"] for grant in found["gains"]}
+    [difference] = json.loads(printed(capsys, first, second, "--format", "json"))["differences"]
+    assert difference["actor"] == "CAST AI"
+    assert difference["loses"] == []
+    assert "eks:CreateNodegroup" in {grant["action"] for grant in difference["gains"]}
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def spot(
     *, cluster="shop", name="spot", flavour="scoped", iam=None, key=None, opts=None, **settings
 ):
     def program():
-        made = SpotLambdaComponent(
+        component = SpotLambdaComponent(
             name,
             {
                 "partition": "aws",
@@ -50,7 +50,7 @@ def spot(
             },
             opts,
         )
-        pulumi.export("function", made.function_arn)
+        pulumi.export("function", component.function_arn)
 
     return program
 

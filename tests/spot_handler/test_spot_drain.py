@@ -20,19 +20,19 @@ def test_a_cluster_authority_without_key_identifiers_is_accepted_on_every_python
     authority, monkeypatch
 ):
     """Python 3.13 is stricter by default than the authorities of older EKS clusters bear."""
-    made = []
+    contexts = []
     default = ssl.create_default_context
 
     def strict(**how):
         context = default(**how)
         context.verify_flags |= ssl.VERIFY_X509_STRICT
-        made.append(context)
+        contexts.append(context)
         return context
 
     monkeypatch.setattr(ssl, "create_default_context", strict)
     Cluster("https://cluster.example", authority, "token").close()
 
-    (context,) = made
+    (context,) = contexts
     assert not context.verify_flags & ssl.VERIFY_X509_STRICT
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.check_hostname

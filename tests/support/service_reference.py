@@ -55,10 +55,12 @@ def services() -> list[str]:
 @functools.cache
 def actions(service: str) -> dict[str, Action]:
     """Actions of a service by their lower-case name with prefix."""
-    known = _definition()[service]
+    definition = _definition()[service]
     return {
-        f"{service}:{name}".lower(): _action(f"{service}:{name}", privilege, known["resources"])
-        for name, privilege in known["privileges"].items()
+        f"{service}:{name}".lower(): _action(
+            f"{service}:{name}", privilege, definition["resources"]
+        )
+        for name, privilege in definition["privileges"].items()
     }
 
 
