@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from castai_stack.agent import adoption
 from castai_stack.agent import release as agent_release
 from castai_stack.kube.connection import connect, explain
+from castai_stack.kube.kubeconfig import relative_references
 from castai_stack.permissions.operator_kubernetes import ROOT_CERTIFICATES, KubernetesRequirement
 from castai_stack.preflight.findings import Findings
 
@@ -60,6 +61,8 @@ def _ask_cluster(
 ) -> InCluster:
     try:
         client = connect(kubeconfig, context)
+        if keys := relative_references(kubeconfig, context):
+            return InCluster(Findings(problems=(_relative_line(kubeconfig, keys),)))
         identity = _identity(client, release.cluster_name, authority)
         missing = _missing(client, needed)
         found = adoption.find(client, release)
@@ -69,6 +72,14 @@ def _ask_cluster(
     findings = identity + Findings(problems=(refusal,) if refusal else (), missing=missing)
     adopted = adoption.existing(found) if release.settings.adopt else frozenset()
     return InCluster(findings, adopted)
+
+
+def _relative_line(kubeconfig: str, keys: tuple[str, ...]) -> str:
+    return (
+        f"Kubernetes: {kubeconfig}: {', '.join(keys)}: Pulumi's provider resolves relative paths "
+        "of this file against the current directory; write absolute paths, or set KUBECONFIG and "
+        "cluster.kubeconfig to ambient"
+    )
 
 
 def _identity(client: "lightkube.Client", name: str, authority: str) -> Findings:
