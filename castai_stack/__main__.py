@@ -1,22 +1,35 @@
-"""The command line: `python -m castai_stack COMMAND`."""
+"""The command line: `python -m castai_stack COMMAND`, or `castai-eks COMMAND` once installed."""
 
 import importlib
-import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from castai_stack.commands import command_line
 
-COMMANDS = ("audit", "aws-auth", "operator-permissions", "permissions", "recover")
+COMMANDS = {
+    "audit": "list what connecting a cluster has left behind",
+    "recover": "put a stack in order after its run was killed",
+    "permissions": "report who may do what under a stack file, or compare two",
+    "operator-permissions": "print the IAM policy or cluster role that the operator needs",
+    "aws-auth": "show kube-system/aws-auth, or restore the values from before this program",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; only that command's module is imported."""
-    name, *rest = [*(sys.argv[1:] if arguments is None else arguments), ""]
-    if name not in COMMANDS:
-        sys.stderr.write(f"usage: python -m castai_stack {{{','.join(COMMANDS)}}} ...\n")
-        return 2
+    """Run one command and return its exit status; only that command's modules are imported."""
+    parser = command_line.parser(
+        "",
+        "Commands around the Pulumi program that connects an EKS cluster to CAST AI.",
+        ["audit Pulumi.prod.yaml", "recover --stack prod --dry-run", "permissions --help"],
+    )
+    name, rest = command_line.choose(parser, COMMANDS, arguments)
     command = importlib.import_module(f"castai_stack.commands.{name.replace('-', '_')}")
-    return command.main(rest[:-1])
+    return command.main(rest)
+
+
+def console_script() -> NoReturn:
+    """Entry point of `castai-eks`."""
+    command_line.leave(main)
 
 
 if __name__ == "__main__":

@@ -1,35 +1,40 @@
-"""What connecting a cluster has left behind: `python -m castai_stack audit`.
+"""Leftovers of connecting a cluster: `python -m castai_stack audit`.
 
-Reads AWS, Kubernetes and CAST AI, and writes nothing. Exit status 0: nothing is left; 1: the
-table lists what is; 2: something could not be asked, so the table may be short.
+Reads AWS, Kubernetes and CAST AI, and writes nothing.
 """
 
 import argparse
+import json
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TextIO
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 
-from castai_stack.commands import target as commands_target
-from castai_stack.commands.audit_aws import AwsAudit
-from castai_stack.commands.audit_kubernetes import audit_kubernetes
-from castai_stack.commands.leftovers import AuditError, Leftover
-from castai_stack.commands.target import Target, TargetError
-from castai_stack.config.validation import SettingsError
+from castai_stack.commands import command_line, output, target
+from castai_stack.commands.command_line import CommandError
+from castai_stack.commands.leftovers import Answer, Leftover
+from castai_stack.commands.target import Target
+from castai_stack.kube.kubeconfig import FROM_EKS
 
 PLACES = ("aws", "kubernetes", "castai")
-CLEAN, LEFTOVERS, FAILED = 0, 1, 2
+NAME = "audit"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m castai_stack audit",
-        description="List what connecting an EKS cluster to CAST AI has left behind.",
-        epilog="AWS credentials and CASTAI_API_KEY come from the environment. "
-        "Exit status: 0 nothing is left, 1 something is, 2 something could not be asked.",
+    parser = command_line.parser(
+        NAME,
+        "List what connecting an EKS cluster to CAST AI has left behind. AWS credentials and "
+        "CASTAI_API_KEY come from the environment.",
+        [
+            "Pulumi.prod.yaml",
+            "Pulumi.prod.yaml --without castai --format json",
+            "--cluster prod --region eu-central-1 --account-id 012345678901",
+        ],
     )
-    commands_target.add_arguments(parser)
+    target.add_stack_files(parser, "Pulumi stack file, such as Pulumi.prod.yaml")
+    target.add_cluster(parser)
+    target.add_kubernetes(parser, FROM_EKS)
+    target.add_format(parser, ("table", "json"), "table")
     parser.add_argument(
         "--without",
         action="append",
@@ -37,86 +42,98 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=[],
         help="do not ask there; repeatable",
     )
-    given = parser.parse_args(arguments)
-    asked = [place for place in PLACES if place not in given.without]
-    if not asked:
-        parser.error("--without: every place is left out, nothing would be asked")
-    try:
-        target = commands_target.from_arguments(given)
-    except (TargetError, SettingsError) as error:
-        _say(f"audit: {error}", sys.stderr)
-        return FAILED
-    found, problems = audit(target, asked)
-    _print(target, asked, found, problems)
-    if problems:
-        return FAILED
-    return LEFTOVERS if found else CLEAN
+
+    def run(options: argparse.Namespace) -> int:
+        places = [place for place in PLACES if place not in options.without]
+        if not places:
+            parser.error("--without: every place is left out, nothing would be asked")
+        about = target.from_arguments(options, target.stack_files(options, parser))
+        answer = audit(about, places)
+        (_print_json if options.format == "json" else _print_table)(about, places, answer)
+        if answer.problems:
+            return command_line.FAILED
+        return command_line.NEGATIVE if answer.leftovers else command_line.OK
+
+    return command_line.execute(NAME, parser, run, arguments)
 
 
-def audit(target: Target, places: Iterable[str] = PLACES) -> tuple[list[Leftover], list[str]]:
-    """Return what is left, and what could not be asked."""
-    ask: dict[str, Callable[[Target], list[Callable[[], Iterator[Leftover]]]]] = {
-        "aws": lambda target: AwsAudit(target).questions(),
-        "kubernetes": lambda target: [lambda: audit_kubernetes(target)],
-        "castai": lambda target: [lambda: _castai(target)],
-    }
-    found: set[Leftover] = set()
-    problems: list[str] = []
+def audit(about: Target, places: Iterable[str] = PLACES) -> Answer:
+    """Ask the places one after the other; a problem in one hides no answer of another."""
+    answer = Answer()
     for place in places:
-        try:
-            questions = ask[place](target)
-        except AuditError as error:
-            problems.append(str(error))
-            continue
-        for question in questions:
-            try:
-                found.update(question())
-            except AuditError as error:
-                problems.append(str(error))
-    return sorted(found), problems
+        part = _ASK[place](about)
+        answer.leftovers |= part.leftovers
+        answer.problems += part.problems
+    return answer
 
 
-def _print(
-    target: Target, asked: Sequence[str], found: Sequence[Leftover], problems: Sequence[str]
-) -> None:
-    if found:
-        rows = [("PLACE", "KIND", "NAME", "MADE BY")]
-        rows += [(one.place, one.kind, one.name, one.origin) for one in found]
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        for row in rows:
-            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-            _say("  ".join([*cells, row[3]]).rstrip())
-    for problem in problems:
-        _say(f"audit: {problem}", sys.stderr)
-    where = f"cluster {target.cluster} ({target.region}, account {target.account_id})"
-    count = f"{len(found)} leftovers" if len(found) != 1 else "1 leftover"
-    sure = ", and not everything could be asked" if problems else ""
-    _say(f"audit: {count} of {where}{sure}; asked: {', '.join(asked)}")
+def _aws(about: Target) -> Answer:
+    from castai_stack.commands import audit_aws  # noqa: PLC0415 - a place left out loads nothing
+
+    return audit_aws.leftovers(about)
 
 
-def _say(line: str, stream: TextIO | None = None) -> None:
-    (stream or sys.stdout).write(f"{line}\n")
+def _kubernetes(about: Target) -> Answer:
+    from castai_stack.commands import audit_kubernetes  # noqa: PLC0415
+
+    return audit_kubernetes.leftovers(about)
 
 
-def _castai(target: Target) -> Iterator[Leftover]:
-    from castai_stack.castai.client import CastaiApi  # noqa: PLC0415 - lazy
-    from castai_stack.castai.model import CastaiError  # noqa: PLC0415 - lazy
+def _castai(about: Target) -> Answer:
+    answer = Answer()
+    answer.ask(lambda: _registrations(about))
+    return answer
 
-    if not (key := os.environ.get("CASTAI_API_KEY", "").strip()):
-        raise AuditError(
-            "CAST AI: there is no API key; set CASTAI_API_KEY (that of the stack is encrypted), "
+
+def _registrations(about: Target) -> list[Leftover]:
+    from castai_stack.castai.client import CastaiApi  # noqa: PLC0415
+    from castai_stack.commands import castai_account  # noqa: PLC0415
+
+    key = os.environ.get("CASTAI_API_KEY", "").strip()
+    if not key:
+        raise CommandError(
+            "CAST AI: there is no API key; set CASTAI_API_KEY (the stack's own is encrypted), "
             "or leave this question out with --without castai"
         )
-    try:
-        api = CastaiApi(os.environ.get("CASTAI_API_URL") or target.api_url, key)
-        for cluster in api.list_clusters():
-            same = (cluster.name, cluster.region, cluster.account_id) == (
-                target.cluster,
-                target.region,
-                target.account_id,
-            )
-            if same and not cluster.archived:
-                shown = f"{cluster.id} {cluster.name}, {cluster.status}"
-                yield Leftover("castai", "cluster", shown, "a registration")
-    except CastaiError as error:
-        raise AuditError(str(error)) from None
+    with castai_account.asking():
+        api = CastaiApi(os.environ.get("CASTAI_API_URL") or about.api_url, key)
+    return [
+        Leftover(
+            "castai", "cluster", f"{cluster.id} {cluster.name}, {cluster.status}", "a registration"
+        )
+        for cluster in castai_account.registered(api, about)
+    ]
+
+
+_ASK: dict[str, Callable[[Target], Answer]] = {
+    "aws": _aws,
+    "kubernetes": _kubernetes,
+    "castai": _castai,
+}
+
+
+def _print_json(about: Target, places: Sequence[str], answer: Answer) -> None:
+    document = {
+        "cluster": about.cluster,
+        "region": about.region,
+        "accountId": about.account_id,
+        "asked": places,
+        "leftovers": [asdict(leftover) for leftover in sorted(answer.leftovers)],
+        "problems": answer.problems,
+    }
+    output.line(json.dumps(document, indent=2))
+
+
+def _print_table(about: Target, places: Sequence[str], answer: Answer) -> None:
+    rows = [(one.place, one.kind, one.name, one.origin) for one in sorted(answer.leftovers)]
+    if rows:
+        output.table(("PLACE", "KIND", "NAME", "MADE BY"), rows)
+    for problem in answer.problems:
+        output.line(f"{NAME}: {problem}", "red", error=True)
+    cluster = f"cluster {about.cluster} ({about.region}, account {about.account_id})"
+    count = f"{len(rows)} leftovers" if len(rows) != 1 else "1 leftover"
+    doubt = ", and not everything could be asked" if answer.problems else ""
+    output.line(
+        f"{NAME}: {count} of {cluster}{doubt}; asked: {', '.join(places)}",
+        "yellow" if rows or doubt else "green",
+    )

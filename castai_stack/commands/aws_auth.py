@@ -1,135 +1,187 @@
-"""Look at kube-system/aws-auth and put back what it was: `python -m castai_stack aws-auth`."""
+"""State of kube-system/aws-auth and its restoration: `python -m castai_stack aws-auth`."""
 
 import argparse
 import difflib
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import Any, get_args
 
-from castai_stack.access import text
-from castai_stack.access.entries import KEYS, NAMESPACE, WHERE, AwsAuthError, Item, Kind
+import lightkube
+
+from castai_stack.access import protocol, text, writer
+from castai_stack.access.entries import KEYS, NAMESPACE, WHERE, AwsAuthError, Kind
 from castai_stack.access.guards import Caller, Guard
 from castai_stack.access.protocol import COPY, OVERRIDE_VARIABLE, Seen, mark_of
 from castai_stack.access.steps import copy_state, restored
-from castai_stack.kube import connection
-from castai_stack.kube.kubeconfig import KubeconfigError
+from castai_stack.commands import command_line, target
+from castai_stack.commands.cluster import connected
+from castai_stack.commands.command_line import CommandError, RefusedError
+from castai_stack.kube.kubeconfig import AMBIENT
 
-if TYPE_CHECKING:
-    import lightkube
-
-
-_REFUSED = 1
-_COPY_SAYS = {
+NAME = "aws-auth"
+COMMANDS = {
+    "show": "list the entries, this program's and all others",
+    "restore": "put back the values from before this program's first entry",
+}
+_COPY_STATES = {
     "none": "copy: none; one is kept while entries of this program are in the map",
-    "kept": f"copy: {NAMESPACE}/{COPY}, the values from before our first entry",
+    "kept": f"copy: {NAMESPACE}/{COPY}, the values from before this program's first entry",
     "left over": f"copy: {NAMESPACE}/{COPY}, left over from a run that was interrupted before its "
     "first entry; the next run replaces it",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
-    chosen = _parser().parse_args(arguments)
-    try:
-        with connection.connect(chosen.kubeconfig, chosen.context) as client:
-            return chosen.run(client, chosen)
-    except (AwsAuthError, KubeconfigError) as error:
-        sys.stderr.write(f"{error}\n")
-        return _REFUSED
+    """Run `show` or `restore`."""
+    outer = command_line.parser(
+        NAME,
+        "Show kube-system/aws-auth, or restore the values from before this program.",
+        ["show Pulumi.prod.yaml", "restore Pulumi.prod.yaml --yes"],
+    )
+    name, rest = command_line.choose(outer, COMMANDS, arguments)
+    parser = _show_parser() if name == "show" else _restore_parser()
+    act = _show if name == "show" else _restore
+
+    def run(options: argparse.Namespace) -> int:
+        paths = target.stack_files(options, parser)
+        with connected(_target(options, paths)) as client:
+            try:
+                return act(client, options)
+            except protocol.RefusedError as error:
+                raise RefusedError(str(error)) from None
+            except AwsAuthError as error:
+                raise CommandError(str(error)) from None
+
+    return command_line.execute(f"{NAME} {name}", parser, run, rest)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m castai_stack aws-auth",
-        description="Look at kube-system/aws-auth, and put back what it held before this program.",
+def _target(options: argparse.Namespace, paths: Sequence[Any]) -> target.Target:
+    """Cluster of the stack file, else of a kubeconfig, which needs no region or account."""
+    if paths:
+        return target.from_arguments(options, paths)
+    return target.Target("", "", "", options.kubeconfig or AMBIENT, options.context)
+
+
+def _show_parser() -> argparse.ArgumentParser:
+    parser = command_line.parser(
+        f"{NAME} show",
+        "List the entries of kube-system/aws-auth with their owner, the copy, and the caller.",
+        ["Pulumi.prod.yaml", "--kubeconfig ~/.kube/config --context prod --format json"],
     )
-    reach = argparse.ArgumentParser(add_help=False)
-    reach.add_argument(
-        "--kubeconfig", default="ambient", help="a path, or `ambient` for your shell's (default)"
+    _add_cluster(parser)
+    target.add_format(parser, ("text", "json"), "text")
+    return parser
+
+
+def _restore_parser() -> argparse.ArgumentParser:
+    parser = command_line.parser(
+        f"{NAME} restore",
+        "Put back the values that aws-auth had before this program's first entry. Every change "
+        "since then is lost, whoever made it. Without --yes the command only shows the "
+        "difference. Run `pulumi refresh` afterwards.",
+        ["Pulumi.prod.yaml", "Pulumi.prod.yaml --yes", "--override caller,last-masters --yes"],
     )
-    reach.add_argument("--context", help="a context of the kubeconfig; default: its current one")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    show = commands.add_parser(
-        "show", parents=[reach], help="list the entries, ours and everybody else's"
-    )
-    show.set_defaults(run=_show)
-    restore = commands.add_parser(
-        "restore",
-        parents=[reach],
-        help="put back the values kept before our first entry; shows the difference, "
-        "and writes with --yes only",
-        description="Puts back the values that aws-auth had before this program's first entry. "
-        "Everything that was written since is lost, by whomever. Without --yes it only shows "
-        "what it would do. Run `pulumi refresh` afterwards.",
-    )
-    restore.add_argument("--yes", action="store_true", help="write")
-    restore.add_argument(
+    _add_cluster(parser)
+    parser.add_argument("--yes", action="store_true", help="write")
+    parser.add_argument(
         "--override",
         metavar="GUARDS",
         default=os.environ.get(OVERRIDE_VARIABLE, ""),
         help=f"guards that may be passed, by commas: {', '.join(get_args(Guard))} "
         f"(default: ${OVERRIDE_VARIABLE})",
     )
-    restore.set_defaults(run=_restore)
     return parser
 
 
-def _show(client: "lightkube.Client", _chosen: argparse.Namespace) -> int:
-    from castai_stack.access import writer  # noqa: PLC0415 - its client is heavy to import
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    target.add_stack_files(parser, "Pulumi stack file, for its kubeconfig and context")
+    target.add_kubernetes(parser, AMBIENT)
 
+
+def _show(client: lightkube.Client, options: argparse.Namespace) -> int:
     seen = writer.look(client)
-    caller = writer.ask_caller(client)
-    sys.stdout.writelines(f"{line}\n" for line in _shown(seen, caller))
-    return 0
-
-
-def _shown(seen: Seen, caller: Caller) -> Iterator[str]:
-    if seen.live is None:
-        yield f"{WHERE}: there is none"
+    document = _document(seen, writer.ask_caller(client))
+    if options.format == "json":
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
-        mark = mark_of(seen.live)
-        made = ", made by this program" if mark.made else ""
-        yield f"{WHERE}: version {seen.live.version}{made}"
-        for kind, key in KEYS.items():
-            yield f"  {key}"
-            try:
-                items = text.parse(kind, seen.live.data.get(key), lenient=True).items
-            except AwsAuthError as error:
-                yield f"    {error}"
-                continue
-            for item in items:
-                yield f"    {_line(kind, item, mark.entries, caller)}"
-    yield _COPY_SAYS[copy_state(seen)]
-    yield f"you: {caller.arn or 'unknown to the API server by an ARN'}"
+        sys.stdout.writelines(f"{line}\n" for line in _lines(document))
+    return command_line.OK
 
 
-def _line(kind: Kind, item: Item, ours: tuple[str, ...], caller: Caller) -> str:
-    who = item.arn or ("an entry by sso" if "sso" in item.folded else "an entry without an ARN")
-    username, groups = item.effect
-    whose = "ours    " if f"{kind} {item.arn}" in ours else "foreign "
-    you = "  (you)" if item.arn and item.arn == caller.arn.lower() else ""
-    return f"{whose} {who} is {username or 'nobody'} in [{', '.join(groups)}]{you}"
+def _document(seen: Seen, caller: Caller) -> dict[str, Any]:
+    live = seen.live
+    document: dict[str, Any] = {
+        "version": live.version if live else None,
+        "createdByThisProgram": bool(live and mark_of(live).made),
+        "copy": copy_state(seen),
+        "caller": caller.arn or None,
+    }
+    if live is None:
+        return document
+    for kind, key in KEYS.items():
+        try:
+            document[key] = _entries(live, kind, caller)
+        except AwsAuthError as error:
+            document[key] = {"error": str(error)}
+    return document
 
 
-def _restore(client: "lightkube.Client", chosen: argparse.Namespace) -> int:
-    from castai_stack.access import writer  # noqa: PLC0415
+def _entries(live: protocol.Object, kind: Kind, caller: Caller) -> list[dict[str, Any]]:
+    own = mark_of(live).entries
+    return [
+        {
+            "arn": item.arn or None,
+            "principal": item.arn
+            or ("an entry by sso" if "sso" in item.folded else "an entry without an ARN"),
+            "username": item.effect[0],
+            "groups": item.effect[1],
+            "own": f"{kind} {item.arn}" in own,
+            "caller": bool(item.arn) and item.arn == caller.arn.lower(),
+        }
+        for item in text.parse(kind, live.data.get(KEYS[kind]), lenient=True).items
+    ]
 
-    overrides = frozenset(each.strip() for each in chosen.override.split(","))
+
+def _lines(document: dict[str, Any]) -> Iterator[str]:
+    if document["version"] is None:
+        yield f"{WHERE}: does not exist"
+    else:
+        created = ", created by this program" if document["createdByThisProgram"] else ""
+        yield f"{WHERE}: version {document['version']}{created}"
+    for key in KEYS.values():
+        entries = document.get(key)
+        if entries is None:
+            continue
+        yield f"  {key}"
+        if isinstance(entries, dict):
+            yield f"    {entries['error']}"
+            continue
+        for entry in entries:
+            owner = "own    " if entry["own"] else "foreign"
+            username, groups = entry["username"] or "nobody", ", ".join(entry["groups"])
+            caller = "  (caller)" if entry["caller"] else ""
+            yield f"    {owner}  {entry['principal']} is {username} in [{groups}]{caller}"
+    yield _COPY_STATES[document["copy"]]
+    yield f"caller: {document['caller'] or 'the API server knows no ARN'}"
+
+
+def _restore(client: lightkube.Client, options: argparse.Namespace) -> int:
+    overrides = frozenset(each.strip() for each in options.override.split(","))
     seen = writer.look(client)
     decision = restored(seen, writer.ask_caller(client), overrides)
     sys.stdout.writelines(_difference(seen))
-    if not chosen.yes:
+    if not options.yes:
         sys.stdout.write("nothing was written; repeat with --yes to put the copy back\n")
-        return 0
+        return command_line.OK
     if not writer.send(client, decision):
-        sys.stderr.write(f"{WHERE}: somebody wrote in this moment; look again and repeat\n")
-        return _REFUSED
+        raise RefusedError(f"{WHERE} was changed at the same moment; look again and repeat")
     sys.stdout.write(
-        f"{WHERE} is as it was before our first entry, and the copy is gone; "
-        "run `pulumi refresh`, so that the stack knows\n"
+        f"{WHERE} is as it was before this program's first entry, and the copy is deleted; "
+        "run `pulumi refresh` to update the state\n"
     )
-    return 0
+    return command_line.OK
 
 
 def _difference(seen: Seen) -> Iterator[str]:

@@ -1,31 +1,38 @@
-"""What a killed engine leaves on this machine: plugins without a parent, files half written."""
+"""Traces of an engine on this machine: its process, its lock, its plugins, half-written files."""
 
 import contextlib
 import json
 import os
 import signal
+import socket
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-PROJECT = "castai-eks"
+from castai_stack.config.stack_file import PROJECT
 
 _PLUGINS = ("pulumi-resource-", "pulumi.dynamic", "pulumi-language-")
+_ENGINE = "pulumi"
+_WRITING = frozenset({"up", "update", "destroy", "refresh", "import", "watch"})
+"""Commands of the engine that change a state."""
 _GRACE_SECONDS = 5.0
 _WRITING_SECONDS = 1.0
+_PROCESSES = Path("/proc")
 
 
 def half_written(folder: Path) -> list[Path]:
-    """List files of attributes that are no JSON and stay so: no engine is writing them."""
+    """List attribute files that are not JSON and do not change: no engine is writing them."""
 
     def broken() -> dict[Path, int]:
-        found = {}
+        times = {}
         for path in folder.rglob("*.attrs"):
             with contextlib.suppress(FileNotFoundError):
                 try:
                     json.loads(path.read_text())
                 except ValueError:
-                    found[path] = path.stat().st_mtime_ns
-        return found
+                    times[path] = path.stat().st_mtime_ns
+        return times
 
     before = broken()
     if before:
@@ -34,40 +41,123 @@ def half_written(folder: Path) -> list[Path]:
     return sorted(path for path, moment in before.items() if after.get(path) == moment)
 
 
-def orphans(folder: Path, processes: Path = Path("/proc")) -> list[tuple[int, str]]:
-    """Plugins of this project whose engine is gone, as process ids and what they are.
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of this user."""
 
-    An engine puts its plugins into process groups of their own, so they outlive it when it is
+    pid: int
+    words: tuple[str, ...]
+    """Its command line."""
+
+    @property
+    def command(self) -> str:
+        """The engine's command, such as `up`; empty for any other program."""
+        if not self.words or Path(self.words[0]).name != _ENGINE:
+            return ""
+        return next((word for word in self.words[1:] if word in _WRITING), "")
+
+
+def engines(folder: Path, processes: Path = _PROCESSES) -> list[Process]:
+    """Live engines that change a state of the project in this folder, whoever their parent is."""
+    return [process for process in _processes_in(folder, processes) if process.command]
+
+
+def orphans(folder: Path, processes: Path = _PROCESSES) -> list[tuple[int, str]]:
+    """Plugins of this project whose engine is gone, as process ids and names.
+
+    An engine puts its plugins into process groups of their own, so they survive it when it is
     killed. Only processes of this user that work for this project in this folder count.
     """
-    found = []
-    for entry in sorted(processes.glob("[0-9]*")):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            if entry.stat().st_uid != os.getuid():
-                continue
-            words = [word for word in (entry / "cmdline").read_text().split("\0") if word]
-            what = next((w for w in words for plugin in _PLUGINS if plugin in w), None)
-            if what is None or not _works_in(entry, folder):
-                continue
+    plugins = []
+    for process in _processes_in(folder, processes):
+        name = next((w for w in process.words for plugin in _PLUGINS if plugin in w), None)
+        if name is None:
+            continue
+        entry = processes / str(process.pid)
+        with contextlib.suppress(OSError, IndexError):
             environment = (entry / "environ").read_text(errors="replace").split("\0")
             if f"PULUMI_PROJECT={PROJECT}" in environment and not _has_engine(entry, processes):
-                found.append((int(entry.name), Path(what).name))
-    return found
+                plugins.append((process.pid, Path(name).name))
+    return plugins
 
 
-def _works_in(entry: Path, folder: Path) -> bool:
-    return (entry / "cwd").resolve() == folder.resolve()
+def _processes_in(folder: Path, processes: Path) -> Iterator[Process]:
+    for entry in sorted(processes.glob("[0-9]*")):
+        with contextlib.suppress(OSError, ValueError):
+            in_folder = (entry / "cwd").resolve() == folder.resolve()
+            if in_folder and entry.stat().st_uid == os.getuid():
+                yield Process(int(entry.name), _words(entry))
+
+
+def _words(entry: Path) -> tuple[str, ...]:
+    return tuple(word for word in (entry / "cmdline").read_text().split("\0") if word)
 
 
 def _has_engine(entry: Path, processes: Path) -> bool:
-    # The second field, the name, may hold blanks and brackets: what follows the last one counts.
+    # The second field, the name, may hold blanks and brackets: count from the last bracket.
     parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
-    words = (processes / parent / "cmdline").read_text().split("\0")
-    return Path(words[0]).name == "pulumi"
+    words = _words(processes / parent)
+    return bool(words) and Path(words[0]).name == _ENGINE
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock of a backend that consists of files.
+
+    Source: pulumi/pulumi, pkg/backend/diy/lock.go (lockContent)
+    """
+
+    pid: int
+    username: str
+    hostname: str
+    timestamp: str
+
+    def __str__(self) -> str:
+        return f"{self.username}@{self.hostname}, process {self.pid}, since {self.timestamp}"
+
+    @property
+    def local(self) -> bool:
+        """Whether its owner ran on this machine."""
+        return self.hostname == socket.gethostname()
+
+    def owner_lives(self, processes: Path = _PROCESSES) -> bool:
+        """Whether the process that took the lock still runs; for locks of this machine only."""
+        entry = processes / str(self.pid)
+        if processes.is_dir():
+            try:
+                words = _words(entry)
+            except OSError:
+                return False
+            return bool(words) and Path(words[0]).name == _ENGINE
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # of another user
+            return True
+        return True
+
+
+def locks(folder: Path, stack: str) -> list[Lock]:
+    """Locks of a stack; the path ends in the project's and the stack's name."""
+    name = stack.rpartition("/")[2]
+    read = []
+    for path in sorted(folder.rglob(f"{PROJECT}/{name}/*.json")):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            content = json.loads(path.read_text())
+            read.append(
+                Lock(
+                    pid=int(content.get("pid") or 0),
+                    username=str(content.get("username") or "somebody"),
+                    hostname=str(content.get("hostname") or "an unknown machine"),
+                    timestamp=str(content.get("timestamp") or "an unknown time"),
+                )
+            )
+    return read
 
 
 def end(pid: int) -> None:
-    """Ask a process to end, and make it after a few seconds."""
+    """Ask a process to end, and end it by force after a few seconds."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE_SECONDS

@@ -1,25 +1,28 @@
-"""Command: print the permissions that the operator of a stack needs."""
+"""Permissions of the operator of a stack: `python -m castai_stack operator-permissions`."""
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import yaml
 
-from castai_stack.config import stack_file
-from castai_stack.config.validation import SettingsError
+from castai_stack.commands import command_line, target
 from castai_stack.permissions.operator import policy, requirements
 from castai_stack.permissions.operator_kubernetes import cluster_role, kubernetes_requirements
 
+NAME = "operator-permissions"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what the operator of a stack file needs, as documents to apply."""
-    parser = argparse.ArgumentParser(
-        prog="python -m castai_stack operator-permissions", description=main.__doc__
+    """Run the command."""
+    parser = command_line.parser(
+        NAME,
+        "Print the IAM policy, or the Kubernetes cluster role, that the operator of a stack needs. "
+        "Asks no cloud and reads no secret.",
+        ["Pulumi.prod.yaml", "Pulumi.prod.yaml --for preview --kubernetes"],
     )
-    parser.add_argument("stack_file", type=Path, help="Pulumi stack file, such as Pulumi.prod.yaml")
+    target.add_stack_files(parser, "Pulumi stack file, such as Pulumi.prod.yaml")
+    target.add_format(parser, ("json", "yaml"), None)
     parser.add_argument(
         "--for",
         dest="purpose",
@@ -32,21 +35,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="print the Kubernetes cluster role instead of the IAM policy",
     )
-    options = parser.parse_args(arguments)
-    try:
-        settings = stack_file.read(options.stack_file)
-    except SettingsError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a command
-        return 2
-    apply = options.purpose == "apply"
-    mapped_by = settings.access.mapped_by(settings.cluster.authentication_mode)
-    if options.kubernetes:
-        needed = kubernetes_requirements(settings, aws_auth="aws-auth" in mapped_by)
-        text = yaml.safe_dump(cluster_role(needed, apply=apply), sort_keys=False)
-    else:
-        entries = "access-entries" in mapped_by
-        text = json.dumps(
-            policy(requirements(settings, access_entries=entries), apply=apply), indent=2
+
+    def run(options: argparse.Namespace) -> int:
+        (path,) = target.stack_files(options, parser, least=1)
+        settings = target.read_stack_file(path, unused={"agent"})
+        apply = options.purpose == "apply"
+        mapped_by = settings.access.mapped_by(settings.cluster.authentication_mode)
+        if options.kubernetes:
+            needed = kubernetes_requirements(settings, aws_auth="aws-auth" in mapped_by)
+            document = cluster_role(needed, apply=apply)
+        else:
+            entries = "access-entries" in mapped_by
+            document = policy(requirements(settings, access_entries=entries), apply=apply)
+        form = options.format or ("yaml" if options.kubernetes else "json")
+        text = (
+            yaml.safe_dump(document, sort_keys=False)
+            if form == "yaml"
+            else json.dumps(document, indent=2)
         )
-    print(text.rstrip())  # noqa: T201 - a command
-    return 0
+        print(text.rstrip())  # noqa: T201 - a command
+        return command_line.OK
+
+    return command_line.execute(NAME, parser, run, arguments)

@@ -1,21 +1,16 @@
-"""Command: who may do what under a stack file, and what another stack file changes in it.
-
-Asks no cloud and reads no secret.
-"""
+"""Effective permissions under a stack file: `python -m castai_stack permissions`."""
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from castai_stack.config import stack_file
-from castai_stack.config.validation import SettingsError
+from castai_stack.commands import command_line, target
 from castai_stack.fields import Uuid, VpcId
 from castai_stack.permissions import actors, differences, report
 from castai_stack.permissions.actors import EffectivePermissions
 
+NAME = "permissions"
 _ONE = {
     "markdown": report.markdown,
     "json": report.as_json,
@@ -27,19 +22,20 @@ _TWO = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the effective permissions of a stack file, or what a second one changes in them."""
-    options = _parser().parse_args(arguments)
-    try:
+    """Run the command."""
+    parser = _parser()
+
+    def run(options: argparse.Namespace) -> int:
         accesses = [
-            actors.effective_permissions(stack_file.read(path), options.cluster_id, options.vpc_id)
-            for path in (options.stack_file, options.other_stack_file)
-            if path is not None
+            actors.effective_permissions(
+                target.read_stack_file(path, unused={"agent"}), options.cluster_id, options.vpc_id
+            )
+            for path in target.stack_files(options, parser, least=1, most=2)
         ]
-    except SettingsError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a command
-        return 2
-    print(_rendered(accesses, options.format).rstrip())  # noqa: T201 - a command
-    return 0
+        print(_rendered(accesses, options.format).rstrip())  # noqa: T201 - a command
+        return command_line.OK
+
+    return command_line.execute(NAME, parser, run, arguments)
 
 
 def _rendered(accesses: list[EffectivePermissions], form: str) -> str:
@@ -60,32 +56,25 @@ def _checked(adapter: TypeAdapter[str], allowed: str) -> Callable[[str], str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m castai_stack permissions",
-        description=main.__doc__,
-        epilog="Needs no cloud and no secret. What only they would tell is shown as <vpc-id> and "
-        "<cluster-id>.",
+    parser = command_line.parser(
+        NAME,
+        "Print who may do what under a stack file, or what a second stack file gains and loses "
+        "against it. Asks no cloud and reads no secret; a value that only they know is shown as "
+        "<vpc-id> or <cluster-id>.",
+        ["Pulumi.prod.yaml", "Pulumi.prod.yaml Pulumi.new.yaml --format json"],
     )
-    parser.add_argument("stack_file", type=Path, help="Pulumi stack file, such as Pulumi.prod.yaml")
-    parser.add_argument(
-        "other_stack_file",
-        type=Path,
-        nargs="?",
-        help="another one: print what it gains and loses against the first",
-    )
-    parser.add_argument(
-        "--format", choices=sorted(_ONE), default="markdown", help="default: %(default)s"
-    )
+    target.add_stack_files(parser, "Pulumi stack file; a second one is compared with it", most=2)
+    target.add_format(parser, sorted(_ONE), "markdown")
     parser.add_argument(
         "--vpc-id",
         type=_checked(TypeAdapter(VpcId), "a VPC id such as vpc-0a1b2c3d4e5f60718"),
         metavar="VPC",
-        help="the cluster's VPC, where the stack file does not say",
+        help="VPC of the cluster, when the stack file names none",
     )
     parser.add_argument(
         "--cluster-id",
         type=_checked(TypeAdapter(Uuid), "a UUID in lower-case hex digits"),
         metavar="UUID",
-        help="CAST AI's id of the cluster, where the stack file does not say",
+        help="CAST AI's id of the cluster, when the stack file names none",
     )
     return parser

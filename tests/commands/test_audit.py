@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import zipfile
 from types import SimpleNamespace
 
@@ -9,12 +10,14 @@ import pytest
 from botocore.exceptions import ClientError
 from lightkube.core.exceptions import ApiError
 from lightkube.models.meta_v1 import ObjectMeta, Status
+from lightkube.resources.core_v1 import ConfigMap
 
 from castai_stack.agent import manifests, settings
 from castai_stack.agent import release as agent_release
 from castai_stack.castai.client import CastaiApi
-from castai_stack.commands import audit, audit_aws, audit_kubernetes
-from castai_stack.commands.leftovers import OURS, SCRIPT, SHARED
+from castai_stack.commands import audit, audit_kubernetes, aws_kinds, cluster
+from castai_stack.commands.aws_kinds import OURS, SCRIPT, SHARED
+from castai_stack.kube import connection
 from castai_stack.naming import CLUSTER_TAG
 from castai_stack.spot import events
 from sandbox import aws
@@ -22,6 +25,7 @@ from sandbox.castai import API_KEY, serve
 from tests.support.castai import QUICK, REGION, StubCloud, an_account
 
 ACCOUNT = "012345678901"
+TARGET = audit.Target("demo", REGION, ACCOUNT)
 WHICH = ["--cluster", "demo", "--region", REGION, "--account-id", ACCOUNT]
 MINE = [{"Key": CLUSTER_TAG, "Value": "demo"}]
 THEIRS = [{"Key": CLUSTER_TAG, "Value": "other"}]
@@ -72,127 +76,249 @@ def without(*places):
     return [*WHICH, *(word for place in places for word in ("--without", place))]
 
 
-def test_everything_that_is_left_in_aws_is_listed_and_nothing_of_others(account, capsys):
+def tagged(kind, tags):
+    return {"TagSpecifications": [{"ResourceType": kind, "Tags": tags}]}
+
+
+def a_role(service="ec2.amazonaws.com", **more):
+    trust = TRUST.replace("ec2.amazonaws.com", service)
+    return {"AssumeRolePolicyDocument": trust, **more}
+
+
+def a_function(client, name):
+    role = client("iam").create_role(RoleName=f"of-{name}", **a_role("lambda.amazonaws.com"))
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("handler.py", "def handle(event, context): pass")
+    client("lambda").create_function(
+        FunctionName=name,
+        Role=role["Role"]["Arn"],
+        Runtime="python3.12",
+        Handler="handler.handle",
+        Code={"ZipFile": code.getvalue()},
+    )
+
+
+def an_alarm(name):
+    return {
+        "AlarmName": name,
+        "MetricName": "Errors",
+        "Namespace": "AWS/Lambda",
+        "ComparisonOperator": "GreaterThanThreshold",
+        "EvaluationPeriods": 1,
+        "Period": 60,
+        "Statistic": "Sum",
+        "Threshold": 0,
+    }
+
+
+def a_group(client, name, **more):
+    return client("ec2").create_security_group(GroupName=name, Description="x", **more)["GroupId"]
+
+
+def an_instance(client, tags):
+    return client("ec2").run_instances(
+        ImageId="ami-0123456789abcdef0",
+        InstanceType="m5.large",
+        MinCount=1,
+        MaxCount=1,
+        **tagged("instance", tags),
+    )["Instances"][0]["InstanceId"]
+
+
+def a_volume(client, tags):
+    return client("ec2").create_volume(
+        AvailabilityZone=f"{REGION}a", Size=1, **tagged("volume", tags)
+    )["VolumeId"]
+
+
+def a_used_policy(client, name):
+    iam = client("iam")
+    arn = iam.create_policy(PolicyName=name, PolicyDocument=POLICY)["Policy"]["Arn"]
+    iam.create_user(UserName="somebody")
+    iam.attach_user_policy(UserName="somebody", PolicyArn=arn)
+
+
+NODE = [
+    {"Key": "kubernetes.io/cluster/demo", "Value": "owned"},
+    {"Key": "cast:cluster-id", "Value": "x"},
+]
+NODE_ROLE = f"{OURS} or {SCRIPT}"
+FUNCTION = "cast-ai-ec2-events-handler-demo"
+OBJECTS = [
+    # Kind, name, origin (None: no leftover) and the call that creates it. `{}` in a name stands
+    # for the id that the call returns.
+    ("user", "cast-eks-demo", OURS, lambda c, n: c("iam").create_user(UserName=n, Tags=MINE)),
+    ("user", "cast-eks-other", None, lambda c, n: c("iam").create_user(UserName=n)),
+    (
+        "role",
+        "cast-demo-eks-3f2b8a4c",
+        NODE_ROLE,
+        lambda c, n: c("iam").create_role(RoleName=n, **a_role(Tags=MINE)),
+    ),
+    (
+        "role",
+        "CastSomething",
+        OURS,
+        lambda c, n: c("iam").create_role(RoleName=n, **a_role(Tags=MINE)),
+    ),
+    (
+        "role",
+        "CastLambdaRoleForSpot",
+        None,
+        lambda c, n: c("iam").create_role(RoleName=n, **a_role(Tags=THEIRS)),
+    ),
+    (
+        "role",
+        "CastLambdaRoleForSpot-demo",
+        OURS,
+        lambda c, n: c("iam").create_role(RoleName=n, **a_role("lambda.amazonaws.com")),
+    ),
+    (
+        "instance profile",
+        "cast-demo-eks-3f2b8a4c",
+        NODE_ROLE,
+        lambda c, n: c("iam").create_instance_profile(InstanceProfileName=n),
+    ),
+    (
+        "instance profile",
+        "cast-tagged",
+        OURS,
+        lambda c, n: c("iam").create_instance_profile(InstanceProfileName=n, Tags=MINE),
+    ),
+    (
+        "policy",
+        "CastEKSPolicy",
+        SHARED,
+        lambda c, n: c("iam").create_policy(PolicyName=n, PolicyDocument=POLICY),
+    ),
+    (
+        "policy",
+        "CastEKSRestrictedAccess-demo",
+        OURS,
+        lambda c, n: c("iam").create_policy(PolicyName=n, PolicyDocument=POLICY),
+    ),
+    (
+        "security group",
+        "{} cast-demo-cluster/CastNodeSecurityGroup",
+        SCRIPT,
+        lambda c, _: a_group(c, "cast-demo-cluster/CastNodeSecurityGroup"),
+    ),
+    (
+        "security group",
+        "{} whatever",
+        OURS,
+        lambda c, _: a_group(c, "whatever", **tagged("security-group", MINE)),
+    ),
+    ("security group", "{} foreign", None, lambda c, _: a_group(c, "foreign")),
+    ("instance", "{}", "CAST AI, as a node", lambda c, _: an_instance(c, NODE)),
+    ("instance", "{}", None, lambda c, _: an_instance(c, NODE[:1])),
+    (
+        "key pair",
+        "of-a-node",
+        OURS,
+        lambda c, n: c("ec2").create_key_pair(KeyName=n, **tagged("key-pair", MINE)),
+    ),
+    ("volume", "{}", OURS, lambda c, _: a_volume(c, MINE)),
+    ("volume", "{}", "CAST AI, for a node", lambda c, _: a_volume(c, NODE)),
+    ("volume", "{}", None, lambda c, _: a_volume(c, THEIRS)),
+    (
+        "rule",
+        "cast-ai-spot-interruption-demo",
+        OURS,
+        lambda c, n: c("events").put_rule(Name=n, EventPattern='{"source": ["aws.ec2"]}'),
+    ),
+    (
+        "log group",
+        f"/aws/lambda/{FUNCTION}",
+        OURS,
+        lambda c, n: c("logs").create_log_group(logGroupName=n),
+    ),
+    (
+        "log group",
+        "/aws/lambda/eks-demo-events-listener",
+        SCRIPT,
+        lambda c, n: c("logs").create_log_group(logGroupName=n),
+    ),
+    (
+        "queue",
+        "cast-ai-ec2-events-dead-letters-demo",
+        OURS,
+        lambda c, n: c("sqs").create_queue(QueueName=n),
+    ),
+    ("function", FUNCTION, OURS, a_function),
+    (
+        "alarm",
+        f"{FUNCTION}-errors",
+        OURS,
+        lambda c, n: c("cloudwatch").put_metric_alarm(**an_alarm(n)),
+    ),
+    (
+        "secret",
+        events.secret_name(FUNCTION),
+        OURS,
+        lambda c, n: c("secretsmanager").create_secret(Name=n, SecretString="x", Tags=MINE),
+    ),
+]
+
+
+def test_every_leftover_in_aws_is_listed_and_no_other_object(account, capsys):
     only_aws = without("kubernetes", "castai")
     assert audit.main(only_aws) == 0
     assert capsys.readouterr().out == (
         f"audit: 0 leftovers of cluster demo ({REGION}, account {ACCOUNT}); asked: aws\n"
     )
 
-    iam, ec2 = account("iam"), account("ec2")
+    expected = set()
+    for kind, name, origin, create in OBJECTS:
+        created = create(account, name)
+        if origin:
+            expected.add(("aws", kind, name.replace("{}", str(created)), origin))
+    answer = audit.audit(TARGET, ["aws"])
+
+    assert answer.problems == []
+    assert {(one.place, one.kind, one.name, one.origin) for one in answer.leftovers} == expected
+    kinds = {kind for kind, *_ in OBJECTS} | {"access entry"}
+    assert kinds == set(aws_kinds.BY_NAME), "a type has no object in the table"
+
+
+def test_the_keys_of_a_user_are_listed_without_their_secrets(account, capsys):
+    iam = account("iam")
     iam.create_user(UserName="cast-eks-demo", Tags=MINE)
     key = iam.create_access_key(UserName="cast-eks-demo")["AccessKey"]
-    iam.create_user(UserName="cast-eks-other")
-    iam.create_role(RoleName="cast-demo-eks-3f2b8a4c", AssumeRolePolicyDocument=TRUST, Tags=MINE)
-    iam.create_role(RoleName="CastSomething", AssumeRolePolicyDocument=TRUST, Tags=MINE)
-    iam.create_role(RoleName="CastLambdaRoleForSpot", AssumeRolePolicyDocument=TRUST, Tags=THEIRS)
-    iam.create_instance_profile(InstanceProfileName="cast-demo-eks-3f2b8a4c")
-    iam.create_policy(PolicyName="CastEKSPolicy", PolicyDocument=POLICY)
-    iam.create_policy(PolicyName="CastEKSRestrictedAccess-demo", PolicyDocument=POLICY)
-    group = ec2.create_security_group(
-        GroupName="cast-demo-cluster/CastNodeSecurityGroup", Description="x"
-    )["GroupId"]
-    node = ec2.run_instances(
-        ImageId="ami-0123456789abcdef0",
-        InstanceType="m5.large",
-        MinCount=1,
-        MaxCount=1,
-        TagSpecifications=[
-            {
-                "ResourceType": "instance",
-                "Tags": [
-                    {"Key": "kubernetes.io/cluster/demo", "Value": "owned"},
-                    {"Key": "cast:cluster-id", "Value": "x"},
-                ],
-            }
-        ],
-    )["Instances"][0]["InstanceId"]
-    account("events").put_rule(
-        Name="cast-ai-spot-interruption-demo", EventPattern='{"source": ["aws.ec2"]}'
-    )
-    account("logs").create_log_group(logGroupName="/aws/lambda/cast-ai-ec2-events-handler-demo")
-    account("sqs").create_queue(QueueName="cast-ai-ec2-events-dead-letters-demo")
-    function = "cast-ai-ec2-events-handler-demo"
-    a_function(account, function)
-    account("cloudwatch").put_metric_alarm(
-        AlarmName=f"{function}-errors",
-        MetricName="Errors",
-        Namespace="AWS/Lambda",
-        ComparisonOperator="GreaterThanThreshold",
-        EvaluationPeriods=1,
-        Period=60,
-        Statistic="Sum",
-        Threshold=0,
-    )
-    secret = events.secret_name(function)
-    account("secretsmanager").create_secret(Name=secret, SecretString="x", Tags=MINE)
-    tagged = {"Tags": [*MINE]}
-    ec2.create_key_pair(
-        KeyName="of-a-node", TagSpecifications=[{"ResourceType": "key-pair", **tagged}]
-    )
-    volume = ec2.create_volume(
-        AvailabilityZone=f"{REGION}a",
-        Size=1,
-        TagSpecifications=[{"ResourceType": "volume", **tagged}],
-    )["VolumeId"]
-    of_ours = ec2.create_security_group(
-        GroupName="whatever",
-        Description="x",
-        TagSpecifications=[{"ResourceType": "security-group", **tagged}],
-    )["GroupId"]
 
-    found, problems = audit.audit(
-        audit.Target("demo", REGION, ACCOUNT, "ambient", None, "unused"), ["aws"]
-    )
-    assert problems == []
-    node_role = f"{OURS} or CAST AI's script"
-    assert {(one.kind, one.name, one.origin) for one in found} == {
-        ("user", "cast-eks-demo", OURS),
-        ("access key", f"{key['AccessKeyId']} of cast-eks-demo, Active", OURS),
-        ("role", "cast-demo-eks-3f2b8a4c", node_role),
-        ("role", "CastSomething", OURS),
-        ("instance profile", "cast-demo-eks-3f2b8a4c", node_role),
-        ("policy", "CastEKSPolicy", SHARED),
-        ("policy", "CastEKSRestrictedAccess-demo", OURS),
-        ("security group", f"{group} cast-demo-cluster/CastNodeSecurityGroup", SCRIPT),
-        ("instance", node, "CAST AI, as a node"),
-        ("rule", "cast-ai-spot-interruption-demo", OURS),
-        ("log group", "/aws/lambda/cast-ai-ec2-events-handler-demo", OURS),
-        ("queue", "cast-ai-ec2-events-dead-letters-demo", OURS),
-        ("role", "CastLambdaRoleForSpot-demo", OURS),
-        ("function", function, OURS),
-        ("alarm", f"{function}-errors", OURS),
-        ("secret", secret, OURS),
-        ("key pair", "of-a-node", OURS),
-        ("volume", volume, OURS),
-        ("security group", f"{of_ours} whatever", OURS),
-    }
-    assert audit.main(only_aws) == 1
-    lines = capsys.readouterr().out.splitlines()
+    assert audit.main(without("kubernetes", "castai")) == 1
+
+    printed = capsys.readouterr().out
+    lines = printed.splitlines()
     assert lines[0].split() == ["PLACE", "KIND", "NAME", "MADE", "BY"]
-    assert len(lines) == len(found) + 2
-    assert key["SecretAccessKey"] not in "".join(lines)
+    assert f"{key['AccessKeyId']} of cast-eks-demo, Active" in lines[1]
+    assert len(lines) == 4
+    assert all(line == line.rstrip() for line in lines)
+    assert "\x1b" not in printed, "colour in a pipe"
+    assert key["SecretAccessKey"] not in printed
 
-    ec2.terminate_instances(InstanceIds=[node])
-    audit.main(only_aws)
-    assert node not in capsys.readouterr().out, "a node that has ended is still told"
+
+def test_a_node_that_has_ended_is_no_leftover(account):
+    node = an_instance(account, NODE)
+    assert len(audit.audit(TARGET, ["aws"]).leftovers) == 1
+
+    account("ec2").terminate_instances(InstanceIds=[node])
+
+    assert audit.audit(TARGET, ["aws"]).leftovers == set()
 
 
-def a_function(account, name):
-    """Make the function and its role, as a Spot handler has them."""
-    iam, role = account("iam"), "CastLambdaRoleForSpot-demo"
-    trust = TRUST.replace("ec2.amazonaws.com", "lambda.amazonaws.com")
-    arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=trust, Tags=MINE)["Role"]["Arn"]
-    code = io.BytesIO()
-    with zipfile.ZipFile(code, "w") as archive:
-        archive.writestr("handler.py", "def handle(event, context): pass")
-    account("lambda").create_function(
-        FunctionName=name,
-        Role=arn,
-        Runtime="python3.12",
-        Handler="handler.handle",
-        Code={"ZipFile": code.getvalue()},
-    )
+def test_the_document_for_scripts_holds_leftovers_and_problems(account, capsys):
+    account("iam").create_user(UserName="cast-eks-demo", Tags=MINE)
+
+    assert audit.main([*without("kubernetes", "castai"), "--format", "json"]) == 1
+
+    document = json.loads(capsys.readouterr().out)
+    assert document["leftovers"] == [
+        {"place": "aws", "kind": "user", "name": "cast-eks-demo", "origin": OURS}
+    ]
+    assert document["problems"] == []
+    assert document["asked"] == ["aws"]
 
 
 def test_an_access_entry_of_our_principals_is_left_over(account):
@@ -208,19 +334,14 @@ def test_an_access_entry_of_our_principals_is_left_over(account):
         RoleName="cast-entries-eks-3f2b8a4c", AssumeRolePolicyDocument=TRUST
     )["Role"]["Arn"]
     eks.create_access_entry(clusterName="entries", principalArn=made, type="EC2_LINUX")
-    target = audit.Target("entries", REGION, ACCOUNT, "ambient", None, "unused")
+    answer = audit.audit(audit.Target("entries", REGION, ACCOUNT), ["aws"])
 
-    found, problems = audit.audit(target, ["aws"])
-
-    assert problems == []
-    assert ("access entry", made) in {(one.kind, one.name) for one in found}
+    assert answer.problems == []
+    assert ("access entry", made) in {(one.kind, one.name) for one in answer.leftovers}
 
 
 def test_an_account_wide_policy_that_others_use_is_none_of_ours(account):
-    iam = account("iam")
-    arn = iam.create_policy(PolicyName="CastEKSPolicy", PolicyDocument=POLICY)["Policy"]["Arn"]
-    iam.create_user(UserName="cast-eks-other")
-    iam.attach_user_policy(UserName="cast-eks-other", PolicyArn=arn)
+    a_used_policy(account, "CastEKSPolicy")
     assert audit.main(without("kubernetes", "castai")) == 0
 
 
@@ -228,17 +349,20 @@ def test_credentials_of_another_account_are_an_error_and_no_clean_bill(account, 
     del account
     arguments = ["--cluster", "demo", "--region", REGION, "--account-id", "999999999999"]
     assert audit.main([*arguments, "--without", "kubernetes", "--without", "castai"]) == 2
-    assert f"the credentials are for account {ACCOUNT}" in capsys.readouterr().err
+    assert f"the AWS credentials are for account {ACCOUNT}" in capsys.readouterr().err
 
 
 def test_one_refusal_hides_no_other_answer(account, monkeypatch, capsys):
     account("iam").create_user(UserName="cast-eks-demo", Tags=MINE)
 
-    def refused(_self):
-        yield from ()
-        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListQueues")
+    list_entries = aws_kinds.entries
 
-    monkeypatch.setattr(audit_aws.AwsAudit, "_queues", refused)
+    def refused(client, kind, cluster):
+        if kind.name == "queue":
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListQueues")
+        return list_entries(client, kind, cluster)
+
+    monkeypatch.setattr(aws_kinds, "entries", refused)
     assert audit.main(without("kubernetes", "castai")) == 2
     told = capsys.readouterr()
     assert "cast-eks-demo" in told.out
@@ -273,34 +397,148 @@ def test_a_cluster_that_cannot_be_reached_is_not_taken_for_clean(capsys):
     assert "Kubernetes: cluster.kubeconfig: there is no file /nowhere" in capsys.readouterr().err
 
 
-def test_without_a_cluster_nothing_is_asked(capsys):
-    assert audit.main(["--cluster", "demo"]) == 2
+@pytest.mark.parametrize(
+    "described",
+    [
+        # A cluster outside of AWS that EKS only registers, and one that is being created.
+        {"status": "ACTIVE", "connectorConfig": {"provider": "OTHER"}},
+        {"status": "CREATING", "resourcesVpcConfig": {}},
+        {"status": "CREATING", "endpoint": "https://x", "certificateAuthority": {}},
+    ],
+)
+def test_a_cluster_without_an_address_is_one_sentence(monkeypatch, capsys, described):
+    eks = SimpleNamespace(describe_cluster=lambda name: {"cluster": {"name": name, **described}})
+    monkeypatch.setattr(cluster, "clients", lambda _region, _account: lambda _service: eks)
+
+    assert audit.main(without("aws", "castai")) == 2
+
     assert capsys.readouterr().err == (
-        "audit: --region, --account-id: not given; name it, or give a stack file\n"
+        "audit: Kubernetes: EKS gives no address of cluster demo "
+        f"(status {described['status']}); wait until it is ACTIVE, or give --kubeconfig\n"
     )
 
 
-def test_a_stack_file_says_which_cluster_and_arguments_come_before_it(tmp_path, castai, capsys):
+CONFIGURATIONS = {
+    "no such profile": (
+        {"AWS_PROFILE": "nope"},
+        "",
+        "The config profile (nope) could not be found",
+    ),
+    "no address": ({"AWS_ENDPOINT_URL": "nonsense"}, "", "cannot be used (ValueError)"),
+    "a token over two lines": (
+        {"AWS_SESSION_TOKEN": "se\ncret"},
+        "",
+        "the request cannot be sent",
+    ),
+    "not an INI file": ({}, "[default\n", "Unable to parse config file"),
+    "no login program": ({}, "[default]\ncredential_process = /nowhere\n", "/nowhere"),
+    "a login program without an answer": (
+        {},
+        "[default]\ncredential_process = echo se-cret\n",
+        "cannot be used (JSONDecodeError)",
+    ),
+    "no credentials": ({}, "", "Unable to locate credentials"),
+}
+
+
+@pytest.mark.parametrize("case", CONFIGURATIONS)
+def test_whatever_is_wrong_with_awss_configuration_is_one_sentence(
+    case, tmp_path, monkeypatch, capsys
+):
+    variables, text, reason = CONFIGURATIONS[case]
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    config = tmp_path / "config"
+    config.write_text(text)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    if not text and case != "no credentials":
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "se-cret")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert audit.main(without("kubernetes", "castai")) == 2
+
+    captured = capsys.readouterr()
+    assert captured.err.startswith("audit: the account: ")
+    assert reason in captured.err
+    assert captured.err.count("\n") == 1
+    assert r"se\ncret" not in captured.err
+    assert "se-cret" not in captured.err
+
+
+def test_an_item_without_id_is_one_sentence(castai, monkeypatch, capsys):
+    del castai
+    monkeypatch.setattr(CastaiApi, "_call", lambda *_, **__: {"items": [{"name": "no id"}]})
+
+    assert audit.main(without("aws", "kubernetes")) == 2
+
+    told = capsys.readouterr().err
+    assert told.startswith("audit: CAST AI: ")
+    assert told.count("\n") == 1
+
+
+def test_without_a_cluster_nothing_is_asked(capsys):
+    assert audit.main(["--cluster", "demo"]) == 2
+    assert capsys.readouterr().err == (
+        "audit: --region, --account-id: missing; add them, or name a stack file\n"
+    )
+
+
+def test_arguments_win_over_the_stack_file_wherever_it_stands(tmp_path, castai, capsys):
     del castai
     file = tmp_path / "Pulumi.x.yaml"
-    cluster = {"name": "demo", "region": REGION, "accountId": ACCOUNT}
-    file.write_text(json.dumps({"config": {"castai-eks:castai": {"cluster": cluster}}}))
+    coordinates = {"name": "demo", "region": REGION, "accountId": ACCOUNT}
+    file.write_text(json.dumps({"config": {"castai-eks:castai": {"cluster": coordinates}}}))
     skip = ["--without", "aws", "--without", "kubernetes"]
-    assert audit.main([str(file), *skip]) == 0
-    assert "cluster demo" in capsys.readouterr().out
+    for arguments in ([str(file), *skip], [*skip, str(file)], [*skip, "--stack-file", str(file)]):
+        assert audit.main(arguments) == 0
+        assert "cluster demo" in capsys.readouterr().out
     assert audit.main([str(file), "--cluster", "other", *skip]) == 0
     assert "cluster other" in capsys.readouterr().out
     assert audit.main([str(tmp_path / "none"), *skip]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        audit.main([str(file), str(file), *skip])
 
 
-def test_every_kind_of_object_that_is_made_is_looked_for():
-    asked = set()
+class Cluster:
+    """A cluster with one object of each kind, in which secrets may not be listed."""
 
-    class Cluster:
-        def list(self, kind, namespace=None):
-            asked.add((kind.__name__, namespace))
-            return []
+    def __init__(self, name="castai-agent", aws_auth=None):
+        self.asked = set()
+        self.name = name
+        self.aws_auth = aws_auth
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def list(self, kind, namespace=None):
+        self.asked.add((kind.__name__, namespace))
+        if kind.__name__ == "Secret":
+            raise ApiError(status=Status(code=403, message="secrets is forbidden"))
+        name = self.name if kind.__name__ == "ServiceAccount" else "foreign"
+        return [SimpleNamespace(metadata=ObjectMeta(name=name, namespace=namespace))]
+
+    def get(self, kind, name, namespace=None):
+        del kind, name, namespace
+        if self.aws_auth is None:
+            raise ApiError(status=Status(code=404, message="not found"))
+        return ConfigMap(metadata=ObjectMeta(name="aws-auth"), data=self.aws_auth)
+
+
+def in_cluster(monkeypatch, live):
+    monkeypatch.setattr(connection, "connect", lambda _kubeconfig, _context: live)
+    return audit_kubernetes.leftovers(audit.Target("demo", REGION, ACCOUNT, "ambient"))
+
+
+def test_every_kind_of_object_that_is_created_is_looked_for(monkeypatch):
+    live = Cluster()
     release = agent_release.Release(
         cluster_name="demo",
         region=REGION,
@@ -308,28 +546,44 @@ def test_every_kind_of_object_that_is_made_is_looked_for():
         api_url="https://api.cast.ai",
         settings=settings.Agent(network_policy=True),
     )
-    made = {
+    created = {
         (one["kind"], one["metadata"].get("namespace"))
         for one in manifests.objects(release).values()
     }
 
-    assert list(audit_kubernetes._objects(Cluster(), [])) == []
-    assert made - asked == set(), "an object that is left behind would not be told"
+    in_cluster(monkeypatch, live)
+
+    assert created - live.asked == set(), "a leftover of these kinds would be missed"
 
 
-def test_a_kind_that_may_not_be_listed_hides_none_of_the_others():
-    class Cluster:
-        def list(self, kind, namespace=None):
-            if kind.__name__ == "Secret":
-                raise ApiError(status=Status(code=403, message="secrets is forbidden"))
-            name = "castai-agent" if kind.__name__ == "ServiceAccount" else "foreign"
-            return [SimpleNamespace(metadata=ObjectMeta(name=name, namespace=namespace))]
+def test_a_kind_that_may_not_be_listed_hides_none_of_the_others(monkeypatch):
+    answer = in_cluster(monkeypatch, Cluster())
 
-    refused = []
-    found = list(audit_kubernetes._objects(Cluster(), refused))
-    assert [one.kind for one in found] == ["ServiceAccount"]
-    assert len(refused) == 1
-    assert "secrets" in refused[0]
+    assert [one.kind for one in answer.leftovers] == ["ServiceAccount"]
+    assert answer.problems == ["Kubernetes: the API server answered 403: secrets is forbidden"]
+
+
+ENTRY = """\
+- rolearn: arn:aws:iam::012345678901:role/cast-demo-eks-0a1b2c3d
+  username: system:node:{{EC2PrivateDNSName}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [
+        (ENTRY, 1),
+        (f"{ENTRY}# {ENTRY.splitlines()[0]}\n", 1),
+        ("".join(f"# {line}\n" for line in ENTRY.splitlines()), 0),
+        ("", 0),
+        (f"{ENTRY}\t: [", 1),
+    ],
+    ids=["an entry", "an entry and a comment", "comments only", "nothing", "unreadable"],
+)
+def test_an_entry_of_aws_auth_counts_and_a_comment_does_not(monkeypatch, value, count):
+    answer = in_cluster(monkeypatch, Cluster("foreign", {"mapRoles": value}))
+
+    assert [one.kind for one in answer.leftovers] == ["aws-auth entry"] * count
 
 
 def test_an_audit_of_nothing_is_a_wrong_command(capsys):

@@ -3,7 +3,8 @@
 import pytest
 
 from castai_stack import naming
-from castai_stack.commands.leftovers import OURS, SCRIPT, SHARED, TERRAFORM, Signs, instance_origin
+from castai_stack.commands.aws_kinds import OURS, SCRIPT, SHARED, TERRAFORM
+from castai_stack.commands.leftovers import NamePatterns, instance_origin
 
 FIELDS = {
     "principal": ("user", "role"),
@@ -26,14 +27,14 @@ def test_every_name_that_this_program_gives_is_recognised(cluster):
     assert set(FIELDS) == set(naming.Names.__slots__), "a name is not looked for"
     for field, kinds in FIELDS.items():
         for kind in kinds:
-            assert Signs(cluster).origin(kind, getattr(names, field)) == OURS, field
+            assert NamePatterns(cluster).origin(kind, getattr(names, field)) == OURS, field
 
 
 def test_the_node_role_and_profile_are_recognised_by_the_shape_of_their_id():
     name = naming.node_role("demo", "3f2b8a4c-7d1e-4c5f-9a6b-0e8d2c4b6a1f")
     for kind in ("role", "instance profile"):
-        assert Signs("demo").origin(kind, name) == f"{OURS} or CAST AI's script"
-        assert Signs("demo").origin(kind, "cast-demo-eks-prod-eks-3f2b8a4c") is None
+        assert NamePatterns("demo").origin(kind, name) == f"{OURS} or CAST AI's script"
+        assert NamePatterns("demo").origin(kind, "cast-demo-eks-prod-eks-3f2b8a4c") is None
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_the_node_role_and_profile_are_recognised_by_the_shape_of_their_id():
     ],
 )
 def test_what_others_made_is_told_apart(kind, name, origin):
-    assert Signs("demo").origin(kind, name) == origin
+    assert NamePatterns("demo").origin(kind, name) == origin
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_what_others_made_is_told_apart(kind, name, origin):
     ],
 )
 def test_what_belongs_to_other_clusters_or_to_nobody_is_left_alone(kind, name):
-    assert Signs("demo").origin(kind, name) is None
+    assert NamePatterns("demo").origin(kind, name) is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from castai_stack.commands.pending_creates import Pending, Places
+from castai_stack.commands.pending_creates import Pending, PendingLookup
+from castai_stack.commands.target import Target
 from castai_stack.naming import CLUSTER_TAG
 from sandbox import aws
 from tests.support.castai import an_account
@@ -173,8 +174,8 @@ def test_what_is_there_is_found_if_it_bears_this_clusters_tag(client: Client, ty
         def no_service() -> Any:
             raise AssertionError("CAST AI was asked")
 
-        places = Places(client, no_service, cluster, said.append)
-        return places.look(Pending(f"urn:pulumi:dev::castai-eks::{type_}::x", type_, inputs))
+        lookup = PendingLookup(client, no_service, Target(cluster, REGION, ACCOUNT), said.append)
+        return lookup.import_id(Pending(f"urn:pulumi:dev::castai-eks::{type_}::x", type_, inputs))
 
     assert look("demo") is None, "there is none yet"
     assert said == []
@@ -184,4 +185,4 @@ def test_what_is_there_is_found_if_it_bears_this_clusters_tag(client: Client, ty
     assert found in str(look("demo"))
     if type_ != PERMISSION:  # It goes with its function.
         assert look("other") is None
-        assert "somebody else made it" in said.pop()
+        assert "somebody else created it" in said.pop()

@@ -10,7 +10,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from castai_stack.commands import killed_engine, pending_creates, recover
-from castai_stack.commands.pending_creates import Pending, Places
+from castai_stack.commands.pending_creates import Pending, PendingLookup
+from castai_stack.commands.target import Target
 from castai_stack.naming import CLUSTER_TAG
 
 URN = "urn:pulumi:dev::castai-eks::{type}::{name}"
@@ -39,12 +40,13 @@ class Iam:
         raise ClientError({"Error": {"Code": "NoSuchEntity", "Message": "none"}}, "GetRole")
 
 
-def places(iam=None, clusters=()):
+def lookup(iam=None, clusters=()):
     class Api:
         def list_clusters(self):
             return list(clusters)
 
-    return Places(lambda _service: iam or Iam(), Api, "demo", print)
+    target = Target("demo", "r", "a")
+    return PendingLookup(lambda _service: iam or Iam(), Api, target, print)
 
 
 def test_only_creates_are_pending_creates():
@@ -55,10 +57,10 @@ def test_only_creates_are_pending_creates():
             operation("deleting", "aws:iam/role:Role", "role"),
         ]
     }
-    [found] = pending_creates.begun(deployment)
+    [found] = pending_creates.pending(deployment, "creating")
     assert (found.name, found.type) == ("user", "aws:iam/user:User")
     assert found.inputs == {"name": "cast-eks-demo"}
-    assert list(pending_creates.begun({})) == []
+    assert list(pending_creates.pending({}, "creating")) == []
 
 
 def test_settling_takes_in_what_was_found_and_forgets_the_other_creates():
@@ -98,18 +100,18 @@ def test_a_replacement_that_was_created_takes_the_place_of_its_deleted_predecess
 
 
 def test_a_thing_with_our_tag_is_taken_in_by_its_name():
-    assert places().look(pending("aws:iam/user:User", name="cast-eks-demo")) == "cast-eks-demo"
+    assert lookup().import_id(pending("aws:iam/user:User", name="cast-eks-demo")) == "cast-eks-demo"
 
 
 @pytest.mark.parametrize("tags", [[], [{"Key": CLUSTER_TAG, "Value": "other"}]])
 def test_a_thing_of_that_name_without_our_tag_is_somebody_elses(tags, capsys):
-    found = places(Iam(tags)).look(pending("aws:iam/user:User", name="cast-eks-demo"))
+    found = lookup(Iam(tags)).import_id(pending("aws:iam/user:User", name="cast-eks-demo"))
     assert found is None
     assert "exists without the tag castai-eks:cluster=demo" in capsys.readouterr().out
 
 
 def test_a_thing_that_is_not_there_is_forgotten():
-    assert places().look(pending("aws:iam/role:Role", name="r")) is None
+    assert lookup().import_id(pending("aws:iam/role:Role", name="r")) is None
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_a_thing_that_is_not_there_is_forgotten():
     ],
 )
 def test_what_goes_with_something_else_is_forgotten_unasked(type_):
-    assert places(iam=object()).look(pending(type_, name="x")) is None
+    assert lookup(iam=object()).import_id(pending(type_, name="x")) is None
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_what_goes_with_something_else_is_forgotten_unasked(type_):
     ],
 )
 def test_parts_of_our_own_things_are_taken_in_by_what_they_are_part_of(type_, inputs, found):
-    assert places(iam=object()).look(pending(type_, **inputs)) == found
+    assert lookup(iam=object()).import_id(pending(type_, **inputs)) == found
 
 
 @pytest.mark.parametrize(
@@ -159,11 +161,11 @@ def test_parts_of_our_own_things_are_taken_in_by_what_they_are_part_of(type_, in
     ],
 )
 def test_objects_of_the_cluster_are_found_by_their_name(metadata, found):
-    assert places().look(pending("kubernetes:core/v1:Secret", metadata=metadata)) == found
+    assert lookup().import_id(pending("kubernetes:core/v1:Secret", metadata=metadata)) == found
 
 
 def test_what_castai_may_have_heard_is_read_again():
-    look = places().look
+    look = lookup().import_id
     assert look(pending(pending_creates.HAND_OVER, cluster_id="c")) == "c"
     assert look(pending(pending_creates.PRINCIPAL, cluster_id="c")) == "c/principal"
     wanted = {"cluster_name": "demo", "region": "r", "account_id": "a"}
@@ -207,9 +209,11 @@ def test_only_a_key_that_was_never_used_and_lost_by_a_killed_run_is_deleted(
             {"type": recover.ACCESS_KEY, "id": "AKIAKNOWN"},
         ]
     }
-    lost = [pending(recover.ACCESS_KEY, user="cast-eks-demo")] if killed else []
+    if killed:
+        create = operation("creating", recover.ACCESS_KEY, "key", user="cast-eks-demo")
+        state["pending_operations"] = [create]
 
-    recover.Recovery(None)._keys(state, lost, iam, "demo")
+    recover.Recovery(None)._keys(state, iam, "demo")
 
     assert iam.deleted == deleted
     assert "AKIATHEIRS of cast-eks-demo is not this stack's; left alone" in capsys.readouterr().out
@@ -278,7 +282,7 @@ def test_ending_a_process_that_is_gone_is_fine(plugin):
 
 def test_without_pulumi_the_message_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert recover.main(["--stack", "dev", "--cwd", str(tmp_path)]) == 1
+    assert recover.main(["--stack", "dev", "--cwd", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
         "recover: there is no pulumi on PATH, or no folder to run it in\n"
     )

@@ -9,7 +9,7 @@ from lightkube.resources.core_v1 import ConfigMap, Namespace
 from lightkube.resources.rbac_authorization_v1 import ClusterRole
 
 from castai_stack.commands import audit
-from castai_stack.commands.leftovers import OURS, SCRIPT
+from castai_stack.commands.aws_kinds import OURS, SCRIPT
 
 pytestmark = pytest.mark.sandbox
 
@@ -25,12 +25,10 @@ def named(name, namespace=None, **labels):
 
 
 def found(control_plane):
-    target = audit.Target(
-        "demo", "eu-central-1", "012345678901", str(control_plane.kubeconfig), None, "unused"
-    )
-    left, problems = audit.audit(target, ["kubernetes"])
-    assert problems == []
-    return {(one.kind, one.name, one.origin) for one in left}
+    target = audit.Target("demo", "eu-central-1", "012345678901", str(control_plane.kubeconfig))
+    answer = audit.audit(target, ["kubernetes"])
+    assert answer.problems == []
+    return {(one.kind, one.name, one.origin) for one in answer.leftovers}
 
 
 def test_objects_and_mappings_are_found_in_the_cluster(control_plane, kubernetes):

@@ -1,6 +1,7 @@
 """`python -m castai_stack aws-auth` on a real API server."""
 
 import contextlib
+import json
 
 import pytest
 from lightkube import ApiError
@@ -66,22 +67,39 @@ def test_show_tells_ours_from_everybody_elses(client, run):
         "  mapRoles",
         f"    foreign  arn:aws:iam::{ACCOUNT}:role/admin is admin in [system:masters]",
         "    foreign  an entry by sso is nobody in []",
-        f"    ours     {NODES.arn} is system:node:{{{{EC2PrivateDNSName}}}} "
+        f"    own      {NODES.arn} is system:node:{{{{EC2PrivateDNSName}}}} "
         "in [system:bootstrappers, system:nodes]",
         "  mapUsers",
         "    kube-system/aws-auth: mapUsers must be a list of mappings, found a mapping",
-        "copy: kube-system/castai-aws-auth-backup, the values from before our first entry",
-        "you: unknown to the API server by an ARN",
+        "copy: kube-system/castai-aws-auth-backup, the values from before this program's first entry",
+        "caller: the API server knows no ARN",
     ]
+
+
+def test_show_has_a_document_for_scripts(client, run):
+    make(client, FOREIGN)
+    writer.write(client, Put(NODES), ())
+
+    status, printed = run("show", "--format", "json")
+
+    document = json.loads(printed)
+    assert status == 0
+    assert document["copy"] == "kept"
+    assert [(one["arn"], one["own"]) for one in document["mapRoles"]] == [
+        (f"arn:aws:iam::{ACCOUNT}:role/admin", False),
+        (None, False),
+        (NODES.arn, True),
+    ]
+    assert "must be a list" in document["mapUsers"]["error"]
 
 
 @pytest.mark.usefixtures("client")
 def test_show_says_when_there_is_nothing(run):
     assert run("show") == (
         0,
-        "kube-system/aws-auth: there is none\n"
+        "kube-system/aws-auth: does not exist\n"
         "copy: none; one is kept while entries of this program are in the map\n"
-        "you: unknown to the API server by an ARN\n",
+        "caller: the API server knows no ARN\n",
     )
 
 
@@ -106,8 +124,8 @@ def test_restore_shows_the_difference_and_writes_with_yes_only(client, run):
     status, said = run("restore", "--yes")
     assert (status, said.splitlines()[-1]) == (
         0,
-        "kube-system/aws-auth is as it was before our first entry, and the copy is gone; "
-        "run `pulumi refresh`, so that the stack knows",
+        "kube-system/aws-auth is as it was before this program's first entry, and the copy is "
+        "deleted; run `pulumi refresh` to update the state",
     )
     assert data(client) == FOREIGN
 
@@ -117,7 +135,7 @@ def test_restore_without_a_copy_says_so(client, run):
 
     assert run("restore", "--yes") == (
         1,
-        "there is no copy to restore (kube-system/castai-aws-auth-backup): it is kept while entries "
+        "aws-auth restore: there is no copy to restore (kube-system/castai-aws-auth-backup): it is kept while entries "
         "of this program are in the map, and goes with the last of them\n",
     )
     assert data(client) == FOREIGN
@@ -139,9 +157,9 @@ def test_restore_keeps_to_the_guards_too(client, run):
 
 
 def test_a_cluster_that_cannot_be_reached_is_one_sentence(capsys):
-    assert aws_auth.main(["show", "--kubeconfig", "/nowhere"]) == 1
+    assert aws_auth.main(["show", "--kubeconfig", "/nowhere"]) == 2
     assert capsys.readouterr().err == (
-        "cluster.kubeconfig: there is no file /nowhere; "
+        "aws-auth show: Kubernetes: cluster.kubeconfig: there is no file /nowhere; "
         "give the path of a kubeconfig, or `ambient` for the one of your shell\n"
     )
 

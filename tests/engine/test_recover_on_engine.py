@@ -27,8 +27,8 @@ import json
 import pulumi
 import pulumi_aws as aws
 
-from castai_stack.resources.hand_over import HandOver
-from castai_stack.resources.registration import ClusterRegistration
+from castai_stack.castai.hand_over import HandOver
+from castai_stack.castai.registration import ClusterRegistration
 
 provider = aws.Provider(
     "aws",
@@ -253,7 +253,7 @@ def test_credentials_of_another_account_recover_nothing(life):
     life.stack.stack_file = changed
     life.stack.pulumi("stack", "ls")
     done = life.recover()
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == (
         "recover: the AWS credentials are for account 012345678901, the cluster is in "
         "999999999999; use credentials of that account\n"

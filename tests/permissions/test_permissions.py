@@ -283,7 +283,7 @@ def test_an_unreadable_stack_file_is_an_error(tmp_path, capsys):
     assert permissions.main([str(missing)]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert shown.err == f"{missing}: No such file or directory; name a stack file\n"
+    assert shown.err == f"permissions: {missing}: No such file or directory; name a stack file\n"
 
 
 def test_every_problem_of_the_second_stack_file_is_reported(tmp_path, capsys):
