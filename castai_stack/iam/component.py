@@ -114,7 +114,12 @@ class CastIamComponent(pulumi.ComponentResource):
         )
 
     def _managed(
-        self, suffix: str, name: str, purpose: str, document: pulumi.Output[str]
+        self,
+        suffix: str,
+        name: str,
+        purpose: str,
+        document: pulumi.Output[str],
+        *predecessors: pulumi.Resource,
     ) -> aws.iam.Policy:
         return aws.iam.Policy(
             f"{self._name}-{suffix}",
@@ -123,7 +128,7 @@ class CastIamComponent(pulumi.ComponentResource):
             description=f"{purpose} of EKS cluster {self._args['cluster_name']}",
             policy=document,
             tags=self._args["tags"],
-            opts=self._child,
+            opts=component.after(self._child, *predecessors),
         )
 
     def _node_boundary(self) -> aws.iam.Policy | None:
@@ -167,6 +172,8 @@ class CastIamComponent(pulumi.ComponentResource):
                 self._document(
                     lambda s: feature_policy.feature_policy(s, args["flavour"], args["settings"])
                 ),
+                # One sequence with the policy before, see the path of the role.
+                policies[suffix],
             )
         if args["mode"] == "user":
             policies["restricted-policy"] = self._managed(
@@ -215,7 +222,10 @@ class CastIamComponent(pulumi.ComponentResource):
         role = aws.iam.Role(
             f"{self._name}-role",
             name=args["names"].principal,
-            path=args["settings"].path,
+            # Another path replaces the role and its policies. Taken from the last policy, the path
+            # makes the engine delete them in one sequence; side by side, it would delete a policy
+            # while the role's own sequence has yet to detach it.
+            path=list(policies.values())[-1].path,
             description=f"Assumed by CAST AI to manage EKS cluster {args['cluster_name']}",
             permissions_boundary=args["settings"].permissions_boundary_arn,
             assume_role_policy=pulumi.Output.all(

@@ -182,11 +182,28 @@ def test_every_child_is_deleted_before_it_is_replaced(mode):
             assert request.deleteBeforeReplace, request.name
 
 
+def dependencies(request, property_=None):
+    urns = request.propertyDependencies[property_].urns if property_ else request.dependencies
+    return [urn.rpartition("::")[2] for urn in urns]
+
+
+@pytest.mark.parametrize(
+    ("settings", "last"),
+    [(Iam(), "iam-castai-policy"), (Iam(kms_key_arns=[KEY]), "iam-feature-policy")],
+)
+def test_role_and_policies_are_replaced_in_one_sequence(settings, last):
+    recorder = run(program(settings=settings))
+    policies = of(recorder, "aws:iam/policy:Policy")
+
+    assert dependencies(of(recorder, "aws:iam/role:Role")["iam-role"], "path") == [last]
+    if "iam-feature-policy" in policies:
+        assert "iam-castai-policy" in dependencies(policies["iam-feature-policy"])
+
+
 def test_the_node_role_is_replaced_with_its_boundary_and_the_profile_with_the_role():
     recorder = run(program())
     role = of(recorder, "aws:iam/role:Role")["iam-node-role"]
     (profile,) = of(recorder, "aws:iam/instanceProfile:InstanceProfile").values()
 
     for child, parent in ((role, "iam-node-boundary"), (profile, "iam-node-role")):
-        urns = child.propertyDependencies["path"].urns
-        assert [urn.rpartition("::")[2] for urn in urns] == [parent]
+        assert dependencies(child, "path") == [parent]
