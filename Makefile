@@ -49,5 +49,6 @@ readme: .venv/.ready  ## rewrite what the documents take from the code
 	$(PYTHON) -m tests.support.readme
 
 lock: .venv/.ready  ## rewrite the pins with hashes from pyproject.toml
-	PATH="$$PATH:$(CURDIR)/.tools/bin" uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --output-file requirements.txt
-	PATH="$$PATH:$(CURDIR)/.tools/bin" uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --group dev --output-file requirements-dev.txt
+	PATH="$$PATH:$(CURDIR)/.tools/bin" uv pip compile --quiet --no-config --universal --generate-hashes --no-header pyproject.toml --output-file requirements.txt
+	PATH="$$PATH:$(CURDIR)/.tools/bin" uv pip compile --quiet --no-config --universal --generate-hashes --no-header pyproject.toml --group dev --output-file requirements-dev.txt
+	$(PYTHON) -m tests.support.pins
