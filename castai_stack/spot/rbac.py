@@ -4,11 +4,15 @@ from typing import Any
 
 from castai_stack.kube import rbac
 
-NAME = "castai-spot-handler"
-"""Name of the cluster role and of its binding."""
-GROUP = "castai-spot-handler"
+NAME = "castai-eks-spot-drain"
+"""Name of the cluster role and of its binding.
+
+`castai-spot-handler` is the name in CAST AI's chart of that DaemonSet: Helm refuses objects that it
+did not create, and an apply of ours would conflict with the chart's fields.
+"""
+GROUP = NAME
 """Kubernetes group that the mapping assigns to the function's role."""
-USERNAME = "castai-spot-handler"
+USERNAME = NAME
 
 _METADATA = {"name": NAME, "labels": {"app.kubernetes.io/managed-by": "castai-eks"}}
 

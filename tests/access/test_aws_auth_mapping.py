@@ -114,8 +114,8 @@ def test_another_role_gets_the_groups_that_it_is_given_in_both_modes():
         "spot": {
             "arn": "arn:aws:iam::012345678901:role/Spot",
             "unique_id": "AROASPOT",
-            "username": "castai-spot-handler",
-            "groups": ("castai-spot-handler",),
+            "username": "castai-eks-spot-drain",
+            "groups": ("castai-eks-spot-drain",),
         }
     }
 
@@ -125,11 +125,11 @@ def test_another_role_gets_the_groups_that_it_is_given_in_both_modes():
     assert entry == {
         "kind": "role",
         "arn": "arn:aws:iam::012345678901:role/Spot",
-        "username": "castai-spot-handler",
-        "groups": ["castai-spot-handler"],
+        "username": "castai-eks-spot-drain",
+        "groups": ["castai-eks-spot-drain"],
     }
-    assert access["kubernetesGroups"] == ["castai-spot-handler"]
-    assert (access["type"], access["userName"]) == ("STANDARD", "castai-spot-handler")
+    assert access["kubernetesGroups"] == ["castai-eks-spot-drain"]
+    assert (access["type"], access["userName"]) == ("STANDARD", "castai-eks-spot-drain")
 
 
 def test_access_entries_take_the_place_of_map_entries():

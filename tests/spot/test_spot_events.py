@@ -175,3 +175,13 @@ def test_draining_may_find_cordon_and_evict_and_nothing_else():
         ("", "pods", "list"),
         ("", "pods/eviction", "create"),
     }
+
+
+def test_no_object_has_the_name_of_castais_own_chart():
+    """Two owners of `castai-spot-handler` block each other: the chart refuses, ours conflicts."""
+    names = {
+        rbac.cluster_role()["metadata"]["name"],
+        rbac.cluster_role_binding()["metadata"]["name"],
+    }
+
+    assert names == {"castai-eks-spot-drain"}
