@@ -1,11 +1,7 @@
-"""The aws-auth ConfigMap as data: parse, merge, remove, guard. No Pulumi, no cluster.
+"""Entries of the aws-auth ConfigMap and the lists that hold them: values only.
 
 The authenticator is the specification of this map: kubernetes-sigs/aws-iam-authenticator,
 pkg/mapper/configmap/configmap.go (ParseMap), pkg/config/mapper.go and pkg/config/types.go.
-
-Foreign entries keep their text, byte for byte: only the lines (or, inside brackets, the characters)
-of our own entry are added, replaced or cut out. What an edit yields is parsed again and compared;
-where the text does not allow such an edit, it is written anew, every entry whole and in its order.
 """
 
 import re
@@ -36,11 +32,11 @@ ARN_FIELDS: dict[Kind, str] = {"role": "rolearn", "user": "userarn"}
 
 
 class AwsAuthError(ValueError):
-    """The live aws-auth content cannot be read, or cannot be changed without losing something."""
+    """aws-auth cannot be read, or cannot be changed without losing an entry or a byte of others."""
 
 
 class UnreadableError(AwsAuthError):
-    """The text is not what the authenticator could read; the guard `unreadable` lets us pass."""
+    """The authenticator reads nothing of this list; the guard `unreadable` covers it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +80,15 @@ class Entry:
         }
 
     def is_met_by(self, item: "Item") -> bool:
-        """Tell whether the item says the same; case of the ARN and order of groups mean nothing."""
-        found = dict(item.folded)
-        groups = found.pop("groups", None) or []
-        found_arn = found.pop(ARN_FIELDS[self.kind], "")
+        """Whether the item grants exactly this; case of the ARN and order of groups are free."""
+        grant = item.grant
         return (
-            isinstance(groups, list)
-            and all(isinstance(group, str) for group in groups)
-            and str(found_arn).lower() == self.arn.lower()
-            and sorted(groups) == sorted(self.groups)
-            and found == {"username": self.username}
+            grant is not None
+            and not grant.sso
+            and grant.arn.lower() == self.arn.lower()
+            and grant.username == self.username
+            and sorted(grant.groups) == sorted(self.groups)
+            and item.folded.keys() <= {ARN_FIELDS[self.kind], "username", "groups"}
         )
 
 
@@ -107,16 +102,36 @@ def user(arn: str, username: str, groups: Iterable[str]) -> Entry:
     return Entry("user", arn, username, tuple(groups))
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Identity that the authenticator gives to the principals that an item matches."""
+
+    arn: str
+    """As the item spells it; with `sso`, the pattern of the permission set's roles."""
+    username: str
+    groups: tuple[str, ...]
+    sso: bool = False
+    """Matched only by an authenticator whose feature gate SSORoleMatch is on (off by default)."""
+
+    @property
+    def identity(self) -> tuple[str, tuple[str, ...]]:
+        """User name and groups inside Kubernetes."""
+        return self.username, tuple(sorted(self.groups))
+
+
 @dataclass(frozen=True)
 class Item:
     """One entry of the live list and where its text lies."""
 
     kind: Kind
+    index: int
     value: Any
     start: int
     end: int
     arn: str
-    """ARN in lower case; empty for entries that match by `sso`."""
+    """ARN that the entry spells, in lower case; empty for entries that match by `sso`."""
+    grant: Grant | None
+    """None when the authenticator leaves the entry out."""
 
     @cached_property
     def folded(self) -> dict[str, Any]:
@@ -126,20 +141,14 @@ class Item:
         return {str(key).lower(): self.value[key] for key in sorted(self.value, key=str)}
 
     @property
-    def groups(self) -> tuple[str, ...]:
-        """Groups that are text."""
-        found = self.folded.get("groups")
-        return tuple(g for g in found if isinstance(g, str)) if isinstance(found, list) else ()
-
-    @property
-    def effect(self) -> tuple[str, tuple[str, ...]]:
-        """Who the principal becomes inside Kubernetes."""
-        return str(self.folded.get("username", "")), tuple(sorted(self.groups))
+    def identity(self) -> tuple[str, tuple[str, ...]]:
+        """User name and groups inside Kubernetes; empty for an entry that is left out."""
+        return self.grant.identity if self.grant else ("", ())
 
 
 @dataclass(frozen=True)
 class Listing:
-    """One list of the map as it was read."""
+    """One list of the map as the authenticator reads it."""
 
     kind: Kind
     text: str
@@ -148,12 +157,21 @@ class Listing:
     form: Literal["empty", "block", "flow"]
     span: tuple[int, int]
     """Where the list, or the spelling of nothing, lies in the text."""
+    depth: int = 0
+    """Levels of nesting."""
+    alone: bool = True
+    """Nothing follows the list; the authenticator reads the first YAML document only."""
 
     def of(self, arn: str) -> list[Item]:
-        """Items that map this ARN."""
+        """Items that spell this ARN."""
         return [item for item in self.items if item.arn == arn.lower()]
 
     @cached_property
-    def effective(self) -> dict[str, Item]:
-        """What counts: of several items with one ARN the last."""
-        return {item.arn: item for item in self.items if item.arn}
+    def grants(self) -> dict[str, Grant]:
+        """Grants in force, by the key that the authenticator keeps them under.
+
+        Of several items with one key the last counts. The key of a role is in lower case, the key
+        of a user is spelled as in the item (RoleMapping.Key, UserMapping.Key).
+        """
+        grants = (item.grant for item in self.items if item.grant)
+        return {g.arn.lower() if self.kind == "role" else g.arn: g for g in grants}

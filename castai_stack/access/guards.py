@@ -1,15 +1,29 @@
-"""Guards of an edit of aws-auth: the caller, the last masters, size, readability."""
+"""Guards of an edit of aws-auth: the caller, the last masters, size, readability.
+
+They judge what the authenticator makes of the map before and after the edit.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from castai_stack import arn as castai_stack_arn
-from castai_stack.access.entries import KEYS, LIMIT, MASTERS, Kind, Listing
+from castai_stack.access.entries import LIMIT, MASTERS, Grant, Kind, Listing
 
-# --- guards -------------------------------------------------------------------------------------
+Guard = Literal["caller", "last-masters", "size", "unreadable"]
+
+Identity = tuple[str, tuple[str, ...]]
+"""User name and groups inside Kubernetes."""
+
+# ARNs in the form in which the authenticator compares them: a session is its role, without a path.
+# Source: kubernetes-sigs/aws-iam-authenticator, pkg/arn/arn.go (Canonicalize)
+_PRINCIPAL = re.compile(
+    r"arn:aws[a-z-]*:(iam::[0-9]{12}:(root|role/[\w+=,.@-]+|user/[\w+=,.@/-]+)"
+    r"|sts::[0-9]{12}:federated-user/[\w+=,.@-]+)",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +37,49 @@ class State:
         """Return the list of roles or of users."""
         return self.roles if kind == "role" else self.users
 
+    def identities(self, arn: str) -> list[Identity]:
+        """Identities that the authenticator may give to a principal; mapRoles comes first.
+
+        Several are possible where user ARNs differ in case only, and where a pattern matches:
+        whether an authenticator matches patterns depends on its version and its feature gates.
+        """
+        principal = arn.lower()
+        patterns = [
+            grant.identity for grant in self.roles.grants.values() if _may_match(grant, principal)
+        ]
+        role = self.roles.grants.get(principal)
+        if role is not None and not role.sso:
+            return sorted({role.identity, *patterns})
+        users = [g.identity for key, g in self.users.grants.items() if key.lower() == principal]
+        return sorted({*users, *patterns})
+
+    def masters(self) -> Iterator[str]:
+        """ARNs that are certain to reach `system:masters`."""
+        roles = {key for key, grant in self.roles.grants.items() if not grant.sso}
+        for key, grant in self.roles.grants.items():
+            if key in roles and MASTERS in grant.groups and _PRINCIPAL.fullmatch(key):
+                yield key
+        users: dict[str, bool] = {}
+        for key, grant in self.users.grants.items():
+            principal = key.lower()
+            users[principal] = users.get(principal, True) and MASTERS in grant.groups
+        for principal, certain in users.items():
+            if certain and principal not in roles and _PRINCIPAL.fullmatch(principal):
+                yield principal
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking, as the API server sees them."""
+    """Principal that runs the program, as the API server knows it."""
 
     arn: str
     """ARN of the role or user; empty when the API server does not know one."""
     groups: tuple[str, ...] = ()
 
 
-Guard = Literal["caller", "last-masters", "size", "unreadable"]
-
-
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A guard that stands in the way, and why."""
+    """A guard that refuses an edit, and why."""
 
     guard: Guard
     reason: str
@@ -56,31 +97,12 @@ def caller_arn(arn: str) -> str:
 
 
 def refusals(before: State, after: State, caller: Caller) -> list[Refusal]:
-    """Say what a write from `before` to `after` would take from its owners."""
-    found = []
-    if caller.arn and (was := mapping_of(before, caller.arn)) is not None:
-        becomes = mapping_of(after, caller.arn)
-        if was != becomes:
-            loss = "vanish" if becomes is None else "change"
-            found.append(
-                Refusal(
-                    "caller",
-                    f"the mapping of {caller.arn}, which is who runs this, would {loss}",
-                )
-            )
-    if _masters(before) and not _masters(after):
-        found.append(
-            Refusal(
-                "last-masters",
-                f"the last mapping to {MASTERS} would vanish, and after that only the cluster's "
-                "creator (whom EKS lets in without a mapping) and access entries get in",
-            )
-        )
-    return found
+    """Return the guards that a write from `before` to `after` violates."""
+    return [*_caller(before, after, caller), *_last_masters(before, after)]
 
 
 def too_large(data: Mapping[str, str]) -> Refusal | None:
-    """Say whether these values would pass what a ConfigMap holds."""
+    """Return a refusal when these values exceed the limit of a ConfigMap."""
     size = sum(len(value.encode()) for value in data.values())
     if size <= LIMIT:
         return None
@@ -89,23 +111,25 @@ def too_large(data: Mapping[str, str]) -> Refusal | None:
     )
 
 
-def mapping_of(state: State, arn: str) -> list[tuple[str, tuple[str, ...]]] | None:
-    """Effects of everything that matches the ARN; newer authenticators also match wildcards."""
-    wanted = arn.lower()
-    found = [
-        item.effect
-        for kind in KEYS
-        for pattern, item in state.of(kind).effective.items()
-        if pattern == wanted
-        or (kind == "role" and set("*?") & set(pattern) and fnmatchcase(wanted, pattern))
-    ]
-    return sorted(found) or None
+def _caller(before: State, after: State, caller: Caller) -> Iterator[Refusal]:
+    current = before.identities(caller.arn) if caller.arn else []
+    next_ = after.identities(caller.arn) if caller.arn else []
+    if current and current != next_:
+        loss = "change" if next_ else "vanish"
+        yield Refusal(
+            "caller", f"the mapping of {caller.arn}, which runs this program, would {loss}"
+        )
 
 
-def _masters(state: State) -> bool:
-    return any(
-        MASTERS in item.groups
-        for kind in KEYS
-        for item in state.of(kind).items
-        if not item.arn or state.of(kind).effective[item.arn] is item
-    )
+def _last_masters(before: State, after: State) -> Iterator[Refusal]:
+    if any(before.masters()) and not any(after.masters()):
+        yield Refusal(
+            "last-masters",
+            f"the last mapping to {MASTERS} would vanish, and after that only the cluster's "
+            "creator (admitted by EKS without a mapping) and access entries get in",
+        )
+
+
+def _may_match(grant: Grant, principal: str) -> bool:
+    pattern = grant.arn.lower()
+    return bool(set("*?") & set(pattern)) and fnmatchcase(principal, pattern)

@@ -2,23 +2,22 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from castai_stack.access.entries import AwsAuthError, Entry
 
 COPY = "castai-aws-auth-backup"
 """ConfigMap beside aws-auth that holds its values from before our first entry."""
-MARK = "castai-eks/entries"
+ENTRIES_ANNOTATION = "castai-eks/entries"
 """Annotation on aws-auth: which entries are ours, and what goes when the last one goes."""
-SOURCE = "castai-eks/source-version"
+SOURCE_ANNOTATION = "castai-eks/source-version"
 """Annotation on the copy: the version of aws-auth that it was taken from."""
+CONFIRMED_ANNOTATION = "castai-eks/kept"
+"""Annotation on the copy, written after the first entry.
 
-KEPT = "castai-eks/kept"
-"""Annotation on the copy, written after the first entry was.
-
-Whoever takes the last entry out deletes the copy by its version. One that was read before a new
-first entry came has another version by then, so that the new entry's copy stays.
+The run that removes the last entry deletes the copy by its version. If a new first entry appears
+meanwhile, this annotation changes the version of the copy, and the delete is refused.
 """
 
 OVERRIDE_SETTING = "access.overrideGuards"
@@ -26,88 +25,106 @@ OVERRIDE_VARIABLE = "CASTAI_ACCESS_OVERRIDE"
 
 
 class RefusedError(AwsAuthError):
-    """A guard stands in the way; the message is the whole story."""
+    """A guard refuses the write; the message is complete for a user."""
 
 
 class ConflictError(AwsAuthError):
-    """Others kept writing; the message says who wrote last."""
+    """Other writers caused a conflict in every attempt; the message names the last one."""
 
 
 @dataclass(frozen=True)
-class Object:
-    """A ConfigMap as one read found it."""
+class Snapshot:
+    """A ConfigMap as one read returned it."""
 
     version: str
     data: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     binary: bool = False
-    """Holds `binaryData`, which nobody expects here."""
+    """Holds `binaryData`, which this program never writes."""
     last_writer: str = ""
-    """Who but us wrote last, by the API server's own record."""
+    """Latest other writer by the API server's own record."""
+
+
+class Snapshots(NamedTuple):
+    """The copy, and the map as it was read after the copy."""
+
+    copy: Snapshot | None
+    live: Snapshot | None
 
 
 @dataclass(frozen=True)
-class Mark:
-    """What the annotation on the map says."""
+class OwnedEntries:
+    """Content of the annotation on the map: entries of this program."""
 
     entries: tuple[str, ...] = ()
-    made: bool = False
-    """There was no map before us."""
+    created_map: bool = False
+    """This program created the map."""
     spellings: Mapping[str, str | None] = field(default_factory=dict)
-    """How a list without entries was spelled before us; None for a key that was absent."""
+    """Original text of each list without entries; None for a key that was absent."""
 
-    def as_text(self) -> str | None:
-        """Return the annotation's value; None when nothing of ours is left."""
+    def without(self, entry: Entry) -> "OwnedEntries":
+        """Return the same content without one entry."""
+        return replace(self, entries=tuple(e for e in self.entries if e != entry.identity))
+
+    def as_annotation(self) -> str | None:
+        """Return the annotation's value; None when there is no entry left."""
         if not self.entries:
             return None
-        said: dict[str, Any] = {"entries": sorted(self.entries)}
-        if self.made:
-            said["made"] = True
+        content: dict[str, Any] = {"entries": sorted(self.entries)}
+        if self.created_map:
+            content["made"] = True
         if self.spellings:
-            said["spellings"] = dict(self.spellings)
-        return json.dumps(said, sort_keys=True)
+            content["spellings"] = dict(self.spellings)
+        return json.dumps(content, sort_keys=True)
 
 
-def mark_of(live: Object | None) -> Mark:
-    """Read the annotation; one that somebody broke counts as none."""
-    if live is None or MARK not in live.annotations:
-        return Mark()
+def owned_entries(live: Snapshot | None) -> OwnedEntries:
+    """Read the annotation; a malformed one counts as absent."""
+    if live is None or ENTRIES_ANNOTATION not in live.annotations:
+        return OwnedEntries()
     try:
-        said = json.loads(live.annotations[MARK])
-        spellings = said.get("spellings", {})
-        return Mark(
-            entries=tuple(str(each) for each in said["entries"]),
-            made=said.get("made") is True,
+        content = json.loads(live.annotations[ENTRIES_ANNOTATION])
+        spellings = content.get("spellings", {})
+        return OwnedEntries(
+            entries=tuple(str(each) for each in content["entries"]),
+            created_map=content.get("made") is True,
             spellings={k: v if v is None else str(v) for k, v in spellings.items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError):
-        return Mark()
+        return OwnedEntries()
 
 
-# --- what is wanted -------------------------------------------------------------------------------
+# --- orders ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Put:
-    """Have this entry, in place of the one that we had before."""
+class EnsureEntry:
+    """The map shall hold this entry, in place of the previous one."""
 
     entry: Entry
-    was: Entry | None = None
+    previous: Entry | None = None
     adopt: bool = False
-    """Take over an entry for this ARN that somebody else wrote."""
+    """Take over an entry for this ARN that this program did not write."""
+
+    @property
+    def moved_from(self) -> Entry | None:
+        """The previous entry where it maps another ARN."""
+        if self.previous is None or self.previous.identity == self.entry.identity:
+            return None
+        return self.previous
 
 
 @dataclass(frozen=True)
-class Remove:
-    """Have no entry for this ARN."""
+class RemoveEntry:
+    """The map shall hold no entry for this ARN."""
 
     entry: Entry
 
 
-Order = Put | Remove
+Order = EnsureEntry | RemoveEntry
 
 
-# --- what is asked --------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -142,19 +159,19 @@ Step = Create | Patch | Delete
 
 @dataclass(frozen=True)
 class Read:
-    """Read a ConfigMap; answered by an Object or None."""
+    """Read a ConfigMap; answered by a Snapshot or None."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class AskCaller:
-    """Ask who is writing; answered by a Caller."""
+    """Ask the API server for the caller; answered by a Caller."""
 
 
 @dataclass(frozen=True)
 class Send:
-    """Carry out a step, or (dry) have it judged only; answered by False after a conflict."""
+    """Carry out a step, or (dry) validate it only; answered by False after a conflict."""
 
     step: Step
     dry: bool = False
@@ -170,16 +187,9 @@ class Wait:
 Request = Read | AskCaller | Send | Wait
 
 
-class Seen(NamedTuple):
-    """The copy, and the map as it was read after it."""
-
-    copy: Object | None
-    live: Object | None
-
-
 @dataclass(frozen=True)
 class Decision:
-    """What has to be sent, in this order, and what the operator should know."""
+    """Steps to send, in this order, and warnings for the operator."""
 
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -187,7 +197,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The map as it was last seen, with nothing left to do."""
+    """The map as it was last read, with nothing left to do."""
 
-    live: Object | None
+    live: Snapshot | None
     warnings: tuple[str, ...]

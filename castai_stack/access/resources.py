@@ -21,7 +21,7 @@ from pulumi.dynamic import (
 
 from castai_stack.access import entries, steps
 from castai_stack.access.entries import AwsAuthError, Entry, Kind
-from castai_stack.access.protocol import OVERRIDE_VARIABLE, Order, Outcome, Put, Remove
+from castai_stack.access.protocol import OVERRIDE_VARIABLE, EnsureEntry, Order, Outcome, RemoveEntry
 from castai_stack.dynamic import run_settings
 from castai_stack.dynamic.base import is_unknown
 from castai_stack.kube import connection
@@ -29,7 +29,7 @@ from castai_stack.kube import kubeconfig as kube_kubeconfig
 
 
 class AwsAuthEntryProvider(ResourceProvider):
-    """Reads, merges and writes our entry; see `aws_auth_steps` for how."""
+    """Reads, merges and writes our entry; see `steps`."""
 
     def configure(self, req: ConfigureRequest) -> None:
         """Take what belongs to this run: the kubeconfig, where the stack names one, and overrides.
@@ -70,7 +70,9 @@ class AwsAuthEntryProvider(ResourceProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Add the entry."""
         entry = _entry(props)
-        self._write(props, Put(entry, adopt=bool(props.get("adopt"))), self._overrides(props))
+        self._write(
+            props, EnsureEntry(entry, adopt=bool(props.get("adopt"))), self._overrides(props)
+        )
         return CreateResult(f"{entries.WHERE}/{entry.key}", _outputs(props, entry))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -86,13 +88,13 @@ class AwsAuthEntryProvider(ResourceProvider):
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Replace our entry, or move it to another ARN, in one write."""
         entry = _entry(_news)
-        order = Put(entry, was=_entry(_olds), adopt=bool(_news.get("adopt")))
+        order = EnsureEntry(entry, previous=_entry(_olds), adopt=bool(_news.get("adopt")))
         self._write(_news, order, self._overrides(_news))
         return UpdateResult(_outputs(_news, entry))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Take our entry out."""
-        self._write(_props, Remove(_entry(_props)), self._overrides(_props))
+        self._write(_props, RemoveEntry(_entry(_props)), self._overrides(_props))
 
     def _write(self, props: dict[str, Any], order: Order, overrides: frozenset[str]) -> Outcome:
         from castai_stack.access import writer  # noqa: PLC0415 - see `_client`

@@ -1,11 +1,11 @@
 """Settings of the mapping of principals into the cluster."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from castai_stack.access.modes import AuthenticationMode
+from castai_stack.access.guards import Guard
+from castai_stack.access.modes import AccessMode
 from castai_stack.fields import Section, checked_text
 
-AccessGuard = Literal["caller", "last-masters", "size", "unreadable"]
 UserGroup = Annotated[
     str,
     # EKS refuses these prefixes in access entries, and Kubernetes keeps the first for itself:
@@ -21,25 +21,11 @@ UserGroup = Annotated[
 class Access(Section):
     """Mapping of principals into the cluster."""
 
-    mode: Literal["auto", "aws-auth", "access-entries"] = "auto"
+    mode: AccessMode = "auto"
     """`auto` takes access entries where the cluster's authentication mode allows them."""
     adopt: bool = False
-    """Take over entries for our ARNs that somebody else made; they go on destroy, then."""
+    """Take over existing entries for our ARNs; destroy then removes them."""
     user_groups: list[UserGroup] = ["system:masters"]
-    """Groups of the user; others than `system:masters` get a narrower cluster role of ours."""
-    override_guards: list[AccessGuard] = []
-    """Guards of aws-auth that may be passed on `pulumi up`."""
-
-    @property
-    def unread_under(self) -> AuthenticationMode | None:
-        """Authentication mode under which a cluster does not read the chosen mapping."""
-        unread: dict[str, AuthenticationMode] = {"aws-auth": "API", "access-entries": "CONFIG_MAP"}
-        return unread.get(self.mode)
-
-    def mapped_by(self, mode: AuthenticationMode | None) -> frozenset[str]:
-        """Return how principals are mapped; both ways, where the cluster's mode is not known."""
-        if self.mode != "auto":
-            return frozenset({self.mode})
-        if mode is None:
-            return frozenset({"aws-auth", "access-entries"})
-        return frozenset({"aws-auth" if mode == "CONFIG_MAP" else "access-entries"})
+    """Groups of the user; any other group than `system:masters` gets a narrower cluster role."""
+    override_guards: list[Guard] = []
+    """Guards of aws-auth that `pulumi up` may pass."""

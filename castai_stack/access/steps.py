@@ -1,26 +1,29 @@
-"""What to ask of the API server so that our entry is in aws-auth, or out of it; sends nothing.
+"""Decide which requests bring our entry into aws-auth, or out of it; sends nothing.
 
-A write is: read the copy, read the map, decide, try it without effect, keep the copy, write the map
-with the `resourceVersion` that was read, and look again. Whoever carries this out hands the answers
-back; the model of other writers and the real API server are driven by the same code.
+One write reads the copy and the map, decides, validates the write by a dry run, saves the copy,
+writes the map with the `resourceVersion` that was read, and reads again. The caller of `carry_out`
+hands the answers back, so that the model of other writers and the real API server are driven by the
+same code.
 
-Two things are ours besides the entries. An annotation on the map lists them, written together with
-them, so that after a crash nobody has to guess whose an entry is. A second ConfigMap keeps the
-map's values as they were before our first entry. The copy is read before the map and written with
-its own version; therefore the first write that succeeds has kept exactly the text that it replaced.
+Besides its entries the program owns two things. An annotation on the map lists the entries and is
+written together with them, so that a crash leaves no doubt about their owner. A second ConfigMap
+keeps the values of the map from before our first entry. The copy is read before the map and written
+with its own version; therefore the first write that succeeds has saved exactly the text that it
+replaced.
 """
 
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from castai_stack.access import entries as access_entries
 from castai_stack.access import guards as access_guards
 from castai_stack.access import text as access_text
 from castai_stack.access.entries import (
     KEYS,
     NAME,
+    NAMESPACE,
     WHERE,
+    AwsAuthError,
     Entry,
     Item,
     Kind,
@@ -29,33 +32,34 @@ from castai_stack.access.entries import (
 )
 from castai_stack.access.guards import Caller, Guard, Refusal, State
 from castai_stack.access.protocol import (
+    CONFIRMED_ANNOTATION,
     COPY,
-    KEPT,
-    MARK,
+    ENTRIES_ANNOTATION,
     OVERRIDE_SETTING,
     OVERRIDE_VARIABLE,
-    SOURCE,
+    SOURCE_ANNOTATION,
     AskCaller,
     ConflictError,
     Create,
     Decision,
     Delete,
-    Mark,
-    Object,
+    EnsureEntry,
     Order,
     Outcome,
+    OwnedEntries,
     Patch,
-    Put,
     Read,
     RefusedError,
-    Remove,
+    RemoveEntry,
     Request,
-    Seen,
     Send,
+    Snapshot,
+    Snapshots,
     Step,
     Wait,
-    mark_of,
+    owned_entries,
 )
+from castai_stack.access.reader import parse
 
 ATTEMPTS = 30
 
@@ -65,12 +69,12 @@ _LONGEST_SPELLING = 1024
 def carry_out(
     order: Order, overrides: Collection[str], attempts: int = ATTEMPTS
 ) -> Generator[Request, Any, Outcome]:
-    """Read, decide and write until there is nothing left to do; yields what it needs done."""
+    """Read, decide and write until there is nothing left to do; yields each request."""
     caller: Caller | None = None
     warnings: dict[str, None] = {}
-    base: Object | None = None
-    kept = False
-    live: Object | None = None
+    base: Snapshot | None = None
+    copy_written = False
+    live: Snapshot | None = None
     for attempt in range(attempts):
         if attempt:
             yield Wait(attempt)
@@ -78,69 +82,263 @@ def carry_out(
         live = yield Read(NAME)
         caller = caller or (yield AskCaller())
         try:
-            decision = decide(Seen(copy, live), order, caller, overrides, base)
-        except RefusedError:
-            if kept and copy is not None and not mark_of(live).entries:
+            decision = decide(Snapshots(copy, live), order, caller, overrides, base)
+        except AwsAuthError:
+            if copy_written and copy is not None and not owned_entries(live).entries:
                 yield Send(Delete(COPY, copy.version))
             raise
         warnings.update(dict.fromkeys(decision.warnings))
         if not decision.steps:
             return Outcome(live, tuple(warnings))
-        done = yield from _sent(decision)
-        kept = kept or COPY in done
-        base = live if NAME in done else base
+        written = yield from _send(decision)
+        copy_written = copy_written or COPY in written
+        base = live if NAME in written else base
     writer = live.last_writer if live and live.last_writer else "unknown"
     raise ConflictError(
-        f"{WHERE}: others wrote to it during each of our {attempts} attempts, the last of them "
-        f"{writer}; our entry is not settled. Find out what keeps writing, then run this again"
+        f"{WHERE}: other writers changed it during each of {attempts} attempts, the last of them "
+        f"{writer}; our entry may be absent. Find out what keeps writing, then run this again"
     )
 
 
-def _sent(decision: Decision) -> Generator[Request, Any, list[str]]:
-    """Try the steps on the map, then carry all out; returns the names that were written."""
+def _send(decision: Decision) -> Generator[Request, Any, list[str]]:
+    """Validate the steps on the map, then carry all out; returns the names that were written."""
     for step in decision.steps:
         if step.name == NAME and not (yield Send(step, dry=True)):
             return []
-    done = []
+    written = []
     for step in decision.steps:
         if not (yield Send(step)):
             break
-        done.append(step.name)
-    return done
+        written.append(step.name)
+    return written
 
 
 def decide(
-    seen: Seen,
+    snapshots: Snapshots,
     order: Order,
     caller: Caller,
     overrides: Collection[str] = (),
-    base: Object | None = None,
+    base: Snapshot | None = None,
 ) -> Decision:
-    """Say what has to be sent; nothing when all is as wanted.
+    """Return the steps of one write; none when the map is as ordered.
 
-    `base` is the map from before our own latest write, from which a lost copy is kept again.
+    `base` is the map from before our own latest write, from which a lost copy is saved again.
+
+    Raises RefusedError where a guard refuses, and AwsAuthError for a text that cannot be edited.
     """
-    if isinstance(order, Put):
-        return _put(seen, order, caller, overrides, base)
-    return _remove(seen, order, caller, overrides)
+    if isinstance(order, EnsureEntry):
+        return _ensure_entry(snapshots, order, caller, overrides, base)
+    return _remove_entry(snapshots, order, caller, overrides)
 
 
-def live_entries(live: Object | None, entry: Entry) -> list[dict[str, Any]] | None:
+def obstacles(
+    snapshots: Snapshots,
+    entries: Iterable[Entry],
+    caller: Caller,
+    overrides: Collection[str],
+    *,
+    adopt: bool,
+) -> list[str]:
+    """Return the reasons for which the map would refuse these entries now, each once.
+
+    A copy beside the map is proof of earlier entries of ours: without it an entry that the
+    annotation does not list belongs to another writer.
+    """
+    reasons: dict[str, None] = {}
+    for entry in entries:
+        order = EnsureEntry(entry, adopt=adopt or snapshots.copy is not None)
+        try:
+            decide(snapshots, order, caller, overrides)
+        except AwsAuthError as error:
+            reasons[str(error)] = None
+    return list(reasons)
+
+
+# --- an entry to ensure ---------------------------------------------------------------------------
+
+
+def _ensure_entry(
+    snapshots: Snapshots,
+    order: EnsureEntry,
+    caller: Caller,
+    overrides: Collection[str],
+    base: Snapshot | None,
+) -> Decision:
+    entry, live = order.entry, snapshots.live
+    if live is None:
+        return _new_map(entry, lost=snapshots.copy is not None)
+    owned = owned_entries(live)
+    before, warnings = _readable(live, entry.kind, overrides, _SET_ASIDE)
+    if base is None and not order.adopt and not _is_ours(order, owned):
+        _refuse_foreign(before, entry)
+    after = _with_entry(before, order)
+    warnings += _shadow(live, entry)
+    annotated = _annotated(live, before, order, owned)
+    if after.text == live.data.get(entry.key) and annotated.entries == owned.entries:
+        return Decision(_confirm_copy(snapshots, base), warnings)
+    _guard(live, {**live.data, entry.key: after.text}, after, caller, overrides)
+    patch = _patch(live, {entry.key: after.text}, annotated)
+    first = not owned.entries and (
+        snapshots.copy is None or (base is None and order.previous is None)
+    )
+    return Decision((*(_save_copy(snapshots.copy, live) if first else ()), patch), warnings)
+
+
+def _new_map(entry: Entry, *, lost: bool) -> Decision:
+    text = access_text.merged(parse(entry.kind, None), entry).text
+    owned = OwnedEntries((entry.identity,), created_map=True, spellings={entry.key: None})
+    annotations = {ENTRIES_ANNOTATION: owned.as_annotation()}
+    create = Create(NAME, {entry.key: text}, annotations)
+    return Decision((create,), (_LOST_MAP,) if lost else ())
+
+
+def _is_ours(order: EnsureEntry, owned: OwnedEntries) -> bool:
+    """Whether an entry for this ARN is ours, by the annotation or by the previous order."""
+    same_arn = order.previous is not None and order.moved_from is None
+    return same_arn or order.entry.identity in owned.entries
+
+
+def _refuse_foreign(before: Listing, entry: Entry) -> None:
+    items = before.of(entry.arn)
+    if not items:
+        return
+    username, groups = items[-1].identity
+    raise RefusedError(
+        f"{WHERE}: {entry.key} already maps {entry.arn} (to {username!r}, groups {list(groups)}), "
+        "and this program did not write that; set access.adopt to take it over, which also removes "
+        "it on destroy, or remove that entry first"
+    )
+
+
+def _with_entry(before: Listing, order: EnsureEntry) -> Listing:
+    moved = order.moved_from
+    if moved is not None and moved.kind == order.entry.kind:
+        before = access_text.proved(access_text.removed(before, moved.arn))
+    return access_text.proved(access_text.merged(before, order.entry))
+
+
+def _annotated(
+    live: Snapshot, before: Listing, order: EnsureEntry, owned: OwnedEntries
+) -> OwnedEntries:
+    """Return the annotation after the write, with the original text of a list without entries."""
+    key = order.entry.key
+    spellings = dict(owned.spellings)
+    original = live.data.get(key)
+    if not before.items and key not in spellings and len(original or "") <= _LONGEST_SPELLING:
+        spellings[key] = original
+    left = owned.without(order.moved_from) if order.moved_from else owned
+    entries = tuple(sorted({*left.entries, order.entry.identity}))
+    return replace(owned, entries=entries, spellings=spellings)
+
+
+def _shadow(live: Snapshot, entry: Entry) -> tuple[str, ...]:
+    """Warn where mapRoles maps our user, too: the authenticator looks there first.
+
+    Source: kubernetes-sigs/aws-iam-authenticator, pkg/mapper/configmap/mapper.go (Map)
+    """
+    if entry.kind == "user" and entry.arn.lower() in _state(live.data, {}).roles.grants:
+        return (_SHADOWED.format(arn=entry.arn),)
+    return ()
+
+
+# --- an entry to remove ---------------------------------------------------------------------------
+
+
+def _remove_entry(
+    snapshots: Snapshots, order: RemoveEntry, caller: Caller, overrides: Collection[str]
+) -> Decision:
+    entry, live = order.entry, snapshots.live
+    if live is None:
+        return Decision(warnings=(_LOST_MAP,) if snapshots.copy else ())
+    owned = owned_entries(live)
+    left = owned.without(entry)
+    copy = None if left.entries else snapshots.copy
+    drop_copy = (Delete(COPY, copy.version),) if copy else ()
+    before, warnings = _readable(live, entry.kind, overrides, _LEFT_ALONE)
+    items = before.of(entry.arn)
+    if not items:
+        unlist = (_patch(live, {}, left),) if left.entries != owned.entries else ()
+        return Decision((*unlist, *drop_copy), warnings)
+    if not (len(items) == 1 and entry.is_met_by(items[0])):
+        warnings += (_EDITED.format(arn=entry.arn, count=len(items)),)
+    after = access_text.proved(access_text.removed(before, entry.arn))
+    text = _original_spelling(entry.key, after, owned)
+    data = {**live.data, entry.key: text or ""}
+    if _is_empty_map_of_ours(live, owned, left, after):
+        # We created this map, so removing our entry locks nobody out.
+        _guard(live, data, after, caller, {*overrides, "last-masters"})
+        return Decision((Delete(NAME, live.version), *drop_copy), warnings)
+    _guard(live, data, after, caller, overrides)
+    return Decision((_patch(live, {entry.key: text}, left), *drop_copy), warnings)
+
+
+def _is_empty_map_of_ours(
+    live: Snapshot, owned: OwnedEntries, left: OwnedEntries, after: Listing
+) -> bool:
+    others = live.binary or any(key != KEYS[after.kind] for key in live.data)
+    return owned.created_map and not left.entries and not after.items and not others
+
+
+def _original_spelling(key: str, after: Listing, owned: OwnedEntries) -> str | None:
+    """Text of a list that lost our entry: without entries, its text from before our first one."""
+    if after.items or key not in owned.spellings:
+        return after.text
+    spelling = owned.spellings[key]
+    bare = after.text.strip()
+    if bare in {"", "[]"} or bare == (spelling or "").strip():
+        return spelling
+    return after.text
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+_LOST_MAP = (
+    f"{WHERE} is gone although entries of this program were in it: another writer deleted it with "
+    "every mapping; `python -m castai_stack aws-auth restore` writes back the values from before "
+    "our first entry"
+)
+_EDITED = (
+    WHERE + ": our entry for {arn} was edited by hand ({count} items); "
+    "it is removed all the same, and nothing else"
+)
+_SET_ASIDE = (
+    "{error}; the authenticator reads nothing of this list, so our entry replaces it, and its text "
+    f"is saved in {NAMESPACE}/{COPY}"
+)
+_LEFT_ALONE = "{error}; the list stays as it is, and so does an entry of ours in it"
+_SHADOWED = (
+    f"{WHERE}: mapRoles maps {{arn}}, and the authenticator reads mapRoles first: our entry in "
+    "mapUsers has no effect until that one is removed"
+)
+
+
+def _refused(refusals: list[Refusal]) -> RefusedError:
+    guards: list[Guard] = [refusal.guard for refusal in refusals]
+    reasons = "; ".join(refusal.reason for refusal in refusals)
+    return RefusedError(
+        f"{WHERE} is left as it is: {reasons}. To allow this, name the guards: "
+        f"{OVERRIDE_SETTING}: [{', '.join(guards)}] in the configuration for `pulumi up`, "
+        f"{OVERRIDE_VARIABLE}={','.join(guards)} in the environment for `pulumi destroy`"
+    )
+
+
+# --- reading and guarding -------------------------------------------------------------------------
+
+
+def live_entries(live: Snapshot | None, entry: Entry) -> list[dict[str, Any]] | None:
     """Return what the map holds for our ARN, or None when there is nothing.
 
-    An entry that says what is wanted is spelled as wanted, so that spelling is never drift.
+    An entry with the same effect is spelled as ordered, so that spelling is never drift.
     """
     try:
-        listing = access_text.parse(entry.kind, (live.data if live else {}).get(entry.key))
-    except UnreadableError as error:
+        listing = parse(entry.kind, (live.data if live else {}).get(entry.key))
+        items = listing.of(entry.arn)
+        return [entry.as_item() if entry.is_met_by(i) else _displayed(i) for i in items] or None
+    except AwsAuthError as error:
         return [{"unreadable": str(error)}]
-    mine = listing.of(entry.arn)
-    if not mine:
-        return None
-    return [entry.as_item() if entry.is_met_by(item) else _shown(item) for item in mine]
 
 
-def _shown(item: Item) -> dict[str, Any]:
+def _displayed(item: Item) -> dict[str, Any]:
     return {str(key): _plain(value) for key, value in item.folded.items()}
 
 
@@ -152,207 +350,116 @@ def _plain(value: Any) -> Any:
     return value[1] if isinstance(value, tuple) else value
 
 
-def _put(
-    seen: Seen, order: Put, caller: Caller, overrides: Collection[str], base: Object | None
-) -> Decision:
-    entry, live = order.entry, seen.live
-    if live is None:
-        warnings = (_LOST_MAP,) if seen.copy else ()
-        text = access_text.merged(access_text.parse(entry.kind, None), entry).text
-        mark = Mark((entry.identity,), made=True, spellings={entry.key: None})
-        return Decision((Create(NAME, {entry.key: text}, {MARK: mark.as_text()}),), warnings)
-    mark = mark_of(live)
-    moved = order.was is not None and order.was.identity != entry.identity
-    before, warnings = _readable(live, entry.kind, overrides)
-    known = entry.identity in mark.entries or (order.was is not None and not moved)
-    if (found := before.of(entry.arn)) and not known and not order.adopt and base is None:
-        raise RefusedError(_taken(entry, found[-1]))
-    lenient = "unreadable" in overrides
-    after = before
-    if moved and order.was is not None and order.was.kind == entry.kind:
-        after = access_text.proved(access_text.removed(after, order.was.arn), lenient=lenient)
-    after = access_text.proved(access_text.merged(after, entry), lenient=lenient)
-    gone = {order.was.identity} if moved and order.was else set()
-    spellings = dict(mark.spellings)
-    if not before.items and entry.key not in spellings:
-        was_text = live.data.get(entry.key)
-        if len(was_text or "") <= _LONGEST_SPELLING:
-            spellings[entry.key] = was_text
-    entries = tuple(sorted({*mark.entries, entry.identity} - gone))
-    marked = replace(mark, entries=entries, spellings=spellings)
-    if after.text == live.data.get(entry.key) and marked.entries == mark.entries:
-        return Decision(_kept_for_good(seen, base), warnings)
-    _guard(live, {**live.data, entry.key: after.text}, after, caller, overrides)
-    patch = Patch(NAME, live.version, {entry.key: after.text}, {MARK: marked.as_text()})
-    first = not mark.entries and (seen.copy is None or (base is None and order.was is None))
-    return Decision((*(_keep(seen.copy, live) if first else ()), patch), warnings)
-
-
-def _remove(seen: Seen, order: Remove, caller: Caller, overrides: Collection[str]) -> Decision:
-    entry, live = order.entry, seen.live
-    if live is None:
-        return Decision(warnings=(_LOST_MAP,) if seen.copy else ())
-    mark = mark_of(live)
-    left = replace(mark, entries=tuple(e for e in mark.entries if e != entry.identity))
-    forget = (Delete(COPY, seen.copy.version),) if seen.copy and not left.entries else ()
-    before, warnings = _readable(live, entry.kind, overrides, remove=True)
-    mine = before.of(entry.arn)
-    if not mine and left.entries == mark.entries:
-        return Decision(forget, warnings)
-    if mine and not (len(mine) == 1 and entry.is_met_by(mine[0])):
-        warnings += (_EDITED.format(arn=entry.arn, count=len(mine)),)
-    if not mine:
-        patch = Patch(NAME, live.version, {}, {MARK: left.as_text()})
-        return Decision((patch, *forget), warnings)
-    change = access_text.removed(before, entry.arn)
-    after = access_text.proved(change, lenient="unreadable" in overrides)
-    text = _spelled(entry.key, after, mark)
-    others = live.binary or any(key != entry.key for key in live.data)
-    undone = mark.made and not left.entries and not after.items and not others
-    # A map that we made mapped nobody before us, so nobody loses what they had.
-    passed = {*overrides, "last-masters"} if undone else overrides
-    _guard(live, {**live.data, entry.key: text or ""}, after, caller, passed)
-    if undone:
-        return Decision((Delete(NAME, live.version), *forget), warnings)
-    patch = Patch(NAME, live.version, {entry.key: text}, {MARK: left.as_text()})
-    return Decision((patch, *forget), warnings)
-
-
-_LOST_MAP = (
-    f"{WHERE} is gone although entries of this program were in it: somebody deleted it with "
-    "everything that was mapped; `python -m castai_stack aws-auth restore` puts back the values "
-    "kept before our first entry"
-)
-_EDITED = (
-    WHERE + ": our entry for {arn} was edited by hand ({count} found); "
-    "it is removed all the same, and nothing else"
-)
-_SET_ASIDE = (
-    "{error}; the authenticator reads nothing of it either, so it is replaced by our entry and "
-    f"kept in {access_entries.NAMESPACE}/{COPY}"
-)
-_LEFT_ALONE = "{error}; it is left as it is, and an entry of ours in it is no longer looked after"
-
-
-def _taken(entry: Entry, found: Item) -> str:
-    username, groups = found.effect
-    return (
-        f"{WHERE}: {entry.key} already maps {entry.arn} (to {username!r}, groups {list(groups)}), "
-        "and this program did not write that; set access.adopt to take it over, which also removes "
-        "it on destroy, or remove that entry first"
-    )
-
-
 def _readable(
-    live: Object, kind: Kind, overrides: Collection[str], *, remove: bool = False
+    live: Snapshot, kind: Kind, overrides: Collection[str], warning: str
 ) -> tuple[Listing, tuple[str, ...]]:
-    """Parse the list that is edited; an unreadable one stops us, or is set aside on demand."""
-    text = live.data.get(KEYS[kind])
-    lenient = "unreadable" in overrides
+    """Parse the list to edit; with the guard overridden, an unreadable one counts as empty."""
+    allowed = "unreadable" in overrides
     try:
-        return access_text.parse(kind, text, lenient=lenient), ()
+        listing = parse(kind, live.data.get(KEYS[kind]))
     except UnreadableError as error:
-        if not lenient:
-            raise RefusedError(_refused([Refusal("unreadable", str(error))])) from None
-        said = _LEFT_ALONE if remove else _SET_ASIDE
-        return access_text.parse(kind, None), (said.format(error=error),)
+        if not allowed:
+            raise _refused([Refusal("unreadable", str(error))]) from None
+        return parse(kind, None), (warning.format(error=error),)
+    for item in () if allowed else listing.items:
+        if not isinstance(item.value, dict):
+            reason = (
+                f"{WHERE}: {KEYS[kind]} must be a list of mappings, and its item {item.index + 1} "
+                "is none; correct that item by hand"
+            )
+            raise _refused([Refusal("unreadable", reason)])
+    return listing, ()
 
 
-def _state(data: Mapping[str, str], known: Mapping[Kind, Listing]) -> State:
-    """Both lists; one that cannot be read maps nobody, as the authenticator sees it."""
+def _state(data: Mapping[str, str], parsed: Mapping[Kind, Listing]) -> State:
+    """Both lists; an unreadable one maps nobody."""
 
     def listing(kind: Kind) -> Listing:
-        if kind in known:
-            return known[kind]
+        if kind in parsed:
+            return parsed[kind]
         try:
-            return access_text.parse(kind, data.get(KEYS[kind]), lenient=True)
+            return parse(kind, data.get(KEYS[kind]))
         except UnreadableError:
-            return access_text.parse(kind, None)
+            return parse(kind, None)
 
     return State(listing("role"), listing("user"))
 
 
 def _guard(
-    live: Object,
+    live: Snapshot,
     data: Mapping[str, str],
     after: Listing,
     caller: Caller,
     overrides: Collection[str],
 ) -> None:
-    known: dict[Kind, Listing] = {after.kind: after}
-    found = access_guards.refusals(_state(live.data, {}), _state(data, known), caller)
     size = access_guards.too_large(data)
-    standing = [r for r in (*found, *([size] if size else [])) if r.guard not in overrides]
-    if standing:
-        raise RefusedError(_refused(standing))
-
-
-def _refused(standing: list[Refusal]) -> str:
-    guards: list[Guard] = [refusal.guard for refusal in standing]
-    reasons = "; ".join(refusal.reason for refusal in standing)
-    return (
-        f"{WHERE} is left as it is: {reasons}. If this is meant, allow it: "
-        f"{OVERRIDE_SETTING}: [{', '.join(guards)}] in the configuration for `pulumi up`, "
-        f"{OVERRIDE_VARIABLE}={','.join(guards)} in the environment for `pulumi destroy`"
+    before = _state(live.data, {})
+    other: Kind = "user" if after.kind == "role" else "role"
+    refusals = access_guards.refusals(
+        before, _state(data, {after.kind: after, other: before.of(other)}), caller
     )
+    standing = [r for r in (*refusals, *([size] if size else [])) if r.guard not in overrides]
+    if standing:
+        raise _refused(standing)
 
 
-def _spelled(key: str, after: Listing, mark: Mark) -> str | None:
-    """Text of a list that lost our entry: without entries, as it was spelled before us."""
-    if after.items or key not in mark.spellings:
-        return after.text
-    spelling = mark.spellings[key]
-    bare = after.text.strip()
-    if bare in {"", "[]"} or bare == (spelling or "").strip():
-        return spelling
-    return after.text
+# --- the annotation and the copy ------------------------------------------------------------------
 
 
-def _keep(copy: Object | None, live: Object) -> tuple[Step, ...]:
+def _patch(live: Snapshot, data: Mapping[str, str | None], owned: OwnedEntries) -> Patch:
+    return Patch(NAME, live.version, data, {ENTRIES_ANNOTATION: owned.as_annotation()})
+
+
+def _save_copy(copy: Snapshot | None, live: Snapshot) -> tuple[Step, ...]:
     if copy is None:
-        return (Create(COPY, live.data, {SOURCE: live.version}),)
-    if copy.annotations.get(SOURCE) == live.version:
+        return (Create(COPY, live.data, {SOURCE_ANNOTATION: live.version}),)
+    if copy.annotations.get(SOURCE_ANNOTATION) == live.version:
         return ()
     data: dict[str, str | None] = dict.fromkeys(copy.data)
-    annotations = {SOURCE: live.version, KEPT: None}
+    annotations = {SOURCE_ANNOTATION: live.version, CONFIRMED_ANNOTATION: None}
     return (Patch(COPY, copy.version, data | dict(live.data), annotations),)
 
 
-def _kept_for_good(seen: Seen, base: Object | None) -> tuple[Step, ...]:
-    """Mark the copy as the one of entries that are there, or keep a lost one again."""
-    if seen.copy is not None:
-        if KEPT in seen.copy.annotations:
+def _confirm_copy(snapshots: Snapshots, base: Snapshot | None) -> tuple[Step, ...]:
+    """Annotate the copy as the one of entries that exist, or save a lost one again."""
+    if snapshots.copy is not None:
+        if CONFIRMED_ANNOTATION in snapshots.copy.annotations:
             return ()
-        return (Patch(COPY, seen.copy.version, {}, {KEPT: "true"}),)
-    if base is None or mark_of(base).entries:
+        return (Patch(COPY, snapshots.copy.version, {}, {CONFIRMED_ANNOTATION: "true"}),)
+    if base is None or owned_entries(base).entries:
         return ()
-    return (Create(COPY, base.data, {SOURCE: base.version, KEPT: "true"}),)
+    annotations = {SOURCE_ANNOTATION: base.version, CONFIRMED_ANNOTATION: "true"}
+    return (Create(COPY, base.data, annotations),)
 
 
 CopyState = Literal["none", "kept", "left over"]
 
 
-def copy_state(seen: Seen) -> CopyState:
-    """Tell whether there is a copy, and whether it belongs to entries that are there."""
-    if seen.copy is None:
+def copy_state(snapshots: Snapshots) -> CopyState:
+    """Return whether there is a copy, and whether it belongs to entries that exist."""
+    if snapshots.copy is None:
         return "none"
-    return "kept" if mark_of(seen.live).entries or seen.live is None else "left over"
+    in_use = owned_entries(snapshots.live).entries or snapshots.live is None
+    return "kept" if in_use else "left over"
 
 
-def restored(seen: Seen, caller: Caller, overrides: Collection[str] = ()) -> Decision:
-    """Say what puts the kept values back in place of everything that the map holds now."""
-    copy, live = seen
+def restored(snapshots: Snapshots, caller: Caller, overrides: Collection[str] = ()) -> Decision:
+    """Return the steps that write the copy over everything that the map holds now.
+
+    Raises RefusedError without a copy, and where a guard refuses.
+    """
+    copy, live = snapshots
     if copy is None:
         raise RefusedError(
-            f"there is no copy to restore ({access_entries.NAMESPACE}/{COPY}): it is kept while "
-            "entries of this program are in the map, and goes with the last of them"
+            f"there is no copy to restore ({NAMESPACE}/{COPY}): it exists while entries of this "
+            "program are in the map, and goes with the last of them"
         )
     if live is None:
         return Decision((Create(NAME, copy.data, {}), Delete(COPY, copy.version)))
-    found = access_guards.refusals(_state(live.data, {}), _state(copy.data, {}), caller)
-    standing = [refusal for refusal in found if refusal.guard not in overrides]
+    refusals = access_guards.refusals(_state(live.data, {}), _state(copy.data, {}), caller)
+    standing = [refusal for refusal in refusals if refusal.guard not in overrides]
     if standing:
-        raise RefusedError(_refused(standing))
+        raise _refused(standing)
     dropped: dict[str, str | None] = dict.fromkeys(live.data)
-    patch = Patch(NAME, live.version, dropped | dict(copy.data), {MARK: None})
+    patch = Patch(NAME, live.version, dropped | dict(copy.data), {ENTRIES_ANNOTATION: None})
     return Decision((patch, Delete(COPY, copy.version)))

@@ -1,270 +1,266 @@
-"""Read and edit the text of aws-auth.
+"""Edit the text of one list of aws-auth.
 
-An edit keeps every foreign byte; reading the result again proves it.
+Entries of others keep their text, byte for byte: only the lines (or, inside brackets, the
+characters) of our own entry are added, replaced or cut out. The result of an edit is parsed again
+and compared; where the text allows no such edit, the list is written anew, every entry whole and in
+its order.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import yaml
-from yaml.resolver import Resolver
 
 from castai_stack.access.entries import (
-    ARN_FIELDS,
     KEYS,
     LIMIT,
     WHERE,
     AwsAuthError,
     Entry,
     Item,
-    Kind,
     Listing,
-    UnreadableError,
 )
+from castai_stack.access.reader import BOM, Loader, parse
 
-# What the authenticator skips, besides YAML's own spellings of nothing (isSkippable in ParseMap).
-_EMPTY = frozenset({"", "``", '""', "''"})
-_NULL = "tag:yaml.org,2002:null"
-_STR = "tag:yaml.org,2002:str"
-_MERGE = "tag:yaml.org,2002:merge"
 _DEEPEST = 50
-_MOST_NODES = 2_000_000
-_BOM = "\ufeff"
+"""Levels of nesting up to which lists are compared and written anew, both of which recurse."""
 # Plain scalars that no YAML version reads as anything but text.
 _PLAIN = re.compile(r"[A-Za-z](?:[\w./@+=,{}:-]*[\w./@+=,{}-])?", re.ASCII)
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+_COMMA = re.compile(r"\s*,")
 
 
 @dataclass(frozen=True)
 class Change:
-    """A list after an edit: the text, and what it has to say."""
+    """A list after an edit: its text, and the items that the text has to hold."""
 
     text: str
     listing: Listing
     """The list before."""
     parts: tuple[Item | dict[str, Any], ...]
-    """What stays, and ours when it is new, in order."""
+    """Items that stay, and our item where it is new, in order."""
 
     @property
     def values(self) -> list[Any]:
-        """What the list has to say."""
+        """Values of the items that the text has to hold."""
         return [part.value if isinstance(part, Item) else part for part in self.parts]
 
 
-def parse(kind: Kind, text: str | None, *, lenient: bool = False, limit: int = LIMIT) -> Listing:
-    """Read one list as the authenticator does: YAML or JSON, in every spelling of nothing.
+@dataclass(frozen=True)
+class _Edit:
+    """Items to cut out by index, and our item to write."""
 
-    Raises UnreadableError for what it cannot read; `lenient` keeps items that are no mappings.
-    """
-    text = text or ""
-    if text.strip() in _EMPTY:
-        return Listing(kind, text, (), "empty", (0, len(text)))
-    shift = len(_BOM) if text.startswith(_BOM) else 0
-    root = _Reader(kind, limit).read(text[shift:])
-    if root is None:
-        return Listing(kind, text, (), "empty", (len(text), len(text)))
-    span = (root.start + shift, root.end + shift)
-    if not isinstance(root.value, list):
-        if _is_nothing(root.value):
-            return Listing(kind, text, (), "empty", span)
-        found = "a mapping" if isinstance(root.value, dict) else "plain text"
-        raise UnreadableError(f"{WHERE}: {KEYS[kind]} must be a list of mappings, found {found}")
-    items = tuple(
-        Item(kind, value, start + shift, end + shift, _arn(kind, value))
-        for value, (start, end) in zip(root.value, root.spans, strict=True)
-    )
-    for number, item in enumerate(items, 1):
-        if not (lenient or isinstance(item.value, dict)):
-            raise UnreadableError(
-                f"{WHERE}: {KEYS[kind]} must be a list of mappings, "
-                f"and its item {number} is none; correct that item by hand"
-            )
-    return Listing(kind, text, items, "flow" if root.flow else "block", span)
+    cut: frozenset[int]
+    item: dict[str, Any] | None = None
+    place: Item | None = None
+    """The item that ours replaces; None appends ours."""
 
-
-def _arn(kind: Kind, value: Any) -> str:
-    if not isinstance(value, dict):
-        return ""
-    field_name = ARN_FIELDS[kind]
-    found = ""
-    # As in `folded`: of two spellings of one key, the later in the order of their characters wins.
-    for key in sorted(k for k in value if isinstance(k, str) and k.lower() == field_name):
-        found = value[key].lower() if isinstance(value[key], str) else ""
-    return found
+    def parts(self, listing: Listing) -> tuple[Item | dict[str, Any], ...]:
+        """Items of the list after the edit."""
+        place = self.place.index if self.place else None
+        parts = [
+            self.item if self.item and item.index == place else item
+            for item in listing.items
+            if item.index not in self.cut
+        ]
+        appended = [self.item] if self.item and place is None else []
+        return (*parts, *appended)
 
 
 def merged(listing: Listing, entry: Entry) -> Change:
-    """Return the list with `entry` in it exactly once; the same text when it is there as wanted."""
-    mine = listing.of(entry.arn)
-    kept = next((item for item in reversed(mine) if entry.is_met_by(item)), None)
-    if kept is not None and len(mine) == 1:
+    """Return the list with `entry` in it exactly once; the same text when nothing is to change."""
+    own = listing.of(entry.arn)
+    current = next((item for item in reversed(own) if entry.is_met_by(item)), None)
+    if current is not None and len(own) == 1:
         return Change(listing.text, listing, listing.items)
-    ours = None if kept else entry.as_item()
-    place = kept or (mine[0] if mine else None)
-    cut = [item for item in mine if item is not place]
-    parts = [ours if ours and item is place else item for item in _without(listing, cut)]
-    if place is None and ours:
-        parts.append(ours)
-    try:
-        text = _edited(listing, cut, place, ours)
-    except _CannotEditError:
-        text = _written(listing, parts)
-    return Change(text, listing, tuple(parts))
+    place = current or (own[0] if own else None)
+    cut = frozenset(item.index for item in own if item is not place)
+    if current is not None:
+        return _change(listing, _Edit(cut))
+    return _change(listing, _Edit(cut, entry.as_item(), place))
 
 
 def removed(listing: Listing, arn: str) -> Change:
     """Return the list without every item that maps `arn`; the same text when there is none."""
-    mine = listing.of(arn)
-    if not mine:
+    own = listing.of(arn)
+    if not own:
         return Change(listing.text, listing, listing.items)
-    parts = _without(listing, mine)
-    try:
-        text = _edited(listing, mine, None, None)
-    except _CannotEditError:
-        text = _written(listing, parts)
-    return Change(text, listing, tuple(parts))
+    return _change(listing, _Edit(frozenset(item.index for item in own)))
 
 
-def proved(change: Change, *, lenient: bool = False) -> Listing:
-    """Parse what an edit yields; when it does not say what it has to, write the list anew."""
-    kind = change.listing.kind
+def proved(change: Change) -> Listing:
+    """Parse the text of an edit; a text with other items than it has to hold is written anew."""
+    kind, text = change.listing.kind, change.text
+    if text is change.listing.text:
+        return change.listing
     try:
-        # Whether the outcome is too large is a guard's question, with an answer of its own.
-        after = parse(kind, change.text, lenient=lenient, limit=2 * LIMIT)
-    except UnreadableError:
+        # The size of the outcome is judged by a guard.
+        after = parse(kind, text, limit=2 * LIMIT)
+    except AwsAuthError:
         after = None
     if after is None or [item.value for item in after.items] != change.values:
-        rewritten = _written(change.listing, change.parts)
-        after = parse(kind, rewritten, lenient=lenient, limit=2 * LIMIT)
+        after = parse(kind, _written(change.listing, change.parts), limit=2 * LIMIT)
     if [item.value for item in after.items] != change.values:
-        raise AwsAuthError(
-            f"{WHERE}: {KEYS[kind]} cannot be changed without changing what others wrote; "
-            "add or remove our entry by hand"
-        )
+        raise _refused(change.listing, "cannot be changed without a change to entries of others")
     return after
 
 
-def _without(listing: Listing, cut: Sequence[Item]) -> list[Any]:
-    gone = {id(item) for item in cut}
-    return [item for item in listing.items if id(item) not in gone]
+def _change(listing: Listing, edit: _Edit) -> Change:
+    if listing.depth > _DEEPEST:
+        raise _refused(listing, f"is nested deeper than the {_DEEPEST} levels that are edited here")
+    parts = edit.parts(listing)
+    try:
+        text = _edited(listing, edit)
+    except _CannotEditError:
+        text = _written(listing, parts)
+    return Change(text, listing, parts)
 
 
-# --- text ---------------------------------------------------------------------------------------
+def _refused(listing: Listing, reason: str) -> AwsAuthError:
+    return AwsAuthError(f"{WHERE}: {KEYS[listing.kind]} {reason}; add or remove our entry by hand")
+
+
+# --- text -----------------------------------------------------------------------------------------
 
 
 class _CannotEditError(Exception):
     """The layout of this text is beyond an edit by lines."""
 
 
-def _edited(
-    listing: Listing, cut: Sequence[Item], place: Item | None, ours: dict[str, Any] | None
-) -> str:
-    """Cut items out, and put ours in `place`, or at the end when there is none."""
+_Replacement = tuple[int, int, str]
+"""Start, end and new text."""
+
+
+def _edited(listing: Listing, edit: _Edit) -> str:
+    """Cut items out, and write ours in its place, or at the end."""
     if listing.form == "empty":
-        return _first(listing, ours) if ours else listing.text
-    edits = _flow_edits if listing.form == "flow" else _block_edits
+        return _first(listing, edit.item) if edit.item else listing.text
+    replacements = _Flow(listing) if listing.form == "flow" else _Block(listing)
     text = listing.text
-    for start, end, replacement in sorted(edits(listing, cut, place, ours), reverse=True):
-        text = text[:start] + replacement + text[end:]
+    for start, end, new in sorted(replacements.of(edit), reverse=True):
+        text = text[:start] + new + text[end:]
     return text
 
 
-_Edit = tuple[int, int, str]
-
-
-def _first(listing: Listing, ours: dict[str, Any]) -> str:
-    """Write the first entry where there was none; comments stay."""
+def _first(listing: Listing, item: dict[str, Any]) -> str:
+    """Write the first entry of an empty list; comments stay."""
     start, end = listing.span
     before, after = listing.text[:start], listing.text[end:]
-    newline = "\r\n" if "\r\n" in listing.text else "\n"
+    newline = _newline(listing.text)
     if before and not before.endswith("\n"):
         before += newline
-    return before + newline.join(_block(ours, "")) + newline + after.lstrip("\r\n")
+    return before + newline.join(_block(item, "")) + newline + after.lstrip("\r\n")
 
 
-def _block_edits(
-    listing: Listing, cut: Sequence[Item], place: Item | None, ours: dict[str, Any] | None
-) -> Iterator[_Edit]:
-    text = listing.text
-    newline = "\r\n" if "\r\n" in text else "\n"
-    position = {id(item): number for number, item in enumerate(listing.items)}
-    origin = len(_BOM) if text.startswith(_BOM) else 0
+def _newline(text: str) -> str:
+    return "\r\n" if "\r\n" in text else "\n"
 
-    def lines(item: Item) -> tuple[int, int, int]:
-        number = position[id(item)]
-        left = listing.items[number - 1].end if number else listing.span[0]
-        dash = _dash(text, left, item.start)
-        start = max(text.rfind("\n", 0, dash) + 1, origin)
-        end = _end_of_line(text, item.end)
-        if text[start:dash].strip(" "):
+
+class _Block:
+    """Replacements in a list of lines that begin with dashes."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._text = listing.text
+        self._items = listing.items
+        self._start = listing.span[0]
+        self._newline = _newline(listing.text)
+
+    def of(self, edit: _Edit) -> Iterator[_Replacement]:
+        for index in edit.cut:
+            yield self._cut(index)
+        if edit.item and edit.place:
+            yield self._replaced(edit.place.index, edit.item)
+        elif edit.item:
+            yield self._appended(edit.item)
+
+    def _cut(self, index: int) -> _Replacement:
+        start, _, end = self._lines(index)
+        if end == len(self._text) and not self._text.endswith("\n") and start:
+            before = self._text[:start]
+            start -= len(self._newline) if before.endswith(self._newline) else 1
+        return start, end, ""
+
+    def _replaced(self, index: int, item: dict[str, Any]) -> _Replacement:
+        start, dash, end = self._lines(index)
+        ending = self._newline if self._text[:end].endswith("\n") else ""
+        return start, end, self._written(item, self._text[start:dash]) + ending
+
+    def _appended(self, item: dict[str, Any]) -> _Replacement:
+        start, dash, _ = self._lines(0)
+        block = self._written(item, self._text[start:dash])
+        last = _end_of_line(self._text, self._items[-1].end)
+        at = len(self._text) if _only_comments(self._text[last:]) else last
+        if self._text[:at].endswith("\n"):
+            return at, at, block + self._newline
+        return at, at, self._newline + block
+
+    def _written(self, item: dict[str, Any], indent: str) -> str:
+        return self._newline.join(_block(item, indent))
+
+    def _lines(self, index: int) -> tuple[int, int, int]:
+        """Start of the item's first line, its dash, and the end of its last line."""
+        item = self._items[index]
+        left = self._items[index - 1].end if index else self._start
+        dash = _dash(self._text, left, item.start)
+        origin = len(BOM) if self._text.startswith(BOM) else 0
+        start = max(self._text.rfind("\n", 0, dash) + 1, origin)
+        if self._text[start:dash].strip(" "):
             raise _CannotEditError
-        return start, dash, end
-
-    for item in cut:
-        start, _, end = lines(item)
-        if end == len(text) and not text.endswith("\n") and start:
-            start -= len(newline) if text[:start].endswith(newline) else 1
-        yield start, end, ""
-    if not ours:
-        return
-    if place is not None:
-        start, dash, end = lines(place)
-        ending = newline if text[:end].endswith("\n") else ""
-        yield start, end, newline.join(_block(ours, text[start:dash])) + ending
-        return
-    start, dash, _ = lines(listing.items[0])
-    block = newline.join(_block(ours, text[start:dash]))
-    last = _end_of_line(text, listing.items[-1].end)
-    at = len(text) if _only_comments(text[last:]) else last
-    if text[:at].endswith("\n"):
-        yield at, at, block + newline
-    else:
-        yield at, at, newline + block
+        return start, dash, _end_of_line(self._text, item.end)
 
 
-def _flow_edits(
-    listing: Listing, cut: Sequence[Item], place: Item | None, ours: dict[str, Any] | None
-) -> Iterator[_Edit]:
-    text, items = listing.text, listing.items
-    compact = '":' in text and '": ' not in text
-    written = (
-        json.dumps(ours, separators=(",", ":") if compact else (", ", ": "), ensure_ascii=False)
-        if ours
-        else ""
-    )
-    gone = {id(item) for item in cut}
-    # A run of items is cut together, so that the commas around it are counted once.
-    number = 0
-    while number < len(items):
-        if id(items[number]) not in gone:
-            number += 1
-            continue
-        first = number
-        while number < len(items) and id(items[number]) in gone:
-            number += 1
+class _Flow:
+    """Replacements in a list in brackets, JSON among them."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._text = listing.text
+        self._items = listing.items
+        self._inside = listing.span[0] + 1
+        self._compact = '":' in listing.text and '": ' not in listing.text
+
+    def of(self, edit: _Edit) -> Iterator[_Replacement]:
+        for first, last in _runs(edit.cut):
+            yield self._cut(first, last)
+        if edit.item and edit.place:
+            yield edit.place.start, edit.place.end, self._written(edit.item)
+        elif edit.item:
+            yield self._appended(edit.item)
+
+    def _cut(self, first: int, last: int) -> _Replacement:
+        items = self._items
         if first:
-            yield items[first - 1].end, items[number - 1].end, ""
-        elif number < len(items):
-            yield items[first].start, items[number].start, ""
-        else:
-            yield items[first].start, _after_comma(text, items[-1].end), ""
-    if not ours:
-        return
-    if place is not None:
-        yield place.start, place.end, written
-    elif items:
-        left = items[-2].end if len(items) > 1 else listing.span[0] + 1
-        between = text[left : items[-1].start].lstrip(",")
+            return items[first - 1].end, items[last].end, ""
+        if last + 1 < len(items):
+            return items[first].start, items[last + 1].start, ""
+        match = _COMMA.match(self._text, items[-1].end)
+        return items[first].start, match.end() if match else items[-1].end, ""
+
+    def _appended(self, item: dict[str, Any]) -> _Replacement:
+        items, written = self._items, self._written(item)
+        if not items:
+            return self._inside, self._inside, written
+        left = items[-2].end if len(items) > 1 else self._inside
+        between = self._text[left : items[-1].start].lstrip(",")
         space = between if not between.strip() else " "
-        if not space and not compact:
+        if not space and not self._compact:
             space = " "
-        yield items[-1].end, items[-1].end, f",{space}{written}"
-    else:
-        yield listing.span[0] + 1, listing.span[0] + 1, written
+        return items[-1].end, items[-1].end, f",{space}{written}"
+
+    def _written(self, item: dict[str, Any]) -> str:
+        separators = (",", ":") if self._compact else (", ", ": ")
+        return json.dumps(item, separators=separators, ensure_ascii=False)
+
+
+def _runs(cut: frozenset[int]) -> Iterator[tuple[int, int]]:
+    """First and last index of each run, so that the commas around a run are counted once."""
+    for first in sorted(index for index in cut if index - 1 not in cut):
+        last = first
+        while last + 1 in cut:
+            last += 1
+        yield first, last
 
 
 def _dash(text: str, left: int, right: int) -> int:
@@ -276,7 +272,7 @@ def _dash(text: str, left: int, right: int) -> int:
         if text[at] == "#":
             end = text.find("\n", at)
             at = right if end < 0 else end
-        elif text[at] not in " \r\n":
+        elif text[at] not in " \t\r\n":
             raise _CannotEditError
         else:
             at += 1
@@ -299,15 +295,9 @@ def _only_comments(text: str) -> bool:
     return all(not line.strip() or line.lstrip().startswith("#") for line in text.split("\n"))
 
 
-def _after_comma(text: str, at: int) -> int:
-    """Position after a trailing comma, if one follows."""
-    match = re.compile(r"\s*,").match(text, at)
-    return match.end() if match else at
-
-
-def _block(ours: Mapping[str, Any], indent: str) -> list[str]:
+def _block(item: Mapping[str, Any], indent: str) -> list[str]:
     lines = []
-    for name, value in ours.items():
+    for name, value in item.items():
         lead = "  " if lines else "- "
         if isinstance(value, str):
             lines.append(f"{indent}{lead}{name}: {_scalar(value)}")
@@ -325,15 +315,16 @@ def _scalar(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _written(listing: Listing, parts: Sequence[Item | dict[str, Any]]) -> str:
+def _written(listing: Listing, parts: tuple[Item | dict[str, Any], ...]) -> str:
     """Write a list anew, each scalar quoted as it was."""
-    nodes: dict[int, yaml.Node] = {}
+    if not listing.alone:
+        raise _refused(listing, "is followed by text that the authenticator does not read")
+    nodes: list[yaml.Node] = []
     if listing.items:
-        root = cast("yaml.SequenceNode", yaml.compose(listing.text, Loader=_Loader))
-        nodes = {id(item): node for item, node in zip(listing.items, root.value, strict=True)}
+        nodes = cast("yaml.SequenceNode", yaml.compose(listing.text, Loader=Loader)).value
     written = yaml.SequenceNode(
         "tag:yaml.org,2002:seq",
-        [nodes[id(part)] if isinstance(part, Item) else _node(part) for part in parts],
+        [nodes[part.index] if isinstance(part, Item) else _node(part) for part in parts],
         flow_style=not parts,
     )
     return cast(
@@ -342,164 +333,6 @@ def _written(listing: Listing, parts: Sequence[Item | dict[str, Any]]) -> str:
     )
 
 
-def _node(ours: Mapping[str, Any]) -> yaml.Node:
-    block = "\n".join(_block(ours, ""))
-    return cast("yaml.SequenceNode", yaml.compose(block, Loader=_Loader)).value[0]
-
-
-# --- reading ------------------------------------------------------------------------------------
-
-
-class _Loader(yaml.CSafeLoader):
-    """PyYAML's C loader; a class of its own so that nobody's constructors reach it."""
-
-
-_RESOLVER = Resolver()
-
-
-@lru_cache(maxsize=4096)
-def _plain_tag(text: str) -> str:
-    """Tag of an unquoted scalar."""
-    return cast("str", _RESOLVER.resolve(yaml.ScalarNode, text, (True, False)))
-
-
-def _is_nothing(value: Any) -> bool:
-    if isinstance(value, tuple):
-        return value[0] == _NULL
-    return isinstance(value, str) and value in _EMPTY
-
-
-@dataclass(slots=True)
-class _Open:
-    """A collection that is being read."""
-
-    start: int
-    end: int
-    """After the last character of its content; a block collection claims what follows, too."""
-    flow: bool
-    mapping: bool
-    anchor: str | None
-    counted: int
-    values: list[Any] = field(default_factory=list)
-    spans: list[tuple[int, int]] = field(default_factory=list)
-
-
-def _span(event: Any) -> tuple[int, int]:
-    return event.start_mark.index, event.end_mark.index
-
-
-@dataclass(slots=True)
-class _Root:
-    value: Any
-    start: int
-    end: int
-    flow: bool
-    spans: list[tuple[int, int]]
-
-
-class _Reader:
-    """Builds comparable values and the places of the list's items from PyYAML's events.
-
-    Text is text; every other scalar is its tag and its text, so that nothing changes by being read.
-    """
-
-    def __init__(self, kind: Kind, limit: int) -> None:
-        self._limit = limit
-        self._where = f"{WHERE}: {KEYS[kind]}"
-        self._anchors: dict[str, tuple[Any, int]] = {}
-        self._stack: list[_Open] = []
-        self._count = 0
-        self._root: _Root | None = None
-
-    def read(self, text: str) -> _Root | None:
-        if len(text.encode(errors="replace")) > self._limit:
-            raise UnreadableError(
-                f"{self._where} is larger than a ConfigMap can be ({self._limit} bytes)"
-            )
-        try:
-            for event in yaml.parse(text, Loader=_Loader):
-                self._take(event)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            raise UnreadableError(
-                f"{self._where} is neither YAML nor JSON{at}: {error.problem}"
-            ) from None
-        except (yaml.YAMLError, UnicodeError) as error:
-            raise UnreadableError(
-                f"{self._where} is neither YAML nor JSON ({type(error).__name__})"
-            ) from None
-        return self._root
-
-    def _take(self, event: Any) -> None:
-        match event:
-            case yaml.ScalarEvent():
-                tag = event.tag
-                if tag is None or tag == "!":
-                    tag = _plain_tag(event.value) if event.implicit[0] else _STR
-                value = event.value if tag == _STR else (tag, event.value)
-                self._add(value, _span(event), event.anchor, 1)
-            case yaml.CollectionStartEvent():
-                self._start(event)
-            case yaml.CollectionEndEvent():
-                done = self._stack.pop()
-                if done.flow:
-                    done.end = event.end_mark.index
-                value = self._mapping(done.values) if done.mapping else done.values
-                size = self._count - done.counted + 1
-                self._add(value, (done.start, done.end), done.anchor, size, done)
-            case yaml.AliasEvent():
-                if event.anchor not in self._anchors:
-                    raise UnreadableError(f"{self._where} names an alias without a complete anchor")
-                value, size = self._anchors[event.anchor]
-                self._count += size - 1
-                self._add(value, _span(event), None, size)
-            case yaml.DocumentStartEvent() if self._root:
-                raise UnreadableError(f"{self._where} holds more than one YAML document")
-
-    def _start(self, event: Any) -> None:
-        if len(self._stack) >= _DEEPEST:
-            raise UnreadableError(f"{self._where} is nested deeper than {_DEEPEST} levels")
-        mapping = isinstance(event, yaml.MappingStartEvent)
-        start, end = _span(event)
-        self._stack.append(
-            _Open(start, end, bool(event.flow_style), mapping, event.anchor, self._count)
-        )
-        if event.anchor:
-            self._anchors.pop(event.anchor, None)
-
-    def _add(
-        self,
-        value: Any,
-        span: tuple[int, int],
-        anchor: str | None,
-        size: int,
-        done: _Open | None = None,
-    ) -> None:
-        self._count += 1
-        if self._count > _MOST_NODES:
-            raise UnreadableError(f"{self._where} repeats itself too often through its aliases")
-        if anchor:
-            self._anchors[anchor] = (value, size)
-        if not self._stack:
-            flow = bool(done and done.flow)
-            self._root = _Root(value, *span, flow, done.spans if done else [])
-            return
-        parent = self._stack[-1]
-        parent.values.append(value)
-        parent.end = span[1]
-        if len(self._stack) == 1:
-            parent.spans.append(span)
-
-    @staticmethod
-    def _mapping(values: list[Any]) -> dict[Any, Any]:
-        own: dict[Any, Any] = {}
-        inherited: dict[Any, Any] = {}
-        for key, value in zip(values[::2], values[1::2], strict=True):
-            if isinstance(key, tuple) and key[0] == _MERGE:
-                bases = value if isinstance(value, list) else [value]
-                for base in reversed(bases):
-                    inherited.update(base if isinstance(base, dict) else {})
-            else:
-                own[key if isinstance(key, str | tuple) else repr(key)] = value
-        return {**inherited, **own}
+def _node(item: Mapping[str, Any]) -> yaml.Node:
+    block = "\n".join(_block(item, ""))
+    return cast("yaml.SequenceNode", yaml.compose(block, Loader=Loader)).value[0]

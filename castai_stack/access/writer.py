@@ -1,4 +1,4 @@
-"""Carries out on a real API server what `aws_auth_steps` decides."""
+"""Carry out the decisions of `steps` on a real API server."""
 
 import random
 import time
@@ -13,14 +13,14 @@ from castai_stack.access.protocol import (
     Create,
     Decision,
     Delete,
-    Object,
     Order,
     Outcome,
     Patch,
     Read,
     Request,
-    Seen,
     Send,
+    Snapshot,
+    Snapshots,
     Step,
     Wait,
 )
@@ -44,34 +44,37 @@ T = TypeVar("T")
 
 
 def write(client: "lightkube.Client", order: Order, overrides: Collection[str]) -> Outcome:
-    """Put our entry into the map, or take it out; raises AwsAuthError with the whole story."""
-    return _driven(client, carry_out(order, overrides))
+    """Carry out an order on the map.
+
+    Raises AwsAuthError, with a message for a user, when it is refused or fails.
+    """
+    return _drive(client, carry_out(order, overrides))
 
 
-def look(client: "lightkube.Client") -> Seen:
+def look(client: "lightkube.Client") -> Snapshots:
     """Read the copy and the map."""
     copy = _read(client, COPY)
-    return Seen(copy, _read(client, NAME))
+    return Snapshots(copy, _read(client, NAME))
 
 
 def send(client: "lightkube.Client", decision: Decision) -> bool:
-    """Carry out one decision as it is; False when somebody wrote in between."""
-    if not all(_sent(client, step, dry=True) for step in decision.steps if step.name == NAME):
+    """Carry out one decision as it is; False when another writer came in between."""
+    if not all(_send(client, step, dry=True) for step in decision.steps if step.name == NAME):
         return False
-    return all(_sent(client, step, dry=False) for step in decision.steps)
+    return all(_send(client, step, dry=False) for step in decision.steps)
 
 
 def ask_caller(client: "lightkube.Client") -> Caller:
-    """Ask the API server who we are; on EKS it knows the ARN.
+    """Ask the API server for the caller; on EKS it knows the ARN.
 
     Source: kubernetes-sigs/aws-iam-authenticator, pkg/server/server.go (extra: arn, canonicalArn)
     """
     import lightkube  # noqa: PLC0415 - heavy, and not needed to compare
     from lightkube.resources.authentication_v1 import SelfSubjectReview  # noqa: PLC0415
 
-    asked = SelfSubjectReview(apiVersion="authentication.k8s.io/v1", kind="SelfSubjectReview")
+    request = SelfSubjectReview(apiVersion="authentication.k8s.io/v1", kind="SelfSubjectReview")
     try:
-        review = _patiently(lambda: client.create(asked))
+        review = _with_retries(lambda: client.create(request))
     except lightkube.ApiError:
         return Caller("")
     info = review.status.userInfo if review.status else None
@@ -84,7 +87,7 @@ def ask_caller(client: "lightkube.Client") -> Caller:
     return Caller("", tuple(info.groups or ()))
 
 
-def _driven(client: "lightkube.Client", procedure: Generator[Request, Any, Outcome]) -> Outcome:
+def _drive(client: "lightkube.Client", procedure: Generator[Request, Any, Outcome]) -> Outcome:
     answer: Any = None
     while True:
         try:
@@ -97,15 +100,15 @@ def _driven(client: "lightkube.Client", procedure: Generator[Request, Any, Outco
             case AskCaller():
                 answer = ask_caller(client)
             case Send(step, dry):
-                answer = _sent(client, step, dry=dry)
+                answer = _send(client, step, dry=dry)
             case Wait(attempt):
                 longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2**attempt)
-                time.sleep(random.uniform(0, longest))  # noqa: S311 - only spreads the writers
+                time.sleep(random.uniform(0, longest))  # noqa: S311 - spreads the writers
                 answer = None
 
 
-def _patiently(ask: Callable[[], T]) -> T:
-    """Ask again after an answer, or none, that says to try later."""
+def _with_retries(ask: Callable[[], T]) -> T:
+    """Repeat a read after a transient error."""
     import httpx2  # noqa: PLC0415
     import lightkube  # noqa: PLC0415
 
@@ -122,26 +125,26 @@ def _patiently(ask: Callable[[], T]) -> T:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _read(client: "lightkube.Client", name: str) -> Object | None:
+def _read(client: "lightkube.Client", name: str) -> Snapshot | None:
     import lightkube  # noqa: PLC0415
     from lightkube.resources.core_v1 import ConfigMap  # noqa: PLC0415
 
     try:
-        found = _patiently(lambda: client.get(ConfigMap, name, namespace=NAMESPACE))
+        config_map = _with_retries(lambda: client.get(ConfigMap, name, namespace=NAMESPACE))
     except lightkube.ApiError as error:
         if error.status.code == _GONE:
             return None
         raise _failed("read", name, error) from None
     except Exception as error:  # noqa: BLE001 - unreachable, or a login that fails
         raise _failed("read", name, error) from None
-    metadata = found.metadata
+    metadata = config_map.metadata
     if metadata is None or metadata.resourceVersion is None:
-        raise AwsAuthError(f"{NAMESPACE}/{name}: the API server sent it without a version")
-    return Object(
+        raise AwsAuthError(f"{NAMESPACE}/{name}: the API server returned it without a version")
+    return Snapshot(
         version=metadata.resourceVersion,
-        data=found.data or {},
+        data=config_map.data or {},
         annotations=metadata.annotations or {},
-        binary=bool(found.binaryData),
+        binary=bool(config_map.binaryData),
         last_writer=_last_writer(metadata.managedFields or []),
     )
 
@@ -154,12 +157,12 @@ def _last_writer(fields: list[Any]) -> str:
     return f"{latest.manager!r} at {latest.time:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _sent(client: "lightkube.Client", step: Step, *, dry: bool) -> bool:
+def _send(client: "lightkube.Client", step: Step, *, dry: bool) -> bool:
     import httpx2  # noqa: PLC0415
     import lightkube  # noqa: PLC0415
 
     try:
-        _carry(client, step, dry=dry)
+        _execute(client, step, dry=dry)
     except lightkube.ApiError as error:
         code = error.status.code
         gone = code == _GONE and not isinstance(step, Create)
@@ -167,20 +170,20 @@ def _sent(client: "lightkube.Client", step: Step, *, dry: bool) -> bool:
             return False
         raise _failed("write", step.name, error) from None
     except httpx2.TransportError:
-        return False  # perhaps it was written: the next look tells
+        return False  # the write may have reached the server: the next read shows it
     except Exception as error:  # noqa: BLE001
         raise _failed("write", step.name, error) from None
     return True
 
 
-def _carry(client: "lightkube.Client", step: Step, *, dry: bool) -> None:
+def _execute(client: "lightkube.Client", step: Step, *, dry: bool) -> None:
     from lightkube.models.meta_v1 import ObjectMeta  # noqa: PLC0415
     from lightkube.resources.core_v1 import ConfigMap  # noqa: PLC0415
     from lightkube.types import PatchType  # noqa: PLC0415
 
     match step:
         case Create(name, data, annotations):
-            made = ConfigMap(
+            config_map = ConfigMap(
                 apiVersion="v1",
                 kind="ConfigMap",
                 metadata=ObjectMeta(
@@ -191,7 +194,7 @@ def _carry(client: "lightkube.Client", step: Step, *, dry: bool) -> None:
                 ),
                 data=dict(data),
             )
-            client.create(made, dry_run=dry)
+            client.create(config_map, dry_run=dry)
         case Patch(name, version, data, annotations):
             # A merge patch that carries a version is refused with 409 when another is current.
             patch = {
@@ -210,12 +213,12 @@ def _carry(client: "lightkube.Client", step: Step, *, dry: bool) -> None:
             connection.delete_unchanged(client, ConfigMap, name, NAMESPACE, version, dry_run=dry)
 
 
-def _failed(did: str, name: str, error: Exception) -> AwsAuthError:
+def _failed(verb: str, name: str, error: Exception) -> AwsAuthError:
     code = getattr(getattr(error, "status", None), "code", None)
     needed = (
-        f"; whoever runs this needs get, create, patch and delete on the ConfigMaps {NAME} and "
+        f"; this caller needs get, create, patch and delete on the ConfigMaps {NAME} and "
         f"{COPY} in {NAMESPACE}"
         if code == _FORBIDDEN
         else ""
     )
-    return AwsAuthError(f"cannot {did} {NAMESPACE}/{name}: {connection.explain(error)}{needed}")
+    return AwsAuthError(f"cannot {verb} {NAMESPACE}/{name}: {connection.explain(error)}{needed}")

@@ -6,7 +6,7 @@ import lightkube
 from lightkube.core.resource_registry import resource_registry
 from lightkube.resources.core_v1 import ConfigMap
 
-from castai_stack.access import entries, protocol, text
+from castai_stack.access import entries, protocol, reader
 from castai_stack.agent import manifests
 from castai_stack.agent import names as agent_names
 from castai_stack.agent.settings import Agent
@@ -98,18 +98,23 @@ def mappings(client: lightkube.Client, patterns: NamePatterns) -> list[Leftover]
     found = [
         Leftover("kubernetes", "aws-auth entry", arn, origin)
         for kind, key in entries.KEYS.items()
-        for arn in _arns(kind, (aws_auth.data or {}).get(key) or "")
+        for arn in mapped_arns(kind, (aws_auth.data or {}).get(key) or "")
         if (origin := principal_origin(patterns, arn)) is not None
     ]
     annotations = (aws_auth.metadata.annotations if aws_auth.metadata else None) or {}
-    if protocol.MARK in annotations:
-        found.append(Leftover("kubernetes", "aws-auth annotation", protocol.MARK, OURS))
+    if protocol.ENTRIES_ANNOTATION in annotations:
+        found.append(
+            Leftover("kubernetes", "aws-auth annotation", protocol.ENTRIES_ANNOTATION, OURS)
+        )
     return found
 
 
-def _arns(kind: entries.Kind, value: str) -> list[str]:
-    """Return the ARNs that a list maps, in lower case; a comment maps nobody."""
+def mapped_arns(kind: entries.Kind, value: str) -> list[str]:
+    """Return the ARNs that a list spells; a comment maps nobody."""
     try:
-        return [item.arn for item in text.parse(kind, value, lenient=True).items if item.arn]
+        items = reader.parse(kind, value).items
     except entries.AwsAuthError:  # an unreadable list still names its principals
-        return [match[0] for match in ARN.finditer(value)]
+        spelled = [value]
+    else:
+        spelled = [item.grant.arn if item.grant else item.arn for item in items]
+    return [match[0] for each in spelled for match in ARN.finditer(each)]

@@ -10,10 +10,10 @@ from typing import Any, get_args
 
 import lightkube
 
-from castai_stack.access import protocol, text, writer
+from castai_stack.access import protocol, reader, writer
 from castai_stack.access.entries import KEYS, NAMESPACE, WHERE, AwsAuthError, Kind
 from castai_stack.access.guards import Caller, Guard
-from castai_stack.access.protocol import COPY, OVERRIDE_VARIABLE, Seen, mark_of
+from castai_stack.access.protocol import COPY, OVERRIDE_VARIABLE, Snapshots, owned_entries
 from castai_stack.access.steps import copy_state, restored
 from castai_stack.commands import command_line, target
 from castai_stack.commands.cluster import connected
@@ -101,8 +101,8 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
 
 
 def _show(client: lightkube.Client, options: argparse.Namespace) -> int:
-    seen = writer.look(client)
-    document = _document(seen, writer.ask_caller(client))
+    snapshots = writer.look(client)
+    document = _document(snapshots, writer.ask_caller(client))
     if options.format == "json":
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
@@ -110,12 +110,12 @@ def _show(client: lightkube.Client, options: argparse.Namespace) -> int:
     return command_line.OK
 
 
-def _document(seen: Seen, caller: Caller) -> dict[str, Any]:
-    live = seen.live
+def _document(snapshots: Snapshots, caller: Caller) -> dict[str, Any]:
+    live = snapshots.live
     document: dict[str, Any] = {
         "version": live.version if live else None,
-        "createdByThisProgram": bool(live and mark_of(live).made),
-        "copy": copy_state(seen),
+        "createdByThisProgram": bool(live and owned_entries(live).created_map),
+        "copy": copy_state(snapshots),
         "caller": caller.arn or None,
     }
     if live is None:
@@ -128,19 +128,20 @@ def _document(seen: Seen, caller: Caller) -> dict[str, Any]:
     return document
 
 
-def _entries(live: protocol.Object, kind: Kind, caller: Caller) -> list[dict[str, Any]]:
-    own = mark_of(live).entries
+def _entries(live: protocol.Snapshot, kind: Kind, caller: Caller) -> list[dict[str, Any]]:
+    own = owned_entries(live).entries
     return [
         {
             "arn": item.arn or None,
             "principal": item.arn
             or ("an entry by sso" if "sso" in item.folded else "an entry without an ARN"),
-            "username": item.effect[0],
-            "groups": item.effect[1],
+            "username": item.identity[0],
+            "groups": item.identity[1],
+            "ignored": item.grant is None,
             "own": f"{kind} {item.arn}" in own,
             "caller": bool(item.arn) and item.arn == caller.arn.lower(),
         }
-        for item in text.parse(kind, live.data.get(KEYS[kind]), lenient=True).items
+        for item in reader.parse(kind, live.data.get(KEYS[kind])).items
     ]
 
 
@@ -162,16 +163,21 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
             owner = "own    " if entry["own"] else "foreign"
             username, groups = entry["username"] or "nobody", ", ".join(entry["groups"])
             caller = "  (caller)" if entry["caller"] else ""
-            yield f"    {owner}  {entry['principal']} is {username} in [{groups}]{caller}"
+            identity = (
+                "is left out by the authenticator"
+                if entry["ignored"]
+                else f"is {username} in [{groups}]"
+            )
+            yield f"    {owner}  {entry['principal']} {identity}{caller}"
     yield _COPY_STATES[document["copy"]]
     yield f"caller: {document['caller'] or 'the API server knows no ARN'}"
 
 
 def _restore(client: lightkube.Client, options: argparse.Namespace) -> int:
     overrides = frozenset(each.strip() for each in options.override.split(","))
-    seen = writer.look(client)
-    decision = restored(seen, writer.ask_caller(client), overrides)
-    sys.stdout.writelines(_difference(seen))
+    snapshots = writer.look(client)
+    decision = restored(snapshots, writer.ask_caller(client), overrides)
+    sys.stdout.writelines(_difference(snapshots))
     if not options.yes:
         sys.stdout.write("nothing was written; repeat with --yes to put the copy back\n")
         return command_line.OK
@@ -184,9 +190,9 @@ def _restore(client: lightkube.Client, options: argparse.Namespace) -> int:
     return command_line.OK
 
 
-def _difference(seen: Seen) -> Iterator[str]:
-    old = seen.live.data if seen.live else {}
-    new = seen.copy.data if seen.copy else {}
+def _difference(snapshots: Snapshots) -> Iterator[str]:
+    old = snapshots.live.data if snapshots.live else {}
+    new = snapshots.copy.data if snapshots.copy else {}
     for key in sorted({*old, *new}):
         lines = difflib.unified_diff(
             old.get(key, "").splitlines(),

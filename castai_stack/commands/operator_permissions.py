@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import yaml
 
+from castai_stack.access.modes import mappings
 from castai_stack.commands import command_line, target
 from castai_stack.permissions.operator import policy, requirements
 from castai_stack.permissions.operator_kubernetes import cluster_role, kubernetes_requirements
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (path,) = target.stack_files(options, parser, least=1)
         settings = target.read_stack_file(path, unused={"agent"})
         apply = options.purpose == "apply"
-        mapped_by = settings.access.mapped_by(settings.cluster.authentication_mode)
+        mapped_by = mappings(settings.access.mode, settings.cluster.authentication_mode)
         if options.kubernetes:
             needed = kubernetes_requirements(settings, aws_auth="aws-auth" in mapped_by)
             document = cluster_role(needed, apply=apply)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from castai_stack import arn
+from castai_stack.access.modes import unread_under
 from castai_stack.config.model import StackConfig
 
 
@@ -158,7 +159,7 @@ def _reach(settings: StackConfig) -> Iterator[str]:
             "cluster.context: given while cluster.kubeconfig is from-eks, which has one context; "
             "remove it, or give a kubeconfig"
         )
-    unread = settings.access.unread_under
+    unread = unread_under(settings.access.mode)
     if unread is not None and cluster.authentication_mode == unread:
         yield (
             f"access.mode: found '{settings.access.mode}' while cluster.authenticationMode is "

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import pulumi_aws as aws
 
 from castai_stack import arn
+from castai_stack.access.modes import mappings, unread_under
 from castai_stack.config.model import StackConfig
 from castai_stack.iam import scope as iam_scope
 from castai_stack.iam.key_slots import Slot, exceeds
@@ -50,12 +51,12 @@ def cluster_findings(settings: StackConfig, caller: Caller, facts: ClusterFacts)
 
 def uses_access_entries(settings: StackConfig, facts: ClusterFacts) -> bool:
     """Tell whether principals are mapped by access entries, or else in aws-auth."""
-    return "access-entries" in settings.access.mapped_by(facts.authentication_mode)
+    return "access-entries" in mappings(settings.access.mode, facts.authentication_mode)
 
 
 def access_findings(settings: StackConfig, facts: ClusterFacts) -> Findings:
     """Compare the chosen mapping with what the cluster's authentication mode reads."""
-    unread = settings.access.unread_under
+    unread = unread_under(settings.access.mode)
     if facts.authentication_mode != unread:
         return Findings()
     return Findings(

@@ -16,20 +16,21 @@ from castai_stack.access.entries import MASTERS, NAME, NODE_GROUPS, NODE_USERNAM
 from castai_stack.access.guards import Caller
 from castai_stack.access.protocol import (
     COPY,
-    SOURCE,
+    SOURCE_ANNOTATION,
     AskCaller,
     Create,
     Delete,
-    Object,
+    EnsureEntry,
     Order,
     Patch,
-    Put,
     Read,
-    Remove,
+    RemoveEntry,
     Send,
+    Snapshot,
     Wait,
-    mark_of,
+    owned_entries,
 )
+from castai_stack.access.reader import parse
 from castai_stack.access.steps import carry_out, decide
 
 ACCOUNT = "012345678901"
@@ -41,32 +42,36 @@ CALLER = Caller(f"arn:aws:iam::{ACCOUNT}:role/admin")
 
 # --- the API server ---------------------------------------------------------------------------------
 
-_OBJECTS: dict[tuple, Object] = {}
+_OBJECTS: dict[tuple, Snapshot] = {}
 
 
-def interned(version, data, annotations) -> Object:
+def interned(version, data, annotations) -> Snapshot:
     """One object per content, so that states compare by identity."""
     key = (version, tuple(sorted(data.items())), tuple(sorted(annotations.items())))
-    return _OBJECTS.setdefault(key, Object(version, data, annotations))
+    return _OBJECTS.setdefault(key, Snapshot(version, data, annotations))
 
 
 @dataclass(frozen=True)
 class Store:
     """What the API server holds; a version is never used twice."""
 
-    objects: tuple[tuple[str, Object], ...] = ()
+    objects: tuple[tuple[str, Snapshot], ...] = ()
     writes: int = 0
-    base: Object | None = None
+    base: Snapshot | None = None
     """The map from before the write that first put something of ours in."""
 
-    def get(self, name) -> Object | None:
+    def get(self, name) -> Snapshot | None:
         return dict(self.objects).get(name)
 
     def set(self, name, data, annotations) -> "Store":
         made = interned(str(self.writes + 1), data, annotations)
         rest = {**dict(self.objects), name: made}
         base = self.base
-        if name == NAME and mark_of(made).entries and not mark_of(self.get(NAME)).entries:
+        if (
+            name == NAME
+            and owned_entries(made).entries
+            and not owned_entries(self.get(NAME)).entries
+        ):
             base = self.get(NAME)
         return Store(tuple(sorted(rest.items())), self.writes + 1, base)
 
@@ -123,8 +128,8 @@ class Other:
     """Somebody who reads the map and writes it back changed, by version, until it works."""
 
     name: str
-    edit: Callable[[Object | None, str], Object | None] = field(compare=False)
-    read: Object | None = None
+    edit: Callable[[Snapshot | None, str], Snapshot | None] = field(compare=False)
+    read: Snapshot | None = None
     has_read: bool = False
     done: bool = False
 
@@ -132,14 +137,14 @@ class Other:
         return (self.name, id(self.read), self.has_read, self.done)
 
 
-def adds_an_entry(live: Object | None, name: str) -> Object:
+def adds_an_entry(live: Snapshot | None, name: str) -> Snapshot:
     data = dict(live.data) if live else {}
     line = f"- {{rolearn: 'foreign-{name}', groups: [x]}} # by hand\n"
     data["mapRoles"] = data.get("mapRoles", "") + line
-    return Object("", data, live.annotations if live else {})
+    return Snapshot("", data, live.annotations if live else {})
 
 
-def drops_annotations(live: Object | None, name: str) -> Object:
+def drops_annotations(live: Snapshot | None, name: str) -> Snapshot:
     return replace(adds_an_entry(live, name), annotations={})
 
 
@@ -242,12 +247,10 @@ class World:
             yield after, replace(writer, done=True, read=None), False
 
 
-def without_ours(live: Object | None) -> str:
+def without_ours(live: Snapshot | None) -> str:
     text = (live.data if live else {}).get("mapRoles", "")
     for entry in (NODES, OTHER):
-        text = access_text.proved(
-            access_text.removed(access_text.parse("role", text), entry.arn)
-        ).text
+        text = access_text.proved(access_text.removed(parse("role", text), entry.arn)).text
     return text
 
 
@@ -261,7 +264,7 @@ def check_write(before, after):
 
 def mapped(store):
     live = store.get(NAME)
-    return [item.arn for item in access_text.parse("role", live.data.get("mapRoles")).items]
+    return [item.arn for item in parse("role", live.data.get("mapRoles")).items]
 
 
 def ends_with(*entries, others=(), copy_even_after_a_crash=True):
@@ -271,7 +274,7 @@ def ends_with(*entries, others=(), copy_even_after_a_crash=True):
             assert arns.count(entry.arn) == (1 if entry in entries else 0), arns
         for name in others:
             assert arns.count(f"foreign-{name}") == 1, arns
-        assert sorted(mark_of(store.get(NAME)).entries) == sorted(e.identity for e in entries)
+        assert sorted(owned_entries(store.get(NAME)).entries) == sorted(e.identity for e in entries)
         copy = store.get(COPY)
         if not entries:
             assert copy is None, "the copy goes with the last entry"
@@ -280,7 +283,7 @@ def ends_with(*entries, others=(), copy_even_after_a_crash=True):
         elif copy_even_after_a_crash or not crashed:
             assert copy is not None, "the copy stays while an entry does"
             assert copy.data == store.base.data, "the copy is what our first entry found"
-            assert copy.annotations[SOURCE] == store.base.version
+            assert copy.annotations[SOURCE_ANNOTATION] == store.base.version
 
     return check
 
@@ -289,7 +292,7 @@ def starting(*entries, text=THEIRS):
     """A map with others' entries and, written by our own code, these of ours."""
     store = Store().set(NAME, {"mapRoles": text, "mapAccounts": "- '9'"}, {})
     for entry in entries:
-        procedure = carry_out(Put(entry), ())
+        procedure = carry_out(EnsureEntry(entry), ())
         answer = None
         while True:
             try:
@@ -311,43 +314,43 @@ NOBODY = Store()
 SCENARIOS = {
     "one of ours among two others": (
         starting(),
-        (Ours(Put(NODES)), another("a"), another("b")),
+        (Ours(EnsureEntry(NODES)), another("a"), another("b")),
         ends_with(NODES, others="ab"),
         1,
     ),
     "two of ours and another": (
         starting(),
-        (Ours(Put(NODES)), Ours(Put(OTHER)), another("a")),
+        (Ours(EnsureEntry(NODES)), Ours(EnsureEntry(OTHER)), another("a")),
         ends_with(NODES, OTHER, others="a"),
         0,
     ),
     "two of ours, one of which crashes": (
         starting(),
-        (Ours(Put(NODES)), Ours(Put(OTHER))),
+        (Ours(EnsureEntry(NODES)), Ours(EnsureEntry(OTHER))),
         ends_with(NODES, OTHER),
         1,
     ),
     "both of ours go beside another": (
         starting(NODES, OTHER),
-        (Ours(Remove(NODES)), Ours(Remove(OTHER)), another("a")),
+        (Ours(RemoveEntry(NODES)), Ours(RemoveEntry(OTHER)), another("a")),
         ends_with(others="a"),
         1,
     ),
     "the last of ours goes while another of ours comes": (
         starting(OTHER),
-        (Ours(Put(NODES)), Ours(Remove(OTHER)), another("a")),
+        (Ours(EnsureEntry(NODES)), Ours(RemoveEntry(OTHER)), another("a")),
         ends_with(NODES, others="a", copy_even_after_a_crash=False),
         0,
     ),
     "there is no map and two of ours make it": (
         NOBODY,
-        (Ours(Put(NODES)), Ours(Put(OTHER))),
+        (Ours(EnsureEntry(NODES)), Ours(EnsureEntry(OTHER))),
         ends_with(NODES, OTHER),
         1,
     ),
     "there is no map, and another makes it": (
         NOBODY,
-        (Ours(Put(NODES)), another("a")),
+        (Ours(EnsureEntry(NODES)), another("a")),
         ends_with(NODES, others="a"),
         1,
     ),

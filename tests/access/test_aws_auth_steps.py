@@ -5,30 +5,38 @@ import pytest
 from castai_stack.access import entries as access_entries
 from castai_stack.access import rbac
 from castai_stack.access import text as access_text
-from castai_stack.access.entries import LIMIT, MASTERS, NAME, NODE_GROUPS, NODE_USERNAME
+from castai_stack.access.entries import (
+    LIMIT,
+    MASTERS,
+    NAME,
+    NODE_GROUPS,
+    NODE_USERNAME,
+    AwsAuthError,
+)
 from castai_stack.access.guards import Caller
 from castai_stack.access.protocol import (
+    CONFIRMED_ANNOTATION,
     COPY,
-    KEPT,
-    MARK,
-    SOURCE,
+    ENTRIES_ANNOTATION,
+    SOURCE_ANNOTATION,
     AskCaller,
     ConflictError,
     Create,
     Delete,
-    Mark,
-    Object,
+    EnsureEntry,
+    OwnedEntries,
     Patch,
-    Put,
     Read,
     RefusedError,
-    Remove,
-    Seen,
+    RemoveEntry,
     Send,
+    Snapshot,
+    Snapshots,
     Wait,
-    mark_of,
+    owned_entries,
 )
-from castai_stack.access.steps import carry_out, decide, live_entries, restored
+from castai_stack.access.reader import parse
+from castai_stack.access.steps import carry_out, decide, live_entries, obstacles, restored
 
 ACCOUNT = "012345678901"
 NODES = access_entries.role(f"arn:aws:iam::{ACCOUNT}:role/cast-nodes", NODE_USERNAME, NODE_GROUPS)
@@ -41,45 +49,54 @@ def text_of(*entries):
     """A list that holds these entries of ours and nothing else."""
     text = ""
     for entry in entries:
-        text = access_text.merged(access_text.parse(entry.kind, text), entry).text
+        text = access_text.merged(parse(entry.kind, text), entry).text
     return text
 
 
 def marked(*entries, **more):
-    return {MARK: Mark(tuple(e.identity for e in entries), **more).as_text()}
+    return {
+        ENTRIES_ANNOTATION: OwnedEntries(tuple(e.identity for e in entries), **more).as_annotation()
+    }
 
 
 def live(roles=ADMIN, *, annotations=None, **data):
-    return Object("7", {"mapRoles": roles, **data}, annotations or {})
+    return Snapshot("7", {"mapRoles": roles, **data}, annotations or {})
 
 
 def copy(source="7", **annotations):
-    return Object("3", {"mapRoles": ADMIN}, {SOURCE: source, **annotations})
+    return Snapshot("3", {"mapRoles": ADMIN}, {SOURCE_ANNOTATION: source, **annotations})
 
 
 def test_a_first_entry_keeps_the_whole_map_and_then_writes_one_list_and_the_mark():
     found = live(mapAccounts="- '9'")
 
-    steps = decide(Seen(None, found), Put(NODES), NOBODY).steps
+    steps = decide(Snapshots(None, found), EnsureEntry(NODES), NOBODY).steps
 
     assert steps == (
-        Create(COPY, found.data, {SOURCE: "7"}),
+        Create(COPY, found.data, {SOURCE_ANNOTATION: "7"}),
         Patch(NAME, "7", {"mapRoles": ADMIN + text_of(NODES)}, marked(NODES)),
     )
 
 
 def test_a_copy_of_another_time_is_replaced_and_keys_that_are_gone_go():
-    old = Object("3", {"mapRoles": "old", "x": "y"}, {SOURCE: "2", KEPT: "true"})
+    old = Snapshot(
+        "3", {"mapRoles": "old", "x": "y"}, {SOURCE_ANNOTATION: "2", CONFIRMED_ANNOTATION: "true"}
+    )
 
-    first = decide(Seen(old, live()), Put(NODES), NOBODY).steps[0]
+    first = decide(Snapshots(old, live()), EnsureEntry(NODES), NOBODY).steps[0]
 
-    assert first == Patch(COPY, "3", {"mapRoles": ADMIN, "x": None}, {SOURCE: "7", KEPT: None})
+    assert first == Patch(
+        COPY,
+        "3",
+        {"mapRoles": ADMIN, "x": None},
+        {SOURCE_ANNOTATION: "7", CONFIRMED_ANNOTATION: None},
+    )
 
 
 def test_a_further_entry_leaves_the_copy_alone():
     found = live(ADMIN + text_of(NODES), annotations=marked(NODES))
 
-    steps = decide(Seen(copy("5"), found), Put(USER), NOBODY).steps
+    steps = decide(Snapshots(copy("5"), found), EnsureEntry(USER), NOBODY).steps
 
     assert steps == (
         Patch(
@@ -94,18 +111,20 @@ def test_a_further_entry_leaves_the_copy_alone():
 def test_when_all_is_as_wanted_nothing_is_sent():
     found = live(ADMIN + text_of(NODES), annotations=marked(NODES))
 
-    assert decide(Seen(copy(KEPT="true"), found), Put(NODES), NOBODY).steps == (
-        Patch(COPY, "3", {}, {KEPT: "true"}),
-    )
-    settled = Object("3", {}, {SOURCE: "5", KEPT: "true"})
-    assert decide(Seen(settled, found), Put(NODES), NOBODY).steps == ()
+    assert decide(
+        Snapshots(copy(CONFIRMED_ANNOTATION="true"), found), EnsureEntry(NODES), NOBODY
+    ).steps == (Patch(COPY, "3", {}, {CONFIRMED_ANNOTATION: "true"}),)
+    settled = Snapshot("3", {}, {SOURCE_ANNOTATION: "5", CONFIRMED_ANNOTATION: "true"})
+    assert decide(Snapshots(settled, found), EnsureEntry(NODES), NOBODY).steps == ()
 
 
 def test_a_mark_that_somebody_dropped_is_written_again_on_update():
     found = live(ADMIN + text_of(NODES))
-    settled = Object("3", {"mapRoles": ADMIN}, {SOURCE: "5", KEPT: "true"})
+    settled = Snapshot(
+        "3", {"mapRoles": ADMIN}, {SOURCE_ANNOTATION: "5", CONFIRMED_ANNOTATION: "true"}
+    )
 
-    steps = decide(Seen(settled, found), Put(NODES, was=NODES), NOBODY).steps
+    steps = decide(Snapshots(settled, found), EnsureEntry(NODES, previous=NODES), NOBODY).steps
 
     assert steps == (Patch(NAME, "7", {"mapRoles": found.data["mapRoles"]}, marked(NODES)),)
 
@@ -114,19 +133,19 @@ def test_a_mark_that_somebody_dropped_is_written_again_on_update():
     "broken", ["", "{", "[]", '{"entries": 5}', '{"entries": [], "spellings": [1]}']
 )
 def test_a_mark_that_somebody_broke_counts_as_none(broken):
-    assert mark_of(live(annotations={MARK: broken})) == Mark()
+    assert owned_entries(live(annotations={ENTRIES_ANNOTATION: broken})) == OwnedEntries()
 
 
 def test_how_an_empty_list_was_spelled_comes_back_with_the_last_entry():
     for spelling in ("``", '""', "null", "[]\n", "# nobody yet"):
-        put = decide(Seen(None, live(spelling)), Put(NODES), NOBODY).steps[-1]
+        put = decide(Snapshots(None, live(spelling)), EnsureEntry(NODES), NOBODY).steps[-1]
         assert isinstance(put, Patch)
-        after = Object("8", {"mapRoles": put.data["mapRoles"]}, put.annotations)
+        after = Snapshot("8", {"mapRoles": put.data["mapRoles"]}, put.annotations)
 
-        gone = decide(Seen(copy(), after), Remove(NODES), NOBODY).steps
+        gone = decide(Snapshots(copy(), after), RemoveEntry(NODES), NOBODY).steps
 
         assert gone == (
-            Patch(NAME, "8", {"mapRoles": spelling}, {MARK: None}),
+            Patch(NAME, "8", {"mapRoles": spelling}, {ENTRIES_ANNOTATION: None}),
             Delete(COPY, "3"),
         ), spelling
 
@@ -135,31 +154,31 @@ def test_a_list_that_others_emptied_keeps_what_they_left():
     mark = marked(NODES, spellings={"mapRoles": None})
     found = live("# ours now\n" + text_of(NODES), annotations=mark)
 
-    patch = decide(Seen(None, found), Remove(NODES), NOBODY).steps[0]
+    patch = decide(Snapshots(None, found), RemoveEntry(NODES), NOBODY).steps[0]
 
-    assert patch == Patch(NAME, "7", {"mapRoles": "# ours now\n"}, {MARK: None})
+    assert patch == Patch(NAME, "7", {"mapRoles": "# ours now\n"}, {ENTRIES_ANNOTATION: None})
 
 
 def test_a_map_that_we_made_goes_only_when_nothing_else_is_in_it():
-    made = marked(NODES, made=True, spellings={"mapRoles": None})
+    made = marked(NODES, created_map=True, spellings={"mapRoles": None})
     alone = live(text_of(NODES), annotations=made)
 
-    assert decide(Seen(None, alone), Remove(NODES), NOBODY).steps == (Delete(NAME, "7"),)
+    assert decide(Snapshots(None, alone), RemoveEntry(NODES), NOBODY).steps == (Delete(NAME, "7"),)
     for more in ({"mapAccounts": "[]"}, {"mapUsers": "# theirs"}):
         shared = live(text_of(NODES), annotations=made, **more)
-        step = decide(Seen(None, shared), Remove(NODES), NOBODY).steps[0]
-        assert step == Patch(NAME, "7", {"mapRoles": None}, {MARK: None}), more
-    binary = Object("7", {"mapRoles": text_of(NODES)}, made, binary=True)
-    assert isinstance(decide(Seen(None, binary), Remove(NODES), NOBODY).steps[0], Patch)
+        step = decide(Snapshots(None, shared), RemoveEntry(NODES), NOBODY).steps[0]
+        assert step == Patch(NAME, "7", {"mapRoles": None}, {ENTRIES_ANNOTATION: None}), more
+    binary = Snapshot("7", {"mapRoles": text_of(NODES)}, made, binary=True)
+    assert isinstance(decide(Snapshots(None, binary), RemoveEntry(NODES), NOBODY).steps[0], Patch)
     mixed = live(ADMIN + text_of(NODES), annotations=made)
-    assert isinstance(decide(Seen(None, mixed), Remove(NODES), NOBODY).steps[0], Patch)
+    assert isinstance(decide(Snapshots(None, mixed), RemoveEntry(NODES), NOBODY).steps[0], Patch)
 
 
 def test_the_last_masters_of_a_map_that_we_made_may_go_with_it():
-    made = marked(USER, made=True, spellings={"mapUsers": None})
-    alone = Object("7", {"mapUsers": text_of(USER)}, made)
+    made = marked(USER, created_map=True, spellings={"mapUsers": None})
+    alone = Snapshot("7", {"mapUsers": text_of(USER)}, made)
 
-    assert decide(Seen(None, alone), Remove(USER), NOBODY).steps == (Delete(NAME, "7"),)
+    assert decide(Snapshots(None, alone), RemoveEntry(USER), NOBODY).steps == (Delete(NAME, "7"),)
 
 
 def refusal(seen, order, caller=NOBODY, overrides=()):
@@ -169,62 +188,196 @@ def refusal(seen, order, caller=NOBODY, overrides=()):
 
 
 HOW = (
-    ". If this is meant, allow it: access.overrideGuards: [{0}] in the configuration for "
+    ". To allow this, name the guards: access.overrideGuards: [{0}] in the configuration for "
     "`pulumi up`, CASTAI_ACCESS_OVERRIDE={0} in the environment for `pulumi destroy`"
 )
 
 
 def test_each_guard_says_what_would_be_lost_and_how_to_allow_it():
-    ours = Object("7", {"mapUsers": text_of(USER)}, marked(USER))
-    seen = Seen(copy(), ours)
+    ours = Snapshot("7", {"mapUsers": text_of(USER)}, marked(USER))
+    seen = Snapshots(copy(), ours)
 
-    assert refusal(seen, Remove(USER), Caller(USER.arn)) == (
-        f"kube-system/aws-auth is left as it is: the mapping of {USER.arn}, which is who runs this, "
+    assert refusal(seen, RemoveEntry(USER), Caller(USER.arn)) == (
+        f"kube-system/aws-auth is left as it is: the mapping of {USER.arn}, which runs this program, "
         "would vanish; the last mapping to system:masters would vanish, and after that only the "
-        "cluster's creator (whom EKS lets in without a mapping) and access entries get in"
+        "cluster's creator (admitted by EKS without a mapping) and access entries get in"
         + HOW.format("caller, last-masters").replace("=caller, last", "=caller,last")
     )
-    assert decide(seen, Remove(USER), Caller(USER.arn), ("caller", "last-masters")).steps
+    assert decide(seen, RemoveEntry(USER), Caller(USER.arn), ("caller", "last-masters")).steps
     assert "change" in refusal(
-        seen, Put(access_entries.user(USER.arn, "x", ["y"]), was=USER), Caller(USER.arn)
+        seen,
+        EnsureEntry(access_entries.user(USER.arn, "x", ["y"]), previous=USER),
+        Caller(USER.arn),
     )
     big = live("# " + "x" * (LIMIT - 50) + "\n")
-    assert refusal(Seen(None, big), Put(NODES)) == (
+    assert refusal(Snapshots(None, big), EnsureEntry(NODES)) == (
         "kube-system/aws-auth is left as it is: its values would take "
         f"{LIMIT - 47 + len(text_of(NODES))} bytes, and a ConfigMap holds 1048576; remove entries"
         + HOW.format("size")
     )
-    assert decide(Seen(None, big), Put(NODES), NOBODY, ("size",)).steps
-    assert refusal(Seen(None, live("a: b")), Put(NODES)) == (
+    assert decide(Snapshots(None, big), EnsureEntry(NODES), NOBODY, ("size",)).steps
+    assert refusal(Snapshots(None, live("a: b")), EnsureEntry(NODES)) == (
         "kube-system/aws-auth is left as it is: kube-system/aws-auth: mapRoles must be a list of "
         "mappings, found a mapping" + HOW.format("unreadable")
     )
 
 
 def test_an_unreadable_list_is_set_aside_on_demand_and_left_alone_on_removal():
-    put = decide(Seen(None, live("a: b")), Put(NODES), NOBODY, ("unreadable",))
-    assert put.steps[0] == Create(COPY, {"mapRoles": "a: b"}, {SOURCE: "7"})
+    put = decide(Snapshots(None, live("a: b")), EnsureEntry(NODES), NOBODY, ("unreadable",))
+    assert put.steps[0] == Create(COPY, {"mapRoles": "a: b"}, {SOURCE_ANNOTATION: "7"})
     assert put.steps[1].data == {"mapRoles": text_of(NODES)}
-    assert "kept in kube-system/castai-aws-auth-backup" in put.warnings[0]
+    assert "saved in kube-system/castai-aws-auth-backup" in put.warnings[0]
 
     broken = live("a: b", annotations=marked(NODES))
-    gone = decide(Seen(None, broken), Remove(NODES), NOBODY, ("unreadable",))
-    assert gone.steps == (Patch(NAME, "7", {}, {MARK: None}),)
-    assert "it is left as it is" in gone.warnings[0]
+    gone = decide(Snapshots(None, broken), RemoveEntry(NODES), NOBODY, ("unreadable",))
+    assert gone.steps == (Patch(NAME, "7", {}, {ENTRIES_ANNOTATION: None}),)
+    assert "the list stays as it is" in gone.warnings[0]
 
 
 def test_items_that_are_no_mappings_stay_when_they_are_allowed():
     found = live(f"- stray\n{ADMIN}")
 
-    assert "its item 1 is none; correct that item by hand" in refusal(Seen(None, found), Put(NODES))
-    patch = decide(Seen(None, found), Put(NODES), NOBODY, ("unreadable",)).steps[-1]
+    assert "its item 1 is none; correct that item by hand" in refusal(
+        Snapshots(None, found), EnsureEntry(NODES)
+    )
+    patch = decide(Snapshots(None, found), EnsureEntry(NODES), NOBODY, ("unreadable",)).steps[-1]
     assert patch.data == {"mapRoles": f"- stray\n{ADMIN}{text_of(NODES)}"}
+
+
+# Lists that the authenticator drops whole, and what a refusal says of each.
+DROPPED = {
+    "text in braces": ("  username: {{SessionName}}", "a mapping cannot be a key"),
+    "a key that is a list": ("  ? [a, b]\n  : c", "a list cannot be a key"),
+    "a merge of text": ("  <<: text", "`<<` needs a mapping"),
+    "an infinite number": ("  x: .inf", "JSON cannot hold"),
+    "a question mark in brackets": ("  groups: [http://x?y]", "needs quotes"),
+    "a tag that does not fit": ("  x: !!int y", "'y' is no int"),
+    "an indentation that breaks off": ("    username: jane", "mapping values are not allowed"),
+}
+
+
+@pytest.mark.parametrize(("line", "reason"), DROPPED.values(), ids=DROPPED)
+@pytest.mark.parametrize("entry", [NODES, USER])
+def test_a_list_that_the_authenticator_drops_is_refused_with_its_line(entry, line, reason):
+    field = "rolearn" if entry is NODES else "userarn"
+    broken = live(**{entry.key: f"- {field}: arn:aws:iam::{ACCOUNT}:{entry.kind}/jane\n{line}\n"})
+
+    message = refusal(Snapshots(None, broken), EnsureEntry(entry))
+
+    assert reason in message
+    assert "line 2" in message
+    assert HOW.format("unreadable") in message
+    [shown] = live_entries(broken, entry)
+    assert reason in shown["unreadable"]
+
+
+READ = {
+    "a list at an odd indentation": f"  {ADMIN}- rolearn: b\n",
+    "a second document": f"{ADMIN}---\n- rolearn: b\n",
+    "an end and text": f"{ADMIN}...\nx: y\n",
+    "deep nesting": f"{ADMIN}- {{rolearn: b, x: {'[' * 90}{']' * 90}}}\n",
+    "an anchor that is set twice": f"{ADMIN}- &a {{x: y}}\n- &a {{x: y}}\n",
+}
+
+
+@pytest.mark.parametrize("roles", READ.values(), ids=READ)
+def test_an_override_never_drops_a_mapping_that_the_authenticator_reads(roles):
+    """The override replaces a list of which the authenticator reads nothing, and no other."""
+    admin = Caller(f"arn:aws:iam::{ACCOUNT}:role/admin")
+
+    def ordered():
+        order = EnsureEntry(NODES)
+        return decide(Snapshots(None, live(roles)), order, admin, ("unreadable",))
+
+    if "[[" in roles:
+        with pytest.raises(AwsAuthError, match="edited here; add or remove our entry by hand"):
+            ordered()
+        return
+    patch = ordered().steps[-1]
+
+    grants = parse("role", patch.data["mapRoles"]).grants
+    assert grants[admin.arn].groups == (MASTERS,)
+    assert NODES.arn.lower() in grants
+
+
+@pytest.mark.parametrize("roles", READ.values(), ids=READ)
+def test_guards_judge_the_mappings_of_a_list_with_an_odd_layout(roles):
+    """The admin of the odd list is the last master but ours, so ours may go, and not the admin."""
+    ours = access_entries.user(USER.arn, "x", [MASTERS])
+    found = live(roles, annotations=marked(ours), mapUsers=text_of(ours))
+
+    assert decide(Snapshots(None, found), RemoveEntry(ours), NOBODY).steps
+    replaced = Snapshots(Snapshot("3", {"mapRoles": "[]"}), found)
+    with pytest.raises(RefusedError, match="last mapping to system:masters"):
+        restored(replaced, NOBODY)
+
+
+def test_a_spelling_that_only_the_authenticator_reads_is_not_overridden():
+    found = live(f'{ADMIN}- {{rolearn: b, username: "\\\'"}}\n')
+
+    with pytest.raises(AwsAuthError, match="the authenticator may read this"):
+        decide(Snapshots(None, found), EnsureEntry(NODES), NOBODY, ("unreadable",))
+
+
+def test_a_dead_master_does_not_stand_in_for_ours():
+    dead = "role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0a1b2c3d4e5f6a7b"
+    found = live(
+        f"- {{rolearn: arn:aws:iam::{ACCOUNT}:{dead}, username: admin, groups: [{MASTERS}]}}\n",
+        annotations=marked(USER),
+        mapUsers=text_of(USER),
+    )
+
+    assert "last mapping to system:masters" in refusal(Snapshots(None, found), RemoveEntry(USER))
+
+
+def test_a_role_entry_for_our_user_is_reported_because_it_comes_first():
+    roles = f"- {{rolearn: '{USER.arn.upper()}', username: x, groups: [y]}}\n"
+    shadowed = decide(Snapshots(None, live(roles)), EnsureEntry(USER), NOBODY)
+
+    assert shadowed.steps
+    assert shadowed.warnings == (
+        f"kube-system/aws-auth: mapRoles maps {USER.arn}, and the authenticator reads mapRoles "
+        "first: our entry in mapUsers has no effect until that one is removed",
+    )
+    assert not decide(Snapshots(None, live()), EnsureEntry(USER), NOBODY).warnings
+    other = live(f"- {{rolearn: {USER.arn}, sso: {{}}}}\n")
+    assert not decide(Snapshots(None, other), EnsureEntry(USER), NOBODY).warnings
+
+
+def found_obstacles(found, *entries, overrides=(), adopt=False, **kept):
+    copied = copy(**kept) if kept else None
+    return obstacles(Snapshots(copied, found), entries, NOBODY, overrides, adopt=adopt)
+
+
+def test_obstacles_are_what_an_update_would_refuse():
+    broken = "- userarn: a\n    username: jane\n"
+
+    assert found_obstacles(live(), NODES, USER) == []
+    assert found_obstacles(None, NODES, USER) == []
+    [reason] = found_obstacles(live(mapUsers=broken), NODES, USER)
+    assert "mapUsers is neither YAML nor JSON, line 2" in reason
+    assert found_obstacles(live(mapUsers=broken), USER, overrides=("unreadable",)) == []
+    assert len(found_obstacles(live("{", mapUsers=broken), NODES, USER)) == 2
+    assert len(found_obstacles(live("{"), NODES, NODES)) == 1
+    [reason] = found_obstacles(live("# " + "x" * (LIMIT - 50) + "\n"), NODES)
+    assert "a ConfigMap holds 1048576" in reason
+
+
+def test_an_obstacle_is_an_entry_of_another_writer_and_none_of_ours():
+    foreign = live(mapUsers=f"- {{userarn: {USER.arn}, username: x}}\n")
+
+    [reason] = found_obstacles(foreign, USER)
+    assert "already maps" in reason
+    assert found_obstacles(foreign, USER, adopt=True) == []
+    assert found_obstacles(foreign, USER, CONFIRMED="true") == [], "the annotation was dropped"
+    ours = live(annotations=marked(USER), mapUsers=text_of(USER))
+    assert found_obstacles(ours, USER) == []
 
 
 def test_the_other_list_may_be_unreadable():
     found = live(mapUsers="a: b")
 
-    patch = decide(Seen(None, found), Put(NODES), NOBODY).steps[-1]
+    patch = decide(Snapshots(None, found), EnsureEntry(NODES), NOBODY).steps[-1]
 
     assert patch.data == {"mapRoles": ADMIN + text_of(NODES)}
 
@@ -232,25 +385,25 @@ def test_the_other_list_may_be_unreadable():
 def test_good_items_beside_a_bad_one_count_as_they_do_for_the_authenticator():
     users = f"- stray\n- {{userarn: arn:aws:iam::{ACCOUNT}:user/ana, groups: [{MASTERS}]}}\n"
     ours = access_entries.role(NODES.arn, "x", [MASTERS])
-    found = Object("7", {"mapRoles": text_of(ours), "mapUsers": users}, marked(ours))
+    found = Snapshot("7", {"mapRoles": text_of(ours), "mapUsers": users}, marked(ours))
 
-    assert decide(Seen(None, found), Remove(ours), NOBODY).steps, "ana is left"
+    assert decide(Snapshots(None, found), RemoveEntry(ours), NOBODY).steps, "ana is left"
 
 
 def test_a_lost_map_is_told_and_the_copy_stays():
-    for order in (Put(NODES), Remove(NODES)):
-        decision = decide(Seen(copy(), None), order, NOBODY)
-        assert "restore` puts back the values" in decision.warnings[0]
+    for order in (EnsureEntry(NODES), RemoveEntry(NODES)):
+        decision = decide(Snapshots(copy(), None), order, NOBODY)
+        assert "restore` writes back the values" in decision.warnings[0]
         assert not [s for s in decision.steps if s.name == COPY], "it is all that is left"
 
 
 def test_an_entry_that_is_gone_already_takes_only_its_mark_along():
     found = live(annotations=marked(NODES, USER))
 
-    assert decide(Seen(copy(), found), Remove(NODES), NOBODY).steps == (
+    assert decide(Snapshots(copy(), found), RemoveEntry(NODES), NOBODY).steps == (
         Patch(NAME, "7", {}, marked(USER)),
     )
-    assert decide(Seen(None, live()), Remove(NODES), NOBODY).steps == ()
+    assert decide(Snapshots(None, live()), RemoveEntry(NODES), NOBODY).steps == ()
 
 
 def test_what_is_there_is_told_as_wanted_or_as_it_is():
@@ -287,7 +440,7 @@ def told(procedure, answers):
 
 def test_a_refusal_after_a_lost_race_takes_its_own_copy_back():
     """We kept a copy, lost the write, and then somebody made an entry for our ARN."""
-    maps = iter([live(), Object("8", {"mapRoles": f"- {{rolearn: {NODES.arn}}}"}, {})])
+    maps = iter([live(), Snapshot("8", {"mapRoles": f"- {{rolearn: {NODES.arn}}}"}, {})])
     copies = iter([None, copy()])
     sent = []
 
@@ -300,7 +453,7 @@ def test_a_refusal_after_a_lost_race_takes_its_own_copy_back():
         return NOBODY if isinstance(request, AskCaller) else None
 
     with pytest.raises(RefusedError, match="already maps"):
-        told(carry_out(Put(NODES), ()), answers)
+        told(carry_out(EnsureEntry(NODES), ()), answers)
 
     assert sent[-1] == Send(Delete(COPY, "3"))
 
@@ -318,7 +471,7 @@ def test_the_dry_run_comes_before_the_copy():
         return answers(request)
 
     with pytest.raises(ConflictError):
-        told(carry_out(Put(NODES), (), attempts=2), recorded)
+        told(carry_out(EnsureEntry(NODES), (), attempts=2), recorded)
 
     assert [(r.step.name, r.dry) for r in requests if isinstance(r, Send)] == [(NAME, True)] * 2
     assert [r for r in requests if isinstance(r, Wait)] == [Wait(1)]
@@ -327,15 +480,19 @@ def test_the_dry_run_comes_before_the_copy():
 def test_restoring_replaces_every_value_and_takes_the_mark_and_the_copy():
     found = live("[]", annotations=marked(NODES), mapUsers="x")
 
-    assert restored(Seen(copy(), found), NOBODY).steps == (
-        Patch(NAME, "7", {"mapRoles": ADMIN, "mapUsers": None}, {MARK: None}),
+    assert restored(Snapshots(copy(), found), NOBODY).steps == (
+        Patch(NAME, "7", {"mapRoles": ADMIN, "mapUsers": None}, {ENTRIES_ANNOTATION: None}),
         Delete(COPY, "3"),
     )
-    assert restored(Seen(copy(), None), NOBODY).steps[0] == Create(NAME, {"mapRoles": ADMIN}, {})
+    assert restored(Snapshots(copy(), None), NOBODY).steps[0] == Create(
+        NAME, {"mapRoles": ADMIN}, {}
+    )
 
 
 def test_the_mark_is_plain_json_that_a_person_can_read():
-    text = Mark((NODES.identity,), made=True, spellings={"mapRoles": None}).as_text()
+    text = OwnedEntries(
+        (NODES.identity,), created_map=True, spellings={"mapRoles": None}
+    ).as_annotation()
 
     assert json.loads(text) == {
         "entries": [f"role arn:aws:iam::{ACCOUNT}:role/cast-nodes"],

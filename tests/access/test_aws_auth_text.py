@@ -7,18 +7,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from castai_stack.access.entries import (
-    LIMIT,
     MASTERS,
     NODE_GROUPS,
     NODE_USERNAME,
     AwsAuthError,
-    Entry,
     UnreadableError,
     role,
     user,
 )
-from castai_stack.access.guards import Caller, State, caller_arn, refusals, too_large
-from castai_stack.access.text import merged, parse, proved, removed
+from castai_stack.access.reader import parse
+from castai_stack.access.text import merged, proved, removed
 
 ACCOUNT = "012345678901"
 OURS = role(f"arn:aws:iam::{ACCOUNT}:role/cast-demo-eks-0f1e2d3c", NODE_USERNAME, NODE_GROUPS)
@@ -94,6 +92,13 @@ def test_of_two_entries_of_ours_one_stays_and_the_good_one_is_not_rewritten():
     assert merge(bad + FOREIGN_BLOCK + bad) == OUR_LINES + FOREIGN_BLOCK
 
 
+@pytest.mark.parametrize("empty", ["", "``", '""', "''", "\n", "  \n", "null", "~", "---\n"])
+def test_every_spelling_of_nothing_is_an_empty_list(empty):
+    assert parse("role", empty).items == ()
+    assert merge(empty).removeprefix("---\n") == OUR_LINES
+    assert remove(empty) is empty
+
+
 @pytest.mark.parametrize(
     "same",
     [
@@ -132,11 +137,19 @@ def test_json_and_flow_lists_stay_what_they_are(text, expected):
     assert remove(expected % ours) == text
 
 
-@pytest.mark.parametrize("empty", ["", "``", '""', "''", "\n", "  \n", "null", "~", "---\n"])
-def test_every_spelling_of_nothing_is_an_empty_list(empty):
-    assert parse("role", empty).items == ()
-    assert merge(empty).removeprefix("---\n") == OUR_LINES
-    assert remove(empty) is empty
+def test_arns_are_compared_without_case_on_both_sides():
+    entry = role(f"arn:aws:iam::{ACCOUNT}:role/cast-Demo-eks", "nodes", ["g"])
+    same = f"- {{rolearn: {entry.arn.swapcase()}, username: nodes, groups: [g]}}\n"
+
+    assert merge(same, entry) is same
+    assert remove(FOREIGN_BLOCK + same, entry) == FOREIGN_BLOCK
+
+
+def test_an_entry_that_only_yaml_of_today_reads_as_ours_is_written_anew():
+    """`n` without quotes is false to the authenticator, which reads YAML 1.1."""
+    entry = role(OURS.arn, "n", ["g"])
+
+    assert '"n"' in merge(f"- {{rolearn: {OURS.arn}, username: n, groups: [g]}}\n", entry)
 
 
 def test_a_list_of_comments_keeps_them():
@@ -154,6 +167,55 @@ def test_a_text_beyond_an_edit_by_lines_is_written_anew_with_every_entry_whole()
         {"rolearn": "a", "note": "kept without a line end"},
         OURS.as_item(),
     ]
+
+
+BLANK_ENDS = ("\t", " ", " \t \t", "\t# why", "  \t# why", "\t\r")
+LAST_VALUES = ("username: jane", "username: 'jane'", "groups: [a]", "groups:\n  - a", "x: |\n    a")
+
+
+@pytest.mark.parametrize("end", BLANK_ENDS)
+@pytest.mark.parametrize("last", LAST_VALUES)
+def test_comments_survive_tabs_and_blanks_behind_any_last_value(last, end):
+    text = f"- rolearn: a   # on call\n  {last}{end}\n# end\n"
+
+    assert merge(text).replace("\r\n", "\n") == (text + OUR_LINES).replace("\r\n", "\n")
+    assert remove(merge(text)) == text
+    other = text.replace("rolearn: a", "rolearn: b")
+    assert remove(merge(text) + other) == text + other
+
+
+@pytest.mark.parametrize(
+    "behind",
+    ["---\n- rolearn: b\n", "...\n", "...\n# c\n---\nx: y\n", "- rolearn: b\n", "# c\n...\n%x"],
+)
+@pytest.mark.parametrize("list_", ["  - rolearn: a\n", "[{rolearn: a}]\n", "# none\n~\n"])
+def test_text_behind_the_list_stays_and_ours_goes_before_it(list_, behind):
+    if "~" in list_ and behind.startswith("- "):
+        behind = "...\n" + behind
+    text = list_ + behind
+
+    after = merge(text)
+
+    assert after.endswith(behind)
+    assert parse("role", after).grants[OURS.arn.lower()].username == NODE_USERNAME
+    if "~" not in list_:
+        assert remove(after) == text
+
+
+def test_a_list_that_is_followed_by_text_is_never_written_anew():
+    with pytest.raises(AwsAuthError, match="followed by text that the authenticator does not read"):
+        merge("- rolearn: a\x85---\n- rolearn: b\n")
+
+
+def test_a_list_is_edited_up_to_fifty_levels():
+    def text(levels):
+        return "- {rolearn: a, x: " + "[" * levels + "]" * levels + "}\n"
+
+    assert merge(text(48)) == text(48) + OUR_LINES
+    with pytest.raises(AwsAuthError, match="deeper than the 50 levels") as caught:
+        merge(text(49))
+    assert not isinstance(caught.value, UnreadableError)
+    assert merge(OUR_LINES + text(2000)) == OUR_LINES + text(2000)
 
 
 def test_aliases_of_others_survive():
@@ -182,116 +244,6 @@ def test_our_groups_are_quoted_where_yaml_would_misread_them(groups):
 
     assert yaml.safe_load(merge("", entry)) == [entry.as_item()]
     assert yaml.safe_load(merge("[]", entry)) == [entry.as_item()]
-
-
-# --- the authenticator's own cases, in our words -------------------------------------------------
-
-
-def test_the_extra_space_before_a_dash_makes_one_odd_group_and_stays_theirs():
-    text = "- rolearn: a\n  groups:\n  - system:bootstrappers\n   - system:nodes\n"
-
-    assert parse("role", text).items[0].groups == ("system:bootstrappers - system:nodes",)
-    assert merge(text) == text + OUR_LINES
-
-
-def test_keys_inside_an_entry_are_read_without_case():
-    text = f"- RoLeArN: {OURS.arn}\n  USERNAME: x\n  Groups: [{MASTERS}]\n"
-    item = parse("role", text).items[0]
-
-    assert (item.arn, item.effect) == (OURS.arn, ("x", (MASTERS,)))
-
-
-def test_arns_are_compared_without_case_on_both_sides():
-    entry = role(f"arn:aws:iam::{ACCOUNT}:role/cast-Demo-eks", "n", ["g"])
-    theirs = f"- {{rolearn: {entry.arn.swapcase()}, username: n, groups: [g]}}\n"
-
-    assert merge(theirs, entry) is theirs
-    assert remove(ADMIN_LINES + theirs, entry) == ADMIN_LINES
-
-
-def test_a_later_duplicate_wins():
-    text = f"- {{rolearn: {ADMIN}, groups: [{MASTERS}]}}\n- {{rolearn: {ADMIN.upper()}}}\n"
-
-    assert parse("role", text).effective[ADMIN.lower()].groups == ()
-
-
-def test_users_are_compared_with_their_path_and_roles_never_have_one():
-    assert role(f"arn:aws:iam::{ACCOUNT}:role/a/b/nodes", "n", []).arn == (
-        f"arn:aws:iam::{ACCOUNT}:role/nodes"
-    )
-    assert user(f"arn:aws:iam::{ACCOUNT}:user/a/b/me", "n", []).arn == (
-        f"arn:aws:iam::{ACCOUNT}:user/a/b/me"
-    )
-    with pytest.raises(AwsAuthError) as caught:
-        Entry("role", f"arn:aws:iam::{ACCOUNT}:role/a/nodes", "n", ())
-    assert str(caught.value) == (
-        f"'arn:aws:iam::{ACCOUNT}:role/a/nodes' carries a path, which the authenticator never sees "
-        f"in a role; map 'arn:aws:iam::{ACCOUNT}:role/nodes'"
-    )
-
-
-@pytest.mark.parametrize("arn", [OUR_USER.arn, "x", "", f"arn:aws:iam::{ACCOUNT}:role/a b"])
-def test_an_arn_that_can_never_match_is_refused(arn):
-    with pytest.raises(AwsAuthError, match="is not the ARN of an IAM role"):
-        role(arn, "n", [])
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a: b", "kube-system/aws-auth: mapRoles must be a list of mappings, found a mapping"),
-        ("word", "kube-system/aws-auth: mapRoles must be a list of mappings, found plain text"),
-        (
-            "- a: b\n- x",
-            (
-                "kube-system/aws-auth: mapRoles must be a list of mappings, and its item 2 is "
-                "none; correct that item by hand"
-            ),
-        ),
-        (
-            "- a: b\n\t- c: d",
-            (
-                "kube-system/aws-auth: mapRoles is neither YAML nor JSON, line 2, column 1: "
-                "found a tab character that violates indentation"
-            ),
-        ),
-        (
-            "- &a [*a]",
-            "kube-system/aws-auth: mapRoles names an alias without a complete anchor",
-        ),
-        ("[" * 60, "kube-system/aws-auth: mapRoles is nested deeper than 50 levels"),
-        (
-            "#" * (LIMIT + 1),
-            "kube-system/aws-auth: mapRoles is larger than a ConfigMap can be (1048576 bytes)",
-        ),
-    ],
-)
-def test_refuses_what_it_cannot_read_and_says_where(text, message):
-    with pytest.raises(UnreadableError) as caught:
-        parse("role", text)
-
-    assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(
-    "text", ["- a: b\n - c", "- [1]", "{", "- a: b\n--- \n- c: d", "\x00", "\ud800"]
-)
-def test_refuses_other_broken_texts(text):
-    with pytest.raises(UnreadableError, match="mapRoles"):
-        parse("role", text)
-
-
-def test_a_nesting_that_would_bring_the_parser_down_is_refused():
-    with pytest.raises(UnreadableError, match="deeper"):
-        parse("role", "[" * 500_000)
-
-
-def test_a_bomb_of_aliases_is_refused():
-    levels = [f"&l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 30)]
-    text = "- {a: [&l0 x, " + ", ".join(levels) + "]}"
-
-    with pytest.raises(UnreadableError, match="repeats itself"):
-        parse("role", text)
 
 
 # --- properties ---------------------------------------------------------------------------------
@@ -393,100 +345,11 @@ def test_foreign_bytes_stand_around_ours_wherever_ours_is(text, data):
 def test_any_text_is_refused_or_keeps_what_it_says(text):
     try:
         before = values(text)
-    except UnreadableError:
+    except AwsAuthError:
         return
 
     assert values(merge(text)) == [*before, OURS.as_item()]
     assert values(remove(merge(text))) == before
-
-
-# --- guards ---------------------------------------------------------------------------------------
-
-
-def state(roles="", users=""):
-    return State(parse("role", roles), parse("user", users))
-
-
-ADMIN_LINES = f"- rolearn: {ADMIN}\n  username: admin\n  groups: [{MASTERS}]\n"
-
-
-def guards(before, after, caller=Caller("")):  # noqa: B008 - a frozen value
-    return [r.guard for r in refusals(before, after, caller)]
-
-
-def test_the_callers_mapping_must_not_vanish():
-    found = refusals(state(ADMIN_LINES + OUR_LINES), state(OUR_LINES), Caller(ADMIN.upper()))
-
-    assert [(r.guard, r.reason) for r in found] == [
-        ("caller", f"the mapping of {ADMIN.upper()}, which is who runs this, would vanish"),
-        (
-            "last-masters",
-            (
-                "the last mapping to system:masters would vanish, and after that only the "
-                "cluster's creator (whom EKS lets in without a mapping) and access entries get in"
-            ),
-        ),
-    ]
-
-
-def test_the_callers_mapping_must_not_change_in_groups_or_name():
-    for changed in (
-        ADMIN_LINES.replace(MASTERS, "a"),
-        ADMIN_LINES.replace("username: admin", "username: other"),
-        ADMIN_LINES + f"- rolearn: {ADMIN.upper()}\n  username: b\n",
-    ):
-        assert "caller" in guards(state(ADMIN_LINES), state(changed), Caller(ADMIN)), changed
-
-
-def test_a_mapping_by_wildcard_counts_as_the_callers():
-    wild = f"- rolearn: arn:aws:iam::{ACCOUNT}:role/platform-*\n  groups: [{MASTERS}]\n"
-
-    assert "caller" in guards(state(wild), state(), Caller(ADMIN))
-
-
-def test_others_and_unmapped_callers_do_not_trip_the_guard():
-    assert guards(state(ADMIN_LINES), state(ADMIN_LINES + OUR_LINES), Caller(ADMIN)) == []
-    assert guards(state(ADMIN_LINES + OUR_LINES), state(ADMIN_LINES), Caller(OUR_USER.arn)) == []
-
-
-def test_the_last_masters_may_be_a_user_and_one_left_is_enough():
-    ours = merge("", OUR_USER)
-
-    assert guards(state("", ours), state()) == ["last-masters"]
-    assert guards(state(ADMIN_LINES, ours), state(ADMIN_LINES)) == []
-    assert guards(state(), state()) == []
-
-
-def test_masters_hidden_by_a_later_duplicate_do_not_count():
-    hidden = ADMIN_LINES + f"- rolearn: {ADMIN}\n  username: b\n"
-
-    assert guards(state(hidden, merge("", OUR_USER)), state(hidden)) == ["last-masters"]
-
-
-def test_the_size_of_all_values_counts_in_bytes():
-    assert too_large({"mapRoles": "é" * (LIMIT // 2)}) is None
-    refusal = too_large({"mapRoles": "é" * (LIMIT // 2), "mapUsers": "a"})
-    assert refusal is not None
-    assert (refusal.guard, refusal.reason) == (
-        "size",
-        "its values would take 1048577 bytes, and a ConfigMap holds 1048576; remove entries",
-    )
-
-
-@pytest.mark.parametrize(
-    ("arn", "expected"),
-    [
-        (f"arn:aws:sts::{ACCOUNT}:assumed-role/platform-admin/me@x", ADMIN),
-        (
-            f"arn:aws-cn:sts::{ACCOUNT}:assumed-role/a/b",
-            f"arn:aws-cn:iam::{ACCOUNT}:role/b"[:-1] + "a",
-        ),
-        (f"arn:aws:iam::{ACCOUNT}:role/a/b/platform-admin", ADMIN),
-        (f"arn:aws:iam::{ACCOUNT}:user/a/me", f"arn:aws:iam::{ACCOUNT}:user/a/me"),
-    ],
-)
-def test_a_session_is_the_role_that_it_assumed(arn, expected):
-    assert caller_arn(arn) == expected
 
 
 # --- cost -----------------------------------------------------------------------------------------

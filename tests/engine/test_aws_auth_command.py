@@ -10,7 +10,7 @@ from lightkube.resources.core_v1 import ConfigMap
 
 from castai_stack.access import entries, writer
 from castai_stack.access.entries import MASTERS, NODE_GROUPS, NODE_USERNAME
-from castai_stack.access.protocol import COPY, Put
+from castai_stack.access.protocol import COPY, EnsureEntry
 from castai_stack.commands import aws_auth
 
 pytestmark = pytest.mark.sandbox
@@ -56,7 +56,7 @@ def run(control_plane, capsys):
 
 def test_show_tells_ours_from_everybody_elses(client, run):
     make(client, FOREIGN)
-    writer.write(client, Put(NODES), ())
+    writer.write(client, EnsureEntry(NODES), ())
 
     status, said = run("show")
 
@@ -112,7 +112,7 @@ def test_a_copy_without_entries_is_a_left_over(client, run):
 
 def test_restore_shows_the_difference_and_writes_with_yes_only(client, run):
     make(client, FOREIGN)
-    writer.write(client, Put(NODES), ())
+    writer.write(client, EnsureEntry(NODES), ())
     before = data(client)
 
     status, said = run("restore")
@@ -143,7 +143,7 @@ def test_restore_without_a_copy_says_so(client, run):
 
 def test_restore_keeps_to_the_guards_too(client, run):
     make(client, {"mapRoles": ""})
-    writer.write(client, Put(NODES), ())
+    writer.write(client, EnsureEntry(NODES), ())
     admin = FOREIGN["mapRoles"]
     client.patch(ConfigMap, entries.NAME, {"data": {"mapRoles": admin}}, namespace="kube-system")
 

@@ -13,20 +13,20 @@ from lightkube.resources.core_v1 import ConfigMap
 from lightkube.resources.rbac_authorization_v1 import Role, RoleBinding
 
 from castai_stack.access import entries, writer
-from castai_stack.access import text as access_text
 from castai_stack.access.entries import MASTERS, AwsAuthError
 from castai_stack.access.guards import Caller
 from castai_stack.access.protocol import (
     COPY,
-    MARK,
+    ENTRIES_ANNOTATION,
     Create,
     Decision,
     Delete,
+    EnsureEntry,
     Patch,
-    Put,
     RefusedError,
-    Remove,
+    RemoveEntry,
 )
+from castai_stack.access.reader import parse
 from castai_stack.access.steps import ATTEMPTS, restored
 from castai_stack.access.writer import ask_caller, look, send, write
 from castai_stack.config.model import StackConfig
@@ -84,8 +84,8 @@ def exists(client: Client, name):
 def test_entries_come_and_go_and_the_map_is_as_it_was(client):
     before = make(client, FOREIGN, labels={"team": "platform"})
 
-    write(client, Put(NODES), ())
-    write(client, Put(USER), ())
+    write(client, EnsureEntry(NODES), ())
+    write(client, EnsureEntry(USER), ())
 
     between = found(client)
     assert between.data["mapRoles"].startswith(FOREIGN["mapRoles"])
@@ -95,9 +95,9 @@ def test_entries_come_and_go_and_the_map_is_as_it_was(client):
     ours = {f.manager for f in between.metadata.managedFields}
     assert connection.FIELD_MANAGER in ours
 
-    write(client, Remove(USER), ())
+    write(client, RemoveEntry(USER), ())
     assert found(client, COPY).data == FOREIGN, "the copy stays while an entry of ours does"
-    write(client, Remove(NODES), ())
+    write(client, RemoveEntry(NODES), ())
 
     after = found(client)
     assert after.data == before.data
@@ -107,18 +107,18 @@ def test_entries_come_and_go_and_the_map_is_as_it_was(client):
 
 
 def test_without_a_map_one_is_made_and_removed_again(client):
-    write(client, Put(NODES), ())
-    write(client, Put(USER), ())
+    write(client, EnsureEntry(NODES), ())
+    write(client, EnsureEntry(USER), ())
     assert set(found(client).data) == {"mapRoles", "mapUsers"}
-    write(client, Remove(NODES), ())
-    write(client, Remove(USER), ())
+    write(client, RemoveEntry(NODES), ())
+    write(client, RemoveEntry(USER), ())
 
     assert not exists(client, entries.NAME), "we made the map, and it is empty"
     assert not exists(client, COPY), "there was nothing to keep"
 
 
 def test_a_map_that_we_made_stays_when_others_moved_in(client):
-    write(client, Put(NODES), ())
+    write(client, EnsureEntry(NODES), ())
     client.patch(
         ConfigMap,
         entries.NAME,
@@ -126,17 +126,17 @@ def test_a_map_that_we_made_stays_when_others_moved_in(client):
         namespace="kube-system",
     )
 
-    write(client, Remove(NODES), ())
+    write(client, RemoveEntry(NODES), ())
 
     assert found(client).data == {"mapUsers": FOREIGN["mapUsers"]}
 
 
 def test_a_second_run_writes_nothing(client):
     make(client, FOREIGN)
-    write(client, Put(NODES), ())
+    write(client, EnsureEntry(NODES), ())
     version = found(client).metadata.resourceVersion
 
-    write(client, Put(NODES), ())
+    write(client, EnsureEntry(NODES), ())
 
     assert found(client).metadata.resourceVersion == version
 
@@ -171,7 +171,7 @@ def test_a_conflict_that_stays_names_who_wrote_last(client, monkeypatch):
 
     monkeypatch.setattr(type(client), "get", and_then_another_writes)
     with pytest.raises(AwsAuthError) as caught:
-        write(client, Put(NODES), ())
+        write(client, EnsureEntry(NODES), ())
     monkeypatch.undo()
 
     assert str(caught.value).startswith(
@@ -194,7 +194,7 @@ def test_sixteen_concurrent_writers_lose_nothing(client, control_plane):
     def put(entry):
         with connect(str(control_plane.kubeconfig), None) as own:
             barrier.wait()
-            write(own, Put(entry), ())
+            write(own, EnsureEntry(entry), ())
 
     def other(number):
         chance = random.Random(number)  # noqa: S311
@@ -223,13 +223,13 @@ def test_sixteen_concurrent_writers_lose_nothing(client, control_plane):
         thread.join()
 
     assert failures == []
-    listing = access_text.parse("role", found(client).data["mapRoles"])
+    listing = parse("role", found(client).data["mapRoles"])
     arns = [item.arn for item in listing.items]
     assert sorted(arns[1:]) == sorted(
         [entry.arn for entry in ours] + [f"foreign-{n}-{t}" for n in range(8) for t in range(5)]
     )
     assert listing.text.startswith(FOREIGN["mapRoles"])
-    assert json.loads(found(client).metadata.annotations[MARK])["entries"] == [
+    assert json.loads(found(client).metadata.annotations[ENTRIES_ANNOTATION])["entries"] == [
         entry.identity for entry in ours
     ]
     kept = found(client, COPY).data["mapRoles"]
@@ -246,7 +246,7 @@ def test_a_crash_at_any_request_is_mended_by_the_next_run(client, monkeypatch, a
     make(client, FOREIGN)
     real = {name: getattr(writer, name) for name in ("_read", "_sent")}
     crashed = 0
-    for order in (Put(NODES), Remove(NODES)):
+    for order in (EnsureEntry(NODES), RemoveEntry(NODES)):
         for number in range(20):
             countdown = [number]
 
@@ -271,16 +271,16 @@ def test_a_crash_at_any_request_is_mended_by_the_next_run(client, monkeypatch, a
             write(client, order, ())
             text = found(client).data["mapRoles"]
             assert text.startswith(FOREIGN["mapRoles"]), (order, number)
-            assert text.count(NODES.arn) == isinstance(order, Put), (order, number)
+            assert text.count(NODES.arn) == isinstance(order, EnsureEntry), (order, number)
             kept = found(client, COPY).data if exists(client, COPY) else None
-            assert kept == (FOREIGN if isinstance(order, Put) else None), (order, number)
+            assert kept == (FOREIGN if isinstance(order, EnsureEntry) else None), (order, number)
             if finished:
                 break
-            opposite = Remove(NODES) if isinstance(order, Put) else Put(NODES)
+            opposite = RemoveEntry(NODES) if isinstance(order, EnsureEntry) else EnsureEntry(NODES)
             write(client, opposite, ())
         else:
             pytest.fail("a write took more than 20 requests")
-    write(client, Remove(NODES), ())
+    write(client, RemoveEntry(NODES), ())
     assert found(client).data == FOREIGN
     assert crashed >= 12, "each write has several requests to crash at"
 
@@ -289,7 +289,7 @@ def test_a_refused_write_leaves_no_copy_behind(client):
     make(client, {"mapUsers": f"- {{userarn: {USER.arn}, username: by-hand}}"})
 
     with pytest.raises(RefusedError, match="already maps"):
-        write(client, Put(USER), ())
+        write(client, EnsureEntry(USER), ())
 
     assert not exists(client, COPY)
 
@@ -298,18 +298,18 @@ def test_an_unusable_map_is_refused_by_the_server_before_anything_is_written(cli
     make(client, {"mapRoles": "# " + "x" * (entries.LIMIT - 100) + "\n"})
 
     with pytest.raises(RefusedError, match="its values would take"):
-        write(client, Put(NODES), ())
+        write(client, EnsureEntry(NODES), ())
     with pytest.raises(
         AwsAuthError, match=r"cannot write kube-system/aws-auth: the API server answ"
     ):
-        write(client, Put(NODES), ("size",))
+        write(client, EnsureEntry(NODES), ("size",))
 
     assert not exists(client, COPY), "the dry run stands before the copy"
 
 
 def test_restore_puts_the_kept_text_back(client):
     make(client, FOREIGN)
-    write(client, Put(NODES), ())
+    write(client, EnsureEntry(NODES), ())
     edit(client, {"mapRoles": "- {rolearn: oops}\n", "mapUsers": None})
 
     assert send(client, restored(look(client), Caller("")))
@@ -321,7 +321,7 @@ def test_restore_puts_the_kept_text_back(client):
 
 def test_restore_makes_a_map_that_was_deleted(client):
     make(client, FOREIGN)
-    write(client, Put(NODES), ())
+    write(client, EnsureEntry(NODES), ())
     client.delete(ConfigMap, entries.NAME, namespace="kube-system")
 
     assert send(client, restored(look(client), Caller("")))
@@ -344,7 +344,7 @@ def test_a_caller_without_rights_hears_what_is_needed(control_plane):
         connect(str(control_plane.kubeconfig_of("reader")), None) as reader,
         pytest.raises(AwsAuthError) as caught,
     ):
-        write(reader, Put(NODES), ())
+        write(reader, EnsureEntry(NODES), ())
 
     assert str(caught.value).endswith(
         "whoever runs this needs get, create, patch and delete on the ConfigMaps aws-auth and "
@@ -385,9 +385,9 @@ def test_what_the_operator_is_said_to_need_is_enough(client, control_plane):
     )
     try:
         with connect(str(control_plane.kubeconfig_of("reader")), None) as operator:
-            write(operator, Put(NODES), ())
+            write(operator, EnsureEntry(NODES), ())
             assert NODES.arn in found(client).data["mapRoles"]
-            write(operator, Remove(NODES), ())
+            write(operator, RemoveEntry(NODES), ())
     finally:
         client.delete(RoleBinding, "aws-auth-writer", namespace="kube-system")
         client.delete(Role, "aws-auth-writer", namespace="kube-system")
