@@ -66,7 +66,7 @@ def test_show_tells_ours_from_everybody_elses(client, run):
         f"kube-system/aws-auth: version {version}",
         "  mapRoles",
         f"    foreign  arn:aws:iam::{ACCOUNT}:role/admin is admin in [system:masters]",
-        "    foreign  an entry by sso is nobody in []",
+        "    foreign  an entry by sso is left out by the authenticator",
         f"    own      {NODES.arn} is system:node:{{{{EC2PrivateDNSName}}}} "
         "in [system:bootstrappers, system:nodes]",
         "  mapUsers",
@@ -78,7 +78,7 @@ def test_show_tells_ours_from_everybody_elses(client, run):
 
 def test_show_has_a_document_for_scripts(client, run):
     make(client, FOREIGN)
-    writer.write(client, Put(NODES), ())
+    writer.write(client, EnsureEntry(NODES), ())
 
     status, printed = run("show", "--format", "json")
 
@@ -135,7 +135,7 @@ def test_restore_without_a_copy_says_so(client, run):
 
     assert run("restore", "--yes") == (
         1,
-        "aws-auth restore: there is no copy to restore (kube-system/castai-aws-auth-backup): it is kept while entries "
+        "aws-auth restore: there is no copy to restore (kube-system/castai-aws-auth-backup): it exists while entries "
         "of this program are in the map, and goes with the last of them\n",
     )
     assert data(client) == FOREIGN

@@ -257,7 +257,7 @@ def test_an_entry_edited_by_hand_goes_with_a_warning(provider, live, capsys):
     provider().delete(made.id, made.outs)
 
     assert capsys.readouterr().err == (
-        f"warning: kube-system/aws-auth: our entry for {MAPPED_ARN} was edited by hand (1 found); "
+        f"warning: kube-system/aws-auth: our entry for {MAPPED_ARN} was edited by hand (1 items); "
         "it is removed all the same, and nothing else\n"
     )
     assert live.read().data == FOREIGN
@@ -273,7 +273,7 @@ def test_an_unreadable_list_is_refused_and_set_aside_on_demand(provider, live, c
         provider().create(props)
     made = provider().create({**props, "override_guards": ["unreadable"]})
 
-    assert "the authenticator reads nothing of it either" in capsys.readouterr().err
+    assert "the authenticator reads nothing of this list" in capsys.readouterr().err
     assert [r["rolearn"] for r in live.roles()] == [MAPPED_ARN]
     assert live.read(COPY).data == {"mapRoles": "a: b"}
     provider().delete(made.id, made.outs)

@@ -1,4 +1,4 @@
-"""The edit of aws-auth on a real API server, beside writers who know nothing of it."""
+"""The edit of aws-auth on a real API server, beside writers that do not know of it."""
 
 import contextlib
 import json
@@ -175,54 +175,68 @@ def test_a_conflict_that_stays_names_who_wrote_last(client, monkeypatch):
     monkeypatch.undo()
 
     assert str(caught.value).startswith(
-        "kube-system/aws-auth: others wrote to it during each of our 30 attempts, the last of them "
+        "kube-system/aws-auth: other writers changed it during each of 30 attempts, the last of them "
         "'argocd' at 20"
     )
     assert found(client).data["mapRoles"] == FOREIGN["mapRoles"]
 
 
-def test_sixteen_concurrent_writers_lose_nothing(client, control_plane):
-    """Eight of ours, and eight who edit entries and texts of their own by compare-and-swap."""
-    make(client, FOREIGN)
-    ours = [
-        entries.role(f"arn:aws:iam::{ACCOUNT}:role/cast-{n}", "node", ["system:nodes"])
-        for n in range(8)
-    ]
-    failures = []
-    barrier = threading.Barrier(16)
+def ensure(kubeconfig, entry):
+    with connect(kubeconfig, None) as own:
+        write(own, EnsureEntry(entry), ())
 
-    def put(entry):
-        with connect(str(control_plane.kubeconfig), None) as own:
-            barrier.wait()
-            write(own, EnsureEntry(entry), ())
 
-    def other(number):
-        chance = random.Random(number)  # noqa: S311
-        with connect(str(control_plane.kubeconfig), None) as own:
-            barrier.wait()
-            for turn in range(5):
-                while True:
-                    live = look(own).live
-                    text = live.data["mapRoles"]
-                    line = f"- {{rolearn: 'foreign-{number}-{turn}', groups: [x]}} # {chance.random()}\n"
-                    patch = Patch(entries.NAME, live.version, {"mapRoles": text + line}, {})
-                    if send(own, Decision((patch,))):
-                        break
+def append_five_lines(kubeconfig, number):
+    """Another writer: it appends lines by compare-and-swap, each with a comment of its own."""
+    chance = random.Random(number)  # noqa: S311
+    with connect(kubeconfig, None) as own:
+        for turn in range(5):
+            appended = False
+            while not appended:
+                live = look(own).live
+                line = (
+                    f"- {{rolearn: 'foreign-{number}-{turn}', groups: [x]}} # {chance.random()}\n"
+                )
+                text = live.data["mapRoles"] + line
+                patch = Patch(entries.NAME, live.version, {"mapRoles": text}, {})
+                appended = send(own, Decision((patch,)))
 
-    def run(what, argument):
+
+def run_at_once(*actions):
+    """Run every action in a thread; returns what they raised."""
+    errors = []
+    barrier = threading.Barrier(len(actions))
+
+    def run(action):
+        barrier.wait()
         try:
-            what(argument)
-        except BaseException as error:  # noqa: BLE001 - told by the test, not by the thread
-            failures.append(error)
+            action()
+        except BaseException as error:  # noqa: BLE001 - reported by the test, not by the thread
+            errors.append(error)
 
-    threads = [threading.Thread(target=run, args=(put, entry)) for entry in ours]
-    threads += [threading.Thread(target=run, args=(other, number)) for number in range(8)]
+    threads = [threading.Thread(target=run, args=(action,)) for action in actions]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    return errors
 
-    assert failures == []
+
+def test_sixteen_concurrent_writers_lose_nothing(client, control_plane):
+    """Eight write entries of ours, and eight write lines of their own."""
+    make(client, FOREIGN)
+    kubeconfig = str(control_plane.kubeconfig)
+    ours = [
+        entries.role(f"arn:aws:iam::{ACCOUNT}:role/cast-{n}", "node", ["system:nodes"])
+        for n in range(8)
+    ]
+
+    errors = run_at_once(
+        *(partial(ensure, kubeconfig, entry) for entry in ours),
+        *(partial(append_five_lines, kubeconfig, number) for number in range(8)),
+    )
+
+    assert errors == []
     listing = parse("role", found(client).data["mapRoles"])
     arns = [item.arn for item in listing.items]
     assert sorted(arns[1:]) == sorted(
@@ -232,57 +246,76 @@ def test_sixteen_concurrent_writers_lose_nothing(client, control_plane):
     assert json.loads(found(client).metadata.annotations[ENTRIES_ANNOTATION])["entries"] == [
         entry.identity for entry in ours
     ]
-    kept = found(client, COPY).data["mapRoles"]
-    assert kept.startswith(FOREIGN["mapRoles"]), "the copy is the text before our first entry"
-    assert "role/cast-" not in kept, "the copy is the text before our first entry"
+    copied = found(client, COPY).data["mapRoles"]
+    assert copied.startswith(FOREIGN["mapRoles"]), "the copy is the text before our first entry"
+    assert "role/cast-" not in copied, "the copy is the text before our first entry"
 
 
 class Crash(BaseException):
-    """What a killed process leaves behind: nothing after this line runs."""
+    """The end of a killed process: nothing after this line runs."""
+
+
+@contextlib.contextmanager
+def crash_at(monkeypatch, number, *, after_effect):
+    """Kill the writer at its request of this number, before or after its effect."""
+    countdown = [number]
+
+    def crashing(request, *arguments, **named):
+        countdown[0] -= 1
+        if countdown[0] == -1 and not after_effect:
+            raise Crash
+        answer = request(*arguments, **named)
+        if countdown[0] == -1:
+            raise Crash
+        return answer
+
+    with monkeypatch.context() as patched:
+        for name in ("_read", "_send"):
+            patched.setattr(writer, name, partial(crashing, getattr(writer, name)))
+        yield
+
+
+def finishes(client, order):
+    """Carry out an order; False when the process was killed on the way."""
+    try:
+        write(client, order, ())
+    except Crash:
+        return False
+    return True
+
+
+def check_carried_out(client, order):
+    ensured = isinstance(order, EnsureEntry)
+    text = found(client).data["mapRoles"]
+    assert text.startswith(FOREIGN["mapRoles"])
+    assert text.count(NODES.arn) == ensured
+    copied = found(client, COPY).data if exists(client, COPY) else None
+    assert copied == (FOREIGN if ensured else None)
 
 
 @pytest.mark.parametrize("after_effect", [False, True], ids=["before", "after"])
-def test_a_crash_at_any_request_is_mended_by_the_next_run(client, monkeypatch, after_effect):
+@pytest.mark.parametrize(
+    ("order", "opposite"),
+    [(EnsureEntry(NODES), RemoveEntry(NODES)), (RemoveEntry(NODES), EnsureEntry(NODES))],
+    ids=["ensure", "remove"],
+)
+def test_a_crash_at_any_request_is_repaired_by_the_next_run(
+    client, monkeypatch, order, opposite, after_effect
+):
     make(client, FOREIGN)
-    real = {name: getattr(writer, name) for name in ("_read", "_sent")}
-    crashed = 0
-    for order in (EnsureEntry(NODES), RemoveEntry(NODES)):
-        for number in range(20):
-            countdown = [number]
-
-            def crashing(name, *arguments, _left=countdown, **named):
-                _left[0] -= 1
-                if _left[0] == -1 and not after_effect:
-                    raise Crash
-                answer = real[name](*arguments, **named)
-                if _left[0] == -1:
-                    raise Crash
-                return answer
-
-            for name in real:
-                monkeypatch.setattr(writer, name, partial(crashing, name))
-            try:
-                write(client, order, ())
-                finished = True
-            except Crash:
-                finished = False
-                crashed += 1
-            monkeypatch.undo()
-            write(client, order, ())
-            text = found(client).data["mapRoles"]
-            assert text.startswith(FOREIGN["mapRoles"]), (order, number)
-            assert text.count(NODES.arn) == isinstance(order, EnsureEntry), (order, number)
-            kept = found(client, COPY).data if exists(client, COPY) else None
-            assert kept == (FOREIGN if isinstance(order, EnsureEntry) else None), (order, number)
-            if finished:
-                break
-            opposite = RemoveEntry(NODES) if isinstance(order, EnsureEntry) else EnsureEntry(NODES)
-            write(client, opposite, ())
-        else:
-            pytest.fail("a write took more than 20 requests")
+    for number in range(20):
+        write(client, opposite, ())
+        with crash_at(monkeypatch, number, after_effect=after_effect):
+            finished = finishes(client, order)
+        write(client, order, ())
+        check_carried_out(client, order)
+        if finished:
+            break
     write(client, RemoveEntry(NODES), ())
+
+    assert finished, "a write took more than 20 requests"
+    assert number >= 6, "each write has several requests to crash at"
     assert found(client).data == FOREIGN
-    assert crashed >= 12, "each write has several requests to crash at"
 
 
 def test_a_refused_write_leaves_no_copy_behind(client):
@@ -347,7 +380,7 @@ def test_a_caller_without_rights_hears_what_is_needed(control_plane):
         write(reader, EnsureEntry(NODES), ())
 
     assert str(caught.value).endswith(
-        "whoever runs this needs get, create, patch and delete on the ConfigMaps aws-auth and "
+        "this caller needs get, create, patch and delete on the ConfigMaps aws-auth and "
         "castai-aws-auth-backup in kube-system"
     )
 
