@@ -1,6 +1,7 @@
 """Settings of each part as validated values; knows pydantic and nothing of Pulumi."""
 
 import re
+from fractions import Fraction
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -64,12 +65,55 @@ ProxyUrl = Annotated[
         private=True,
     ),
 ]
-Quantity = Annotated[
+_SUFFIXES = {
+    "": 1, "m": Fraction(1, 1000),
+    "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
+}  # fmt: skip
+_SMALLEST_MEMORY = 2**20
+
+
+def quantity(text: str) -> Fraction:
+    """Return the value of a Kubernetes quantity: cores for CPU, bytes for memory.
+
+    Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+    """
+    number = text.rstrip("mkKMGTi")
+    return Fraction(number) * _SUFFIXES[text[len(number) :]]
+
+
+def _enough_memory(value: str) -> str:
+    if quantity(value) < _SMALLEST_MEMORY:
+        allowed = "at least 1Mi; a number without a suffix counts bytes"
+        raise PydanticCustomError("text", "{allowed}", {"allowed": allowed})
+    return value
+
+
+Cpu = Annotated[
     str,
     checked_text(
-        r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", "a Kubernetes quantity such as 256Mi or 100m"
+        r"(?!0+(\.0+)?m?$)([0-9]+m|[0-9]+(\.[0-9]{1,3})?)", "a quantity of CPU such as 100m or 0.5"
     ),
 ]
+Memory = Annotated[
+    str,
+    checked_text(
+        r"[0-9]+(\.[0-9]+)?(k|M|G|T|Ki|Mi|Gi|Ti)?", "a quantity of memory such as 256Mi or 2Gi"
+    ),
+    AfterValidator(_enough_memory),
+]
+
+
+def at_least(value: str | None, name: str, least: str | None) -> str | None:
+    """Return a quantity that is no smaller than that of another key.
+
+    Raises PydanticCustomError, as the validator of a field does.
+    """
+    if value is not None and least is not None and quantity(value) < quantity(least):
+        raise PydanticCustomError("text", "{allowed}", {"allowed": f"{least} ({name}) or more"})
+    return value
+
+
 Digest = Annotated[str, checked_text(r"sha256:[0-9a-f]{64}", "sha256: and 64 hex digits")]
 KeyArn = Annotated[
     str,
@@ -122,20 +166,26 @@ PriorityClass = Annotated[
         r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?", "the name of a priority class, or empty"
     ),
 ]
+_LABEL_NAME = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_SUBDOMAIN = r"(?=[^/]{1,253}/)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_LABEL_KEY = rf"({_SUBDOMAIN}/)?{_LABEL_NAME}"
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
+AnyLabelKey = Annotated[
+    str,
+    checked_text(
+        _LABEL_KEY, "a label key: at most 63 letters, digits and _.- after an optional domain and /"
+    ),
+]
 LabelKey = Annotated[
     str,
     checked_text(
         r"(?!app\.kubernetes\.io/(name|instance|version|managed-by|part-of)$"
-        r"|autoscaling\.cast\.ai/disposable$)"
-        r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?",
+        rf"|autoscaling\.cast\.ai/disposable$){_LABEL_KEY}",
         "a label key that this program does not set itself",
     ),
 ]
 LabelValue = Annotated[
-    str,
-    checked_text(
-        r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?", "a label value of at most 63 characters"
-    ),
+    str, checked_text(rf"({_LABEL_NAME})?", "a label value of at most 63 characters")
 ]
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html
 TagKey = Annotated[

@@ -1,6 +1,6 @@
-"""An agent that somebody else installed: found before anything is written, taken over by choice.
+"""Objects of an agent in the cluster: detected before a write, adopted by choice.
 
-The Kubernetes provider applies objects, and so would take an existing one over without a word.
+The Kubernetes provider applies objects, so it would take over an existing one silently.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from castai_stack.agent import manifests, names
 from castai_stack.agent import release as agent_release
 from castai_stack.kube.object import object_key
+from castai_stack.kube.quoting import quote
 
 if TYPE_CHECKING:
     import lightkube
@@ -32,6 +33,8 @@ class Found:
     key: str
     """As `kubernetes_object.object_key` names it."""
     labels: dict[str, str]
+    deletion: str | None = None
+    """What holds up the deletion of a namespace that is Terminating; None for any other object."""
 
     @property
     def ours(self) -> bool:
@@ -53,14 +56,30 @@ def find(client: "lightkube.Client", release: agent_release.Release) -> list[Fou
     An object that may not be read counts as absent, unless it is to be adopted. The client must
     be one of `kubernetes_access.connect`, which threads may share.
     """
-    documents = manifests.objects(release).values()
+    documents = {"namespace": manifests.namespace(release), **manifests.objects(release)}.values()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = pool.map(lambda one: _look(client, one, release.settings.adopt), documents)
-        return [found for found in answers if found is not None]
+        # Without createNamespace the namespace matters only while it is being deleted.
+        return [
+            entry
+            for entry in answers
+            if entry is not None
+            and (
+                release.settings.create_namespace
+                or entry.kind != "Namespace"
+                or entry.deletion is not None
+            )
+        ]
 
 
 def refusal(found: Sequence[Found], release: agent_release.Release) -> str | None:
-    """Say why an agent of somebody else stands in the way, and what can be done; None if none."""
+    """Return why existing objects prevent an update and the remedy; None if nothing does."""
+    for entry in found:
+        if entry.deletion is not None:
+            return (
+                f"agent: the namespace {entry.name} is being deleted (Terminating), so nothing can "
+                f"be created in it; {entry.deletion}; wait for the end, or remove what holds it"
+            )
     foreign = [one for one in found if not one.ours]
     if not foreign or release.settings.adopt:
         return None
@@ -120,7 +139,28 @@ def _look(
         namespace=metadata.get("namespace"),
         key=object_key(document),
         labels=dict(live.metadata.labels or {}),
+        deletion=_deletion(live.to_dict()) if document["kind"] == "Namespace" else None,
     )
+
+
+_HOLDING = ("NamespaceContentRemaining", "NamespaceFinalizersRemaining")
+
+
+def _deletion(namespace: dict[str, Any]) -> str | None:
+    """Return what holds up the deletion of a namespace; None if it is not being deleted.
+
+    Source: https://kubernetes.io/docs/tasks/administer-cluster/namespaces/
+    """
+    if not namespace.get("metadata", {}).get("deletionTimestamp"):
+        return None
+    conditions = namespace.get("status", {}).get("conditions") or []
+    messages = [
+        quote(str(one.get("message", "")))
+        for one in conditions
+        if one.get("status") == "True"
+        and (one.get("type") in _HOLDING or str(one.get("type")).endswith("Failure"))
+    ]
+    return "; ".join(messages) or "Kubernetes does not yet report what holds it"
 
 
 def _resource(document: agent_release.Document) -> Any:

@@ -1,6 +1,6 @@
-"""Why pods do not run, in one sentence, from what the Kubernetes API says of them.
+"""Reasons why pods do not run, in one sentence, from their objects and events.
 
-Reads plain objects as the API returns them (pods, events); asks nothing itself, and never
+The functions read plain objects as the API returns them and ask nothing themselves. No sentence
 repeats a text that could be a key.
 """
 
@@ -8,13 +8,20 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from castai_stack.kube.quoting import quote
+
 Object = Mapping[str, Any]
 
-_QUOTED = 300
-_LONG_TOKEN = re.compile(r"[A-Za-z0-9+/_=-]{32,}")
 _KEY_REFUSED = re.compile(r"\b401\b|unauthori[sz]ed|invalid (api )?(key|token)", re.IGNORECASE)
 _FORBIDDEN = re.compile(r"\b403\b|forbidden", re.IGNORECASE)
 _SERVICE_ACCOUNT = re.compile(r"system:serviceaccount:([\w.-]+:[\w.-]+)")
+_AWS = re.compile(
+    r"\b(UnauthorizedOperation|AccessDenied\w*|AuthFailure|ExpiredToken\w*"
+    r"|InvalidClientTokenId|UnrecognizedClientException|NoCredentialProviders)\b|request ?id: ",
+    re.IGNORECASE,
+)
+_PROXY = re.compile(r"proxyconnect|proxy authentication|\b407\b", re.IGNORECASE)
+_AUTHORITY = re.compile(r"x509: certificate signed by unknown authority")
 _WEBHOOK = re.compile(r'webhook "([^"]+)"')
 
 # https://kubernetes.io/docs/concepts/containers/images/ and the kubelet's own reasons
@@ -30,18 +37,18 @@ _CRASHING = 2
 
 
 def diagnose(pods: Sequence[Object], events: Sequence[Object], *, rolling_out: bool = False) -> str:
-    """Say in one sentence what keeps `pods` from being Ready.
+    """Return one sentence on what keeps `pods` from being Ready.
 
-    `events` are those of the namespace. A refusal to make the pods at all shows only there,
-    against the ReplicaSet. The most telling cause wins, whichever pod has it. While a rollout is
-    under way, Ready pods may be those of before, and a refusal counts beside them.
+    `events` are those of the namespace: a refusal to create a pod is an event of the ReplicaSet.
+    The most specific cause of any pod wins. During a rollout the Ready pods may be the previous
+    ones, so a refusal counts beside them.
     """
     alive = [pod for pod in pods if "deletionTimestamp" not in pod.get("metadata", {})]
     causes: tuple[Callable[[], str | None], ...] = (
         lambda: _first(_image_pull, alive),
         lambda: _first(_bad_configuration, alive),
         lambda: _first(_stopped, alive),
-        lambda: _refused(events) if rolling_out or not _all_ready(alive) else None,
+        lambda: _refused(alive, events) if rolling_out or not _all_ready(alive) else None,
         lambda: _first(_unschedulable, alive),
         lambda: _mount(alive, events),
         lambda: _unready(alive, events),
@@ -55,16 +62,16 @@ def diagnose(pods: Sequence[Object], events: Sequence[Object], *, rolling_out: b
 
 
 def _first(cause: Callable[[Object], str | None], pods: Iterable[Object]) -> str | None:
-    return next((found for pod in pods if (found := cause(pod)) is not None), None)
+    return next((text for pod in pods if (text := cause(pod)) is not None), None)
 
 
 def _image_pull(pod: Object) -> str | None:
     for status in _containers(pod):
         waiting = status.get("state", {}).get("waiting", {})
         if waiting.get("reason") in _PULL_REASONS:
-            said = _quote(waiting.get("message", waiting["reason"]))
+            message = quote(waiting.get("message", waiting["reason"]))
             return (
-                f"pod {_name(pod)} cannot pull the image {status.get('image', '')}: {said}; "
+                f"pod {_name(pod)} cannot pull the image {status.get('image', '')}: {message}; "
                 "check the registry, the tag and the pull secrets"
             )
     return None
@@ -74,8 +81,8 @@ def _bad_configuration(pod: Object) -> str | None:
     for status in _containers(pod):
         waiting = status.get("state", {}).get("waiting", {})
         if waiting.get("reason") in _CONFIG_REASONS:
-            said = _quote(waiting.get("message", waiting["reason"]))
-            return f"container {status['name']} of pod {_name(pod)} cannot be started: {said}"
+            message = quote(waiting.get("message", waiting["reason"]))
+            return f"container {status['name']} of pod {_name(pod)} cannot be started: {message}"
     return None
 
 
@@ -96,47 +103,74 @@ def _stopped(pod: Object) -> str | None:
 def _end(pod: Object, status: Object, ended: Object) -> str:
     who = f"container {status['name']} of pod {_name(pod)}"
     text = ended.get("message", "")
-    account = _SERVICE_ACCOUNT.search(text)
-    if account is not None and _FORBIDDEN.search(text):
-        return (
-            f"{who} stopped because Kubernetes forbids its service account "
-            f"{account[1].replace(':', '/')} what it asked for: {_quote(text)}"
-        )
-    if _KEY_REFUSED.search(text) or _FORBIDDEN.search(text):
-        return (
-            f"{who} stopped because CAST AI refused its key: {_quote(text)}; "
-            "check that the key is valid and belongs to this cluster's organization"
-        )
+    if (refusal := _refusal(text)) is not None:
+        return f"{who} stopped because {refusal}"
     times = f"{status.get('restartCount', 0)} restarts so far"
     if ended.get("reason") == _OUT_OF_MEMORY:
         return f"{who} ran out of memory ({times}); raise agent.memory or agent.autoscaling.base"
     code = f"exit code {ended['exitCode']}" if "exitCode" in ended else "no exit code known"
-    said = f": {_quote(text)}" if text.strip() else "; its log says more"
-    return f"{who} keeps crashing ({code}, {times}){said}"
+    message = f": {quote(text)}" if text.strip() else "; its log says more"
+    return f"{who} keeps crashing ({code}, {times}){message}"
 
 
-def _refused(events: Sequence[Object]) -> str | None:
+def _refusal(text: str) -> str | None:
+    """Return who refused a request of the container, by the last lines of its log."""
+    account = _SERVICE_ACCOUNT.search(text)
+    if account is not None and _FORBIDDEN.search(text):
+        name = account[1].replace(":", "/")
+        cause, remedy = f"Kubernetes forbids its service account {name} what it asked for", ""
+    elif _PROXY.search(text):
+        cause, remedy = "its proxy refused the connection", "; check agent.proxy"
+    elif _AUTHORITY.search(text):
+        cause, remedy = (
+            "it does not trust a server's certificate",
+            "; agent.trustedCaCertificate replaces the system's authorities, so it must hold all",
+        )
+    elif _AWS.search(text):
+        cause, remedy = (
+            "AWS refused a request",
+            "; check the role of its service account (agent.roleArn) or of its node",
+        )
+    elif _KEY_REFUSED.search(text) or _FORBIDDEN.search(text):
+        cause, remedy = (
+            "CAST AI refused its key",
+            "; check that the key is valid and belongs to this cluster's organization",
+        )
+    else:
+        return None
+    return f"{cause}: {quote(text)}{remedy}"
+
+
+def _refused(pods: Sequence[Object], events: Sequence[Object]) -> str | None:
+    """Return the latest refusal to create a pod; a pod created since then makes it void."""
+    newest = max((_created(pod) for pod in pods), default="")
     for event in _latest_first(events):
-        if event.get("reason") != "FailedCreate":
+        if event.get("reason") != "FailedCreate" or "" < _moment(event) < newest:
             continue
         text = event.get("message", "")
         owner = event.get("involvedObject", {})
         who = f"{owner.get('kind', 'object')} {owner.get('name', '')}".strip()
         if "exceeded quota" in text or "failed quota" in text:
-            return f"a resource quota refuses the pods of {who}: {_quote(text)}"
-        if (webhook := _WEBHOOK.search(text)) is not None:
-            return f"the admission webhook {webhook[1]} refuses the pods of {who}: {_quote(text)}"
+            return f"a resource quota refuses the pods of {who}: {quote(text)}"
+        webhook = _WEBHOOK.search(text)
+        if webhook is not None and "failed calling webhook" in text:
+            return (
+                f"the admission webhook {webhook[1]} does not answer, so the API server creates no "
+                f"pods of {who}: {quote(text)}; repair the webhook's service"
+            )
+        if webhook is not None:
+            return f"the admission webhook {webhook[1]} refuses the pods of {who}: {quote(text)}"
         if "violates PodSecurity" in text:
-            return f"Pod Security refuses the pods of {who}: {_quote(text)}"
-        return f"the API server refuses the pods of {who}: {_quote(text)}"
+            return f"Pod Security refuses the pods of {who}: {quote(text)}"
+        return f"the API server refuses the pods of {who}: {quote(text)}"
     return None
 
 
 def _unschedulable(pod: Object) -> str | None:
     scheduled = _condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
-        said = _quote(scheduled.get("message", "no reason given"))
-        return f"no node takes pod {_name(pod)}: {said}"
+        message = quote(scheduled.get("message", "no reason given"))
+        return f"no node takes pod {_name(pod)}: {message}"
     return None
 
 
@@ -145,7 +179,7 @@ def _mount(pods: Sequence[Object], events: Sequence[Object]) -> str | None:
     for event in _latest_first(events):
         involved = event.get("involvedObject", {}).get("name")
         if event.get("reason") in {"FailedMount", "FailedCreatePodSandBox"} and involved in waiting:
-            return f"pod {involved} waits for its volumes or network: {_quote(event['message'])}"
+            return f"pod {involved} waits for its volumes or network: {quote(event['message'])}"
     return None
 
 
@@ -158,9 +192,9 @@ def _unready(pods: Sequence[Object], events: Sequence[Object]) -> str | None:
     for event in _latest_first(events):
         involved = event.get("involvedObject", {}).get("name")
         if event.get("reason") == "Unhealthy" and involved == _name(pod):
-            return f"{count}; pod {_name(pod)} fails its probe: {_quote(event['message'])}"
+            return f"{count}; pod {_name(pod)} fails its probe: {quote(event['message'])}"
     behind = _condition(pod, "Ready").get("message") or f"phase {_phase(pod)}"
-    return f"{count}; pod {_name(pod)} is not Ready: {_quote(behind)}"
+    return f"{count}; pod {_name(pod)} is not Ready: {quote(behind)}"
 
 
 def _containers(pod: Object) -> list[Object]:
@@ -189,20 +223,22 @@ def _name(pod: Object) -> str:
     return str(pod.get("metadata", {}).get("name", "without a name"))
 
 
+def _created(pod: Object) -> str:
+    return str(pod.get("metadata", {}).get("creationTimestamp") or "")
+
+
+def _moment(event: Object) -> str:
+    """Return the last time of an event, in the API's UTC spelling, to the second."""
+    series = event.get("series") or {}
+    times = (
+        series.get("lastObservedTime"),
+        event.get("lastTimestamp"),
+        event.get("eventTime"),
+        event.get("firstTimestamp"),
+    )
+    moment = str(next((one for one in times if one), ""))
+    return f"{moment[:19]}Z" if moment else ""
+
+
 def _latest_first(events: Sequence[Object]) -> list[Object]:
-    def when(event: Object) -> str:
-        return str(event.get("lastTimestamp") or event.get("eventTime") or "")
-
-    return sorted(events, key=when, reverse=True)
-
-
-def _quote(text: str) -> str:
-    one_line = " ".join(text.split())
-    hidden = _LONG_TOKEN.sub(_mask, one_line)
-    return hidden if len(hidden) <= _QUOTED else f"{hidden[:_QUOTED]}…"
-
-
-def _mask(found: re.Match[str]) -> str:
-    """Hide what could be a key; names of objects have dashes between words and may stay."""
-    text = found[0]
-    return text if re.fullmatch(r"[a-z0-9]{1,31}(-[a-z0-9]{1,31})+", text) else "[hidden]"
+    return sorted(events, key=_moment, reverse=True)

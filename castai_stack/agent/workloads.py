@@ -1,6 +1,7 @@
 """Deployments of the agent and of its autoscaler."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from castai_stack.agent.names import (
     AGENT,
@@ -23,6 +24,9 @@ from castai_stack.agent.release import (
     pod_labels,
     pod_selector,
 )
+
+if TYPE_CHECKING:
+    from castai_stack.agent.settings import Resources
 
 _NON_ROOT = 65532
 _HEALTH = 9876
@@ -75,6 +79,7 @@ def autoscaler_deployment(release: Release) -> Document:
         "command": command,
         "securityContext": _container_security(),
         "volumeMounts": [{"name": "autoscaler-config", "mountPath": "/etc/config"}],
+        **_resources(sizing.resources),
     }
     labels = {
         **pod_labels(release, AUTOSCALER),
@@ -234,8 +239,22 @@ def _monitor(release: Release) -> Document:
     own = [*_variables(mode), *_self(), *_variables(_reports(release))]
     return {
         **_common_container(release, "monitor", [*own, *_added(release, {})]),
-        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
+        **_resources(release.settings.monitor),
     }
+
+
+def _resources(resources: "Resources") -> Document:
+    """Return the field `resources` of a container, without what is not set."""
+    values = {
+        "requests": {"cpu": resources.cpu_request, "memory": resources.memory_request},
+        "limits": {"cpu": resources.cpu_limit, "memory": resources.memory_limit},
+    }
+    present = {
+        kind: given
+        for kind, entries in values.items()
+        if (given := {name: value for name, value in entries.items() if value is not None})
+    }
+    return {"resources": present} if present else {}
 
 
 def _common_container(release: Release, name: str, env: list[Document]) -> Document:

@@ -66,7 +66,8 @@ def _line(problem: ErrorDetails, *, show_values: bool) -> str:
     shown = show_values and kind != "private_text"
     hint = ""
     if kind == "string_type" and isinstance(value, int | float):
-        hint = "; YAML read a number, write it in quotes"
+        read_as = "true or false" if isinstance(value, bool) else "a number"
+        hint = f"; YAML read {read_as}, write it in quotes"
     return f"{path}: found {_found(value, show_values=shown)}; allowed: {allowed}{hint}"
 
 

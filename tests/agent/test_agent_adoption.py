@@ -1,5 +1,7 @@
 """Which objects stand in the way, and what is said of them; a cluster that has some is elsewhere."""
 
+import dataclasses
+
 from castai_stack.agent import adoption, settings
 from castai_stack.agent.adoption import Found
 from castai_stack.agent.release import Release
@@ -81,3 +83,30 @@ def test_everything_that_exists_is_named_for_the_import():
         "kubernetes:core/v1:Namespace::castai-agent",
         "kubernetes:apps/v1:Deployment::castai-agent/castai-agent",
     }
+
+
+def terminating(conditions=()):
+    return {
+        "metadata": {"deletionTimestamp": "2026-11-25T08:00:00Z"},
+        "status": {"conditions": list(conditions)},
+    }
+
+
+def test_a_namespace_that_is_being_deleted_is_refused_with_what_holds_it_whoever_owns_it():
+    text = "Some content in the namespace has finalizers remaining: example.test/hold in 1 resource"
+    hold = adoption._deletion(
+        terminating([{"type": "NamespaceFinalizersRemaining", "status": "True", "message": text}])
+    )
+
+    for labels in ({}, OURS):
+        one = dataclasses.replace(namespace(labels), deletion=hold)
+        for adopt in (False, True):
+            message = adoption.refusal([one], a_release(adopt=adopt))
+            assert message is not None
+            assert "castai-agent is being deleted (Terminating)" in message
+            assert "example.test/hold" in message
+
+
+def test_a_deletion_without_a_report_is_refused_and_a_living_namespace_is_not():
+    assert adoption._deletion(terminating()) == "Kubernetes does not yet report what holds it"
+    assert adoption._deletion({"metadata": {}, "status": {}}) is None

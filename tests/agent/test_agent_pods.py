@@ -185,8 +185,9 @@ CASES: dict[str, tuple[list[Any], list[Any], str]] = {
             )
         ],
         (
-            f"the admission webhook mutate.org refuses the pods of ReplicaSet {REPLICA_SET}: "
-            'Internal error occurred: failed calling webhook "mutate.org": refused'
+            "the admission webhook mutate.org does not answer, so the API server creates no pods of "
+            f"ReplicaSet {REPLICA_SET}: Internal error occurred: failed calling webhook "
+            '"mutate.org": refused; repair the webhook\'s service'
         ),
     ),
     "pod security": (
@@ -333,3 +334,55 @@ def test_a_long_message_is_cut():
     pod = a_pod(state=CRASH, last={"exitCode": 1, "message": "word " * 500})
 
     assert len(agent_pods.diagnose([pod], [])) < 450
+
+
+def crashed(message):
+    return agent_pods.diagnose([a_pod(state=CRASH, last={"exitCode": 1, "message": message})], [])
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        (
+            "describing instance_id=i-0abc: UnauthorizedOperation: You are not authorized to perform "
+            "this operation. status code: 403, request id: aa",
+            "stopped because AWS refused a request",
+        ),
+        ("AccessDeniedException: 403", "stopped because AWS refused a request"),
+        ("proxyconnect tcp: 403 Forbidden", "stopped because its proxy refused the connection"),
+        ("407 Proxy Authentication Required", "stopped because its proxy refused"),
+        (
+            "x509: certificate signed by unknown authority",
+            "stopped because it does not trust a server's certificate",
+        ),
+        ("request failed: 403 Forbidden", "stopped because CAST AI refused its key"),
+    ],
+)
+def test_the_one_who_refused_is_named(message, cause):
+    assert cause in crashed(message)
+
+
+def test_a_webhook_that_does_not_answer_is_told_from_one_that_refuses():
+    text = (
+        "Error creating: Internal error occurred: failed calling webhook "
+        '"mutate.kyverno.svc-fail": failed to call webhook: context deadline exceeded'
+    )
+
+    sentence = agent_pods.diagnose([], [an_event("FailedCreate", text, REPLICA_SET, "ReplicaSet")])
+
+    assert "the admission webhook mutate.kyverno.svc-fail does not answer" in sentence
+
+
+def test_a_refusal_from_before_the_newest_pod_does_not_count():
+    pod = a_pod(
+        conditions=[{"type": "PodScheduled", "status": "False", "message": "Insufficient memory."}],
+        state={},
+    )
+    pod["metadata"]["creationTimestamp"] = "2026-11-25T08:00:00Z"
+
+    def told(at):
+        event = an_event("FailedCreate", "exceeded quota: q", REPLICA_SET, "ReplicaSet", at=at)
+        return agent_pods.diagnose([pod], [event])
+
+    assert told("2026-11-25T07:00:00Z").startswith("no node takes pod")
+    assert told("2026-11-25T08:00:01Z").startswith("a resource quota refuses")
