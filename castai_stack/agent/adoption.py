@@ -25,20 +25,20 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One object of the cluster that bears the name of an object of ours."""
+    """One object of the cluster with the name of an object of this program."""
 
     kind: str
     name: str
     namespace: str | None
     key: str
-    """As `kubernetes_object.object_key` names it."""
+    """Value of `object.object_key`."""
     labels: dict[str, str]
     deletion: str | None = None
     """What holds up the deletion of a namespace that is Terminating; None for any other object."""
 
     @property
     def ours(self) -> bool:
-        """Whether this program made or adopted it."""
+        """Return True if this program created or adopted it."""
         return self.labels.get(names.PART_OF_LABEL) == names.PART_OF
 
     def __str__(self) -> str:
@@ -47,14 +47,14 @@ class Found:
 
 
 class AdoptionError(Exception):
-    """Objects that are to be taken over cannot be looked at; the message is the whole story."""
+    """Objects to adopt cannot be read; the message is complete."""
 
 
 def find(client: "lightkube.Client", release: agent_release.Release) -> list[Found]:
     """Look for every object that the agent would have, by name; reads only.
 
     An object that may not be read counts as absent, unless it is to be adopted. The client must
-    be one of `kubernetes_access.connect`, which threads may share.
+    be one of `connection.connect`, which threads may share.
     """
     documents = {"namespace": manifests.namespace(release), **manifests.objects(release)}.values()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -97,7 +97,7 @@ def refusal(found: Sequence[Found], release: agent_release.Release) -> str | Non
 
 
 def existing(found: Sequence[Found]) -> frozenset[str]:
-    """Return what AgentArgs wants to know of the objects that it takes over."""
+    """Return the keys of existing objects, as `AgentArgs.existing`."""
     return frozenset(one.key for one in found)
 
 

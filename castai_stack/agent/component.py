@@ -19,22 +19,22 @@ class AgentArgs(TypedDict):
     region: str
     account_id: str
     api_url: str
-    """Where the agent reports to."""
+    """Address of CAST AI's API."""
     settings: agent_settings.Agent
     namespace: str
     cluster_id: pulumi.Input[str]
     """The cluster's id at CAST AI; with it the agent does not register itself."""
     api_key: pulumi.Input[str]
-    """The cluster's token, or a key brought along; unused with an existing secret."""
+    """The cluster's token, or the operator's own key; unused with an existing secret."""
     kubeconfig: pulumi.Input[str]
-    """As `kubernetes_access.connect` takes it: to watch the rollout, and to clear up at the end."""
+    """As `connection.connect` takes it: for the rollout and for the clean-up on destroy."""
     context: str | None
     existing: NotRequired[Collection[str]]
-    """Objects to take over instead of creating them, by `kubernetes_object.object_key`."""
+    """Objects to take over instead of creating them, by `object.object_key`."""
 
 
 class AgentComponent(pulumi.ComponentResource):
-    """The agent, every object of it a resource of its own; done when its pods run."""
+    """The agent with one resource per object; complete when its pods run."""
 
     namespace: pulumi.Output[str]
     """Namespace of the agent."""
@@ -45,27 +45,27 @@ class AgentComponent(pulumi.ComponentResource):
         self, name: str, args: AgentArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("castai-stack:index:AgentComponent", name, {}, opts)
-        chosen = args["settings"]
+        settings = args["settings"]
         release = agent_release.Release(
             cluster_name=args["cluster_name"],
             region=args["region"],
             account_id=args["account_id"],
             api_url=args["api_url"],
-            settings=chosen,
+            settings=settings,
             namespace=args["namespace"],
         )
-        key = None if chosen.existing_secret else pulumi.Output.secret(args["api_key"])
-        key_digest = _digest(key, chosen)
+        key = None if settings.existing_secret else pulumi.Output.secret(args["api_key"])
+        key_digest = _digest(key, settings)
         documents = manifests.objects(
             release,
             cluster_id=args["cluster_id"],
             encoded_key=key.apply(manifests.encoded) if key is not None else "",
             key_digest=key_digest,
         )
-        made: dict[str, pulumi.CustomResource] = {}
-        if not chosen.create_namespace:
-            # Goes after the deployments: until then the agent makes these objects again.
-            made["leftovers"] = AgentLeftovers(
+        parts: dict[str, pulumi.CustomResource] = {}
+        if not settings.create_namespace:
+            # Deleted after the deployments, because a running agent creates these objects again.
+            parts["leftovers"] = AgentLeftovers(
                 f"{name}-leftovers",
                 namespace=release.namespace,
                 kubeconfig=args["kubeconfig"],
@@ -74,28 +74,28 @@ class AgentComponent(pulumi.ComponentResource):
             )
         existing = frozenset(args.get("existing", ()))
         for part, document in documents.items():
-            made[part] = KubernetesObject(
+            parts[part] = KubernetesObject(
                 f"{name}-{part}",
                 document,
                 pulumi.ResourceOptions(
                     parent=self,
-                    depends_on=_needs(part, document, made),
+                    depends_on=_needs(part, document, parts),
                     import_=import_id(document) if object_key(document) in existing else None,
                 ),
             )
-        deployments = [part for part in names.DEPLOYMENTS if part in made]
+        deployments = [part for part in names.DEPLOYMENTS if part in parts]
         rollout = AgentRollout(
             f"{name}-rollout",
             namespace=release.namespace,
             deployments=[documents[part]["metadata"]["name"] for part in deployments],
             wanted=pulumi.Output.all(args["cluster_id"], key_digest).apply(
-                lambda known: manifests.rollout_digest(release, *known)
+                lambda values: manifests.rollout_digest(release, *values)
             ),
-            timeout_seconds=chosen.rollout_timeout_seconds,
+            timeout_seconds=settings.rollout_timeout_seconds,
             kubeconfig=args["kubeconfig"],
             context=args["context"],
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[made[part] for part in deployments]
+                parent=self, depends_on=[parts[part] for part in deployments]
             ),
         )
         self.namespace = pulumi.Output.from_input(release.namespace)
@@ -104,25 +104,25 @@ class AgentComponent(pulumi.ComponentResource):
 
 
 def _needs(
-    part: str, document: agent_release.Document, made: dict[str, pulumi.CustomResource]
+    part: str, document: agent_release.Document, parts: dict[str, pulumi.CustomResource]
 ) -> list[pulumi.CustomResource]:
-    """Return what must stand before a part.
+    """Return the resources that a part depends on.
 
-    For a deployment that is all else, so that its pods start; for a binding its role, which the
-    API server looks into unless the operator may do everything.
+    A deployment depends on all other parts, so that its pods start. A binding depends on its role,
+    which the API server reads unless the operator is a cluster administrator.
     """
     if part in names.DEPLOYMENTS:
-        return list(made.values())
+        return list(parts.values())
     inside = "namespace" in document["metadata"]
     bound = part.removesuffix("-binding")
-    needed = [made["namespace"]] if inside and "namespace" in made else []
-    return [*needed, made[bound]] if bound != part else needed
+    needed = [parts["namespace"]] if inside and "namespace" in parts else []
+    return [*needed, parts[bound]] if bound != part else needed
 
 
 def _digest(
-    key: pulumi.Output[str] | None, chosen: agent_settings.Agent
+    key: pulumi.Output[str] | None, settings: agent_settings.Agent
 ) -> pulumi.Output[str] | None:
-    """Return what restarts the pods for a new key; adopted pods are not to restart."""
-    if key is None or chosen.adopt:
+    """Return the annotation that restarts the pods for a new key; None for adopted pods."""
+    if key is None or settings.adopt:
         return None
-    return key.apply(lambda known: manifests.key_digest(known, chosen))
+    return key.apply(lambda text: manifests.key_digest(text, settings))

@@ -49,35 +49,35 @@ def objects(
 ) -> dict[str, Document]:
     """Return every object that the settings ask for, each under the name of its part.
 
-    Id, key and digest go where they belong and are not looked at. The order is that of need.
+    Id, key and digest may be Outputs. An object comes after those that it needs.
     """
     settings = release.settings
-    made: dict[str, Document] = {}
+    parts: dict[str, Document] = {}
     if settings.create_namespace:
-        made["namespace"] = namespace(release)
-    made["service-account"] = service_account(release)
+        parts["namespace"] = namespace(release)
+    parts["service-account"] = service_account(release)
     roles = {
         "cluster-role": cluster_role(release),
         "role": role(release),
         "config-role": config_role(release),
     }
     for part, document in roles.items():
-        made[part] = document
-        made[f"{part}-binding"] = binding(release, document)
+        parts[part] = document
+        parts[f"{part}-binding"] = binding(release, document)
     if settings.existing_secret is None:
-        made["key"] = key_secret(release, encoded_key)
+        parts["key"] = key_secret(release, encoded_key)
     if settings.trusted_ca_certificate is not None:
-        made["trusted-ca"] = trusted_ca(release, settings.trusted_ca_certificate)
+        parts["trusted-ca"] = trusted_ca(release, settings.trusted_ca_certificate)
     if settings.priority_class:
-        made["quota"] = resource_quota(release)
+        parts["quota"] = resource_quota(release)
     if settings.network_policy:
-        made["network-policy"] = network_policy(release)
-    made["budget"] = disruption_budget(release)
-    made["deployment"] = agent_deployment(release, cluster_id, key_digest)
+        parts["network-policy"] = network_policy(release)
+    parts["budget"] = disruption_budget(release)
+    parts["deployment"] = agent_deployment(release, cluster_id, key_digest)
     if settings.autoscaling.enabled:
-        made["autoscaler-config"] = autoscaler_config(release)
-        made["autoscaler"] = autoscaler_deployment(release)
-    return {part: _forced(one) for part, one in made.items()}
+        parts["autoscaler-config"] = autoscaler_config(release)
+        parts["autoscaler"] = autoscaler_deployment(release)
+    return {part: _forced(one) for part, one in parts.items()}
 
 
 def runtime_objects(in_namespace: str) -> list[Document]:
@@ -104,17 +104,17 @@ def encoded(text: str) -> str:
 
 
 def key_digest(key: str, settings: "Agent") -> str:
-    """Tell one key and its authorities from another without giving any of them away."""
-    seen = f"{key}\n{settings.trusted_ca_certificate or ''}"
-    return hashlib.sha256(seen.encode()).hexdigest()[:DIGEST_LENGTH]
+    """Return a digest of the key and the authorities, which reveals neither."""
+    text = f"{key}\n{settings.trusted_ca_certificate or ''}"
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
 
 
-def rollout_digest(release: Release, *known_later: str | None) -> str:
-    """Tell one state of both deployments from another, with what only the engine knows of it."""
+def rollout_digest(release: Release, *engine_values: str | None) -> str:
+    """Return a digest of both deployments and of values that only the engine knows."""
     documents = objects(release)
     specs = [documents[part]["spec"] for part in DEPLOYMENTS if part in documents]
-    seen = json.dumps([specs, known_later], sort_keys=True)
-    return hashlib.sha256(seen.encode()).hexdigest()[:DIGEST_LENGTH]
+    text = json.dumps([specs, engine_values], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 def namespace(release: Release) -> Document:
@@ -138,7 +138,10 @@ def key_secret(release: Release, encoded_key: object) -> Document:
 
 
 def trusted_ca(release: Release, certificates: str) -> Document:
-    """Return the further authorities that the agent trusts; it reads them from its environment."""
+    """Return the authorities that the agent trusts instead of the system's.
+
+    Source: castai/k8s-agent, pkg/castai/castai.go
+    """
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -242,9 +245,9 @@ def network_policy(release: Release) -> Document:
 
 
 def _forced(document: Document) -> Document:
-    """Have the provider take back fields that others changed, or had before an adoption.
+    """Add the annotation with which the provider overwrites fields of other field managers.
 
-    Without it every such field is a conflict that ends the update.
+    Without it each such field is a conflict that fails the update.
     """
     metadata = document["metadata"]
     annotations = {**metadata.get("annotations", {}), FORCE: "true"}
