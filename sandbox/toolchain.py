@@ -40,9 +40,11 @@ class ToolchainError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """One program of the Go module."""
+    """One program of a Go module."""
 
     name: str
+    module: str
+    """Folder of the module, within `MODULE`."""
     package: str
     definitions: tuple[str, ...]
     expected_seconds: int
@@ -52,13 +54,15 @@ class Build:
 BUILDS = (
     Build(
         "pulumi",
+        "engine",
         "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
-        (f"{_VERSION}=v3.215.0",),
-        231,
+        (f"{_VERSION}=v3.274.1",),
+        221,
     ),
-    Build("pulumi-resource-kubernetes", "./kubernetes-plugin", (), 702),
+    Build("pulumi-resource-kubernetes", ".", "./kubernetes-plugin", (), 702),
     Build(
         "control-plane",
+        ".",
         "./control-plane",
         (
             f"{_KUBERNETES}.gitVersion=v1.33.13",
@@ -67,7 +71,7 @@ BUILDS = (
         ),
         224,
     ),
-    Build("kwok", "sigs.k8s.io/kwok/cmd/kwok", (), 16),
+    Build("kwok", ".", "sigs.k8s.io/kwok/cmd/kwok", (), 16),
 )
 
 
@@ -164,7 +168,7 @@ def _version(folder: str) -> tuple[int, ...]:
 
 
 def cache_folder() -> Path:
-    """Return the folder of the built programs, named by a hash of the module's files."""
+    """Return the folder of the built programs, named by a hash of the modules' files."""
     digest = hashlib.sha256()
     for path in sorted(MODULE.rglob("*")):
         if path.is_file() and path.suffix != ".md":
@@ -200,7 +204,9 @@ def _build_missing(
 def _copy_executor(folder: Path) -> None:
     """Copy the program that runs programs from the Go module that `pulumi` is built from."""
     command = [_go(_EXECUTOR), "mod", "download", "-json", _SDK]
-    download = subprocess.run(command, cwd=MODULE, capture_output=True, text=True, check=False)
+    download = subprocess.run(
+        command, cwd=MODULE / "engine", capture_output=True, text=True, check=False
+    )
     if download.returncode != 0:
         raise ToolchainError(
             f"{_EXECUTOR} is part of the Go module {_SDK}, which cannot be downloaded: "
@@ -217,7 +223,7 @@ def _go(program: str) -> str:
     if go is None:
         raise ToolchainError(
             f"{program} has to be built, and there is no `go` on PATH; "
-            "install Go 1.24.7 or newer (https://go.dev/dl/) and run the same command again"
+            "install Go 1.26.6 or newer (https://go.dev/dl/) and run the same command again"
         )
     return go
 
@@ -249,7 +255,7 @@ def _build(build: Build, folder: Path, console: Console) -> None:
     with log.open("w") as output:
         process = subprocess.Popen(
             [*command, "-o", str(part), build.package],
-            cwd=MODULE,
+            cwd=MODULE / build.module,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

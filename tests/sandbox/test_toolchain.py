@@ -74,7 +74,7 @@ def test_each_is_built_read_only_and_with_its_version(machine: Path):
 
     lines = (machine / "go.log").read_text().splitlines()
     assert all("-mod=readonly -buildvcs=false" in line for line in lines)
-    assert "version.Version=v3.215.0" in lines[0]
+    assert "version.Version=v3.274.1" in lines[0]
     assert "version.gitVersion=v1.33.13" in lines[2]
 
 
@@ -264,7 +264,7 @@ def test_without_a_terminal_a_long_build_says_so_now_and_then(
 
     _, said = programs()
 
-    assert "building pulumi: about 3 min 51 s the first time" in said
+    assert "building pulumi: about 3 min 41 s the first time" in said
     assert said.count("building pulumi: 0 min 0 s of about") >= 2
 
 
