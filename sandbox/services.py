@@ -1,38 +1,25 @@
-"""The process of everything that stands in: AWS, CAST AI, the authenticator, the agent.
+"""The process of everything that stands in: AWS, CAST AI, the agent.
 
 `python -m sandbox.services PLAN` serves until it is told to end. `options` of the plan: `aws` and
 `castai`, each passed on to the server of that name.
 """
 
-import functools
 import json
 import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import requests
-
 from sandbox import addresses, aws, castai, constants
+from sandbox.kubernetes import authenticator
 from sandbox.kubernetes.agent_standin import AgentStandIn
-from sandbox.kubernetes.authenticator import (
-    AccessEntry,
-    Authenticator,
-    Principal,
-    live_aws_auth,
-    presigned,
-)
 from sandbox.kubernetes.control_plane import ControlPlane
-from sandbox.serving import http_server
 
-_SECONDS = 10
 _POLL = 0.1
-_FRESH = 1.0
 
 
 def main(plan_file: Path) -> int:
@@ -58,9 +45,9 @@ def main(plan_file: Path) -> int:
 
 def _serve(directory: Path, document: Mapping[str, Any], running: ExitStack) -> None:
     options = document["options"]
-    tokens = document["tokens"]
     folder = directory / "services"
-    cloud = aws.serve(folder / "aws", **options.get("aws", {}))
+    access = authenticator.Access(directory)
+    cloud = aws.serve(folder / "aws", clusters_changed=access.update, **options.get("aws", {}))
     running.callback(cloud.close)
     service = castai.serve(
         folder / "castai", cloud.url, options=castai.Options(**options.get("castai", {}))
@@ -74,24 +61,12 @@ def _serve(directory: Path, document: Mapping[str, Any], running: ExitStack) -> 
         "expired": seeded.expired,
         "root": root,
     }
-    callers = {tokens[name]: _caller(keys[name], cloud.url) for name in tokens}
-    account = callers[tokens["operator"]].account
-    authenticator = Authenticator(
-        tokens=callers.get,
-        identify=presigned(cloud.url, constants.CLUSTER),
-        aws_auth=_once_there(directory),
-        mode=_authentication_mode(root.client("eks", cloud.url)),
-        access_entries=_access_entries(cloud.url),
-        creator=f"arn:aws:iam::{account}:role/{constants.CREATOR_ROLE}",
-    )
-    webhook = http_server.serve(authenticator.app(), document["authenticatorPort"])
-    running.callback(webhook.close)
     addresses.publish(
         directory,
         {
             "aws": cloud.url,
             "castai": service.url,
-            "account": account,
+            "account": _account(root.client("sts", cloud.url)),
             "vpc": seeded.vpc_id,
             "subnets": seeded.subnet_ids,
             "spotNode": seeded.spot_node,
@@ -110,9 +85,8 @@ def _serve(directory: Path, document: Mapping[str, Any], running: ExitStack) -> 
     )
 
 
-def _caller(keys: aws.Credentials, url: str) -> Principal:
-    found = keys.client("sts", url).get_caller_identity()
-    return Principal(found["Arn"], found["UserId"], found["Account"])
+def _account(sts: Any) -> str:
+    return str(sts.get_caller_identity()["Account"])
 
 
 def _nodes(ec2: Any) -> list[dict[str, str]]:
@@ -130,52 +104,6 @@ def _nodes(ec2: Any) -> list[dict[str, str]]:
         for reservation in reservations
         for one in reservation["Instances"]
     ]
-
-
-def _once_there(directory: Path) -> Callable[[], Mapping[str, str] | None]:
-    @functools.cache
-    def reader() -> Callable[[], Mapping[str, str] | None]:
-        return live_aws_auth(ControlPlane.at(directory / "kubernetes"))
-
-    def read() -> Mapping[str, str] | None:
-        return reader()()
-
-    return read
-
-
-def _authentication_mode(eks: Any) -> Callable[[], str]:
-    known = ("", 0.0)
-
-    def mode() -> str:
-        nonlocal known
-        if time.monotonic() - known[1] > _FRESH:
-            shown = eks.describe_cluster(name=constants.CLUSTER)["cluster"]
-            known = (shown["accessConfig"]["authenticationMode"], time.monotonic())
-        return known[0]
-
-    return mode
-
-
-def _access_entries(url: str) -> Callable[[], Iterable[AccessEntry]]:
-    def entries() -> Iterable[AccessEntry]:
-        answer = requests.get(f"{url}/_sandbox/access-entries", timeout=_SECONDS)
-        answer.raise_for_status()
-        return [
-            AccessEntry(
-                unique_id=one["uniqueId"],
-                username=one["username"],
-                groups=tuple(one["groups"]),
-                policies=tuple(
-                    policy["policyArn"].rpartition("/")[2]
-                    for policy in one["policies"]
-                    if policy["accessScope"]["type"] == "cluster"
-                ),
-            )
-            for one in answer.json()
-            if one["cluster"] == constants.CLUSTER and one["valid"]
-        ]
-
-    return entries
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import shutil
 import signal
 import sys
@@ -22,7 +21,7 @@ from sandbox import SANDBOX_VARIABLE, addresses, constants
 from sandbox.engine import program_folder
 from sandbox.engine import stack as engine_stack
 from sandbox.engine.stack import Stack
-from sandbox.kubernetes import furnished
+from sandbox.kubernetes import authenticator, furnished
 from sandbox.kubernetes.control_plane import ControlPlane
 from sandbox.processes import ProcessError, Processes, free_port
 from sandbox.toolchain import Programs
@@ -33,7 +32,18 @@ _RECORD = "sandbox.json"
 _SERVICES_SECONDS = 60
 _LOCK = "lock"
 _OURS = frozenset(
-    {"aws-provider", "bin", "kubernetes", _LOCK, "logs", "pids", "pulumi", "services", _RECORD}
+    {
+        authenticator.NAME,
+        "aws-provider",
+        "bin",
+        "kubernetes",
+        _LOCK,
+        "logs",
+        "pids",
+        "pulumi",
+        "services",
+        _RECORD,
+    }
 )
 """What a state folder may hold: a folder with anything else in it is never emptied."""
 _LOOPBACK = "127.0.0.1,localhost"
@@ -95,14 +105,8 @@ class Sandbox:
         with_parent: bool,
     ) -> Self:
         port, webhook_port = free_port(), free_port()
-        tokens = {name: secrets.token_urlsafe(24) for name in ("operator", "reader")}
         program_folder.write(directory / "bin", programs)
-        plan = {
-            "directory": str(directory),
-            "authenticatorPort": webhook_port,
-            "tokens": tokens,
-            "options": dict(options),
-        }
+        plan = {"directory": str(directory), "options": dict(options)}
         processes = Processes(directory)
         processes.start(
             "services",
@@ -116,13 +120,16 @@ class Sandbox:
                 directory / "kubernetes",
                 programs,
                 port=port,
-                authenticator_url=f"http://127.0.0.1:{webhook_port}",
-                tokens=tokens,
+                webhook=authenticator.url(webhook_port),
+                logins=authenticator.logins(directory, programs),
                 with_parent=with_parent,
                 waiting=processes.require_alive,
             )
         with _step(console, "AWS, CAST AI and authenticator"):
             known = _wait_for_services(directory, processes)
+            authenticator.start(
+                directory, programs, plane, webhook_port, known, with_parent=with_parent
+            )
         with (
             _step(console, f"the existing cluster {constants.CLUSTER}"),
             Client(config=KubeConfig.from_file(plane.kubeconfig)) as client,
@@ -130,6 +137,7 @@ class Sandbox:
             nodes = [furnished.Node(**node) for node in known["nodes"]]
             furnished.furnish(client, known["account"], nodes)
             addresses.announce_cluster(directory, plane)
+            plane.wait_for_login("operator", processes.require_alive)
         record = {**known, "started": time.time()}
         path = directory / _RECORD
         path.touch(mode=0o600)
@@ -288,7 +296,15 @@ def _alive(directory: Path) -> list[str]:
 
 
 def _missing(directory: Path) -> list[str]:
-    wanted = {"services", "etcd", "apiserver", "controller-manager", "scheduler", "kwok"}
+    wanted = {
+        "services",
+        authenticator.NAME,
+        "etcd",
+        "apiserver",
+        "controller-manager",
+        "scheduler",
+        "kwok",
+    }
     return sorted(wanted - set(_alive(directory)))
 
 

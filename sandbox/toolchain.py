@@ -72,6 +72,7 @@ BUILDS = (
         224,
     ),
     Build("kwok", ".", "sigs.k8s.io/kwok/cmd/kwok", (), 16),
+    Build("authenticator", ".", "./authenticator", (), 120),
 )
 
 
@@ -83,6 +84,7 @@ class Programs:
     kubernetes_plugin: Path
     control_plane: Path
     kwok: Path
+    authenticator: Path
     aws_plugin: Path | None
     language_host: Path | None
     """The machine's own `pulumi-language-python`; without it the stand-in takes its place."""
@@ -122,6 +124,7 @@ def programs(*, own: bool = False, console: Console | None = None) -> Programs:
         or folder / "pulumi-resource-kubernetes",
         control_plane=folder / "control-plane",
         kwok=folder / "kwok",
+        authenticator=folder / "authenticator",
         aws_plugin=found["pulumi-resource-aws"],
         language_host=host,
         executor=(host or folder / _LANGUAGE_HOST).with_name(_EXECUTOR),

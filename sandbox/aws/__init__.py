@@ -15,7 +15,7 @@
 
 from pathlib import Path
 
-from sandbox.aws.account import Account, AuthenticationMode
+from sandbox.aws.account import Account, AuthenticationMode, ClustersChanged
 from sandbox.aws.front import Front, render
 from sandbox.aws.seed import Credentials, Seed, connect_cluster, root, seed, session
 from sandbox.serving.faults import Faults
@@ -35,11 +35,13 @@ __all__ = [
 
 
 def app(
-    authentication_mode: AuthenticationMode = "CONFIG_MAP", record: Path | None = None
+    authentication_mode: AuthenticationMode = "CONFIG_MAP",
+    record: Path | None = None,
+    clusters_changed: ClustersChanged = lambda _: None,
 ) -> WsgiApp:
     """Build the server's application over an empty account; one per process at a time."""
     account = Account(authentication_mode)
-    front = Front(account)
+    front = Front(account, clusters_changed)
     return Faults(
         front,
         front.classify,
@@ -51,11 +53,15 @@ def app(
 
 
 def serve(
-    directory: Path, port: int = 0, authentication_mode: AuthenticationMode = "CONFIG_MAP"
+    directory: Path,
+    port: int = 0,
+    authentication_mode: AuthenticationMode = "CONFIG_MAP",
+    clusters_changed: ClustersChanged = lambda _: None,
 ) -> Server:
     """Serve an empty account; `directory` receives the request log, `aws-requests.jsonl`.
 
     `authentication_mode` is that of EKS clusters made without one.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    return _serve(app(authentication_mode, directory / "aws-requests.jsonl"), port)
+    record = directory / "aws-requests.jsonl"
+    return _serve(app(authentication_mode, record, clusters_changed), port)

@@ -62,6 +62,10 @@ class Account:
         return self.clusters.setdefault((region, name), ClusterExtras(self.authentication_mode))
 
 
+ClustersChanged = Callable[[Mapping[tuple[str, str], ClusterExtras]], None]
+"""Hears of every write to EKS: the clusters, by region and name."""
+
+
 @dataclass
 class Call:
     """One authenticated request, with the way on to moto."""

@@ -462,7 +462,7 @@ def list_tags(call: Call) -> Mapping[str, Any] | Response:
 
 
 def grants(account: Account) -> list[dict[str, Any]]:
-    """Every entry of every cluster, and whether it lets anybody in: for the authenticator."""
+    """Every entry of every cluster, and whether its principal is still the one it was made for."""
     return [
         {
             "region": region,

@@ -13,7 +13,7 @@ from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Request, Response
 
 from sandbox.aws import backends, cloudwatch, ec2, eks, events, functions, iam, signatures, sts
-from sandbox.aws.account import Account, Call, Handler
+from sandbox.aws.account import Account, Call, ClustersChanged, Handler
 from sandbox.aws.authorization import authorize
 from sandbox.aws.identities import Credential, Principal
 from sandbox.aws.inventory import inventory
@@ -53,8 +53,9 @@ _FOREIGN = re.compile(r"^arn:aws:iam::(\d{12}):user/[\w+=,.@/-]+$")
 class Front:
     """The WSGI application: moto with the sandbox's judgement before it."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, clusters_changed: ClustersChanged) -> None:
         self.account = account
+        self._clusters_changed = clusters_changed
         self._moto = backends.fresh_app()
 
     def __call__(
@@ -90,6 +91,8 @@ class Front:
             forward = _forwarder(self._moto, request)
             handler = _HANDLERS.get(model, {}).get(request.action, _pass_on)
             result = handler(Call(self.account, request, principal, forward))
+            if model == "eks" and request.write:
+                self._clusters_changed(self.account.clusters)
             return result if isinstance(result, Response) else render_result(request, result)
         except AwsError as error:
             return render_error(request.environ, model, error, request_id)
@@ -126,7 +129,7 @@ class Front:
             )
             code = "SignatureDoesNotMatch" if _query(model) else "InvalidSignatureException"
             raise AwsError("AuthFailure" if model == "ec2" else code, message, 403)
-        if signatures.expired_url(environ, self.account.clock.wall()):
+        if signatures.expired_url(environ, service, self.account.clock.wall()):
             raise AwsError("SignatureDoesNotMatch", "Signature expired", 403)
         identities.note_use(request.access_key_id, service, region)
         return found

@@ -17,6 +17,7 @@ from botocore.credentials import Credentials
 
 _SIGNED = re.compile(r"SignedHeaders=([^,\s]+)")
 _SIGNATURE = re.compile(r"Signature=([0-9a-f]+)")
+_STS_SECONDS = 15 * 60
 
 
 def session_token(environ: Mapping[str, Any]) -> str:
@@ -25,13 +26,18 @@ def session_token(environ: Mapping[str, Any]) -> str:
     return environ.get("HTTP_X_AMZ_SECURITY_TOKEN") or query.get("X-Amz-Security-Token", "")
 
 
-def expired_url(environ: Mapping[str, Any], now: datetime) -> bool:
-    """Whether a presigned address has outlived the time that it names."""
+def expired_url(environ: Mapping[str, Any], service: str, now: datetime) -> bool:
+    """Whether a presigned address has outlived its time.
+
+    STS grants 15 minutes, whatever `X-Amz-Expires` names: kubernetes-sigs/aws-iam-authenticator,
+    pkg/token/token.go, `presignedURLExpiration`.
+    """
     query = dict(parse_qsl(environ.get("QUERY_STRING", "")))
     if "X-Amz-Signature" not in query:
         return False
-    made = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    return now > made + timedelta(seconds=int(query.get("X-Amz-Expires", "0")))
+    signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    seconds = _STS_SECONDS if service == "sts" else int(query.get("X-Amz-Expires", "0"))
+    return now > signed + timedelta(seconds=seconds)
 
 
 def is_valid(

@@ -11,6 +11,9 @@ What moto does and AWS does not:
 import re
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
+
+from werkzeug.wrappers import Response
 
 from sandbox.aws import backends
 from sandbox.aws.account import Call, Handler
@@ -19,18 +22,23 @@ from sandbox.aws.identities import Principal
 from sandbox.aws.policies import evaluate, request, statements
 from sandbox.aws.protocol import AwsError
 from sandbox.iam_evaluator import as_list, conditions_hold, covers_action
+from sandbox.serving.faults import json_response
 
 _ASSUME = "sts:AssumeRole"
 
 
-def get_caller_identity(call: Call) -> Mapping[str, Any]:
-    """Who signed."""
+def get_caller_identity(call: Call) -> Mapping[str, Any] | Response:
+    """Who signed; as JSON for those that accept it, as aws-iam-authenticator does."""
     principal = call.principal
-    return {
+    result = {
         "UserId": principal.user_id,
         "Account": principal.account,
         "Arn": principal.arn,
     }
+    if call.request.environ.get("HTTP_ACCEPT") != "application/json":
+        return result
+    content = {"GetCallerIdentityResult": result, "ResponseMetadata": {"RequestId": str(uuid4())}}
+    return json_response({"GetCallerIdentityResponse": content})
 
 
 def assume_role(call: Call) -> Mapping[str, Any]:

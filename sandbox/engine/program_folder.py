@@ -1,14 +1,21 @@
-"""The folder of a sandbox that comes first on PATH: its engine and its provider plugins."""
+"""The folder of a sandbox that comes first on PATH: its engine, plugins, and way to the AWS CLI."""
 
 import shlex
 import sys
 from pathlib import Path
 
+from sandbox import constants, toolchain
 from sandbox.toolchain import MARKER, Programs
 
 _HOST = "pulumi.dynamic"
 _AWS_STAND_IN = "sandbox.aws_provider"
 _LANGUAGE_STAND_IN = "sandbox.language_host"
+_CLI = """\
+#!/bin/sh
+# The authenticator takes tokens that name STS itself. `get-token` signs and sends nothing.
+case " $* " in *" eks get-token "*) export AWS_ENDPOINT_URL_STS={url} ;; esac
+exec {cli} "$@"
+"""
 
 
 def write(directory: Path, programs: Programs) -> Path:
@@ -31,6 +38,10 @@ def write(directory: Path, programs: Programs) -> Path:
     if programs.language_host is None:
         arguments = ("--use-executor", str(programs.executor))
         _script(directory / "pulumi-language-python", _LANGUAGE_STAND_IN, *arguments)
+    if (cli := toolchain.find("aws")) is not None:
+        _executable(
+            directory / "aws", _CLI.format(url=constants.STS_URL, cli=shlex.quote(str(cli)))
+        )
     return directory
 
 
@@ -41,5 +52,9 @@ def _replace(path: Path) -> Path:
 
 def _script(path: Path, module: str, *arguments: str) -> None:
     command = shlex.join([sys.executable, "-m", module, *arguments])
-    _replace(path).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    _executable(path, f'#!/bin/sh\nexec {command} "$@"\n')
+
+
+def _executable(path: Path, text: str) -> None:
+    _replace(path).write_text(text)
     path.chmod(0o755)

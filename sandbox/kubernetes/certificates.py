@@ -23,15 +23,20 @@ class Certificates:
     service_account_key: Path
 
 
-def make(directory: Path) -> Certificates:
-    """Write a new set of keys and certificates for 127.0.0.1 and localhost."""
-    directory.mkdir(parents=True, exist_ok=True)
-    made = Certificates(
+def at(directory: Path) -> Certificates:
+    """Return the paths of the set in `directory`."""
+    return Certificates(
         authority=directory / "ca.crt",
         serving_certificate=directory / "apiserver.crt",
         serving_key=directory / "apiserver.key",
         service_account_key=directory / "service-account.key",
     )
+
+
+def make(directory: Path) -> Certificates:
+    """Write a new set of keys and certificates for 127.0.0.1 and localhost."""
+    directory.mkdir(parents=True, exist_ok=True)
+    made = at(directory)
     authority_key = ec.generate_private_key(ec.SECP256R1())
     serving_key = ec.generate_private_key(ec.SECP256R1())
     authority = _authority(authority_key)

@@ -5,11 +5,12 @@ import csv
 import json
 import secrets
 import shutil
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import requests
 
@@ -22,7 +23,6 @@ from sandbox.toolchain import Programs
 KWOK_ANNOTATION = ("kwok.x-k8s.io/node", "fake")
 """Nodes that carry it are KWOK's: their pods run as far as the API shows."""
 
-"""Group of the principal that previews; `cluster.py` gives it get and list."""
 
 _READY_SECONDS = 60
 _OWN_USERS = frozenset(
@@ -115,14 +115,23 @@ class ControlPlane:
         return self.directory / "kubeconfigs" / f"{name}.json"
 
     def token_of(self, name: str) -> str:
-        """Token of the kubeconfig of that name."""
+        """Token of the kubeconfig of that name; one of an exec login lasts 14 minutes."""
         user = json.loads(self.kubeconfig_of(name).read_text())["users"][0]["user"]
-        return str(user["token"])
+        if "exec" not in user:
+            return str(user["token"])
+        command = [user["exec"]["command"], *user["exec"]["args"]]
+        output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+        return str(json.loads(output)["status"]["token"])
+
+    @property
+    def certificates(self) -> Certificates:
+        """Keys and certificates of the API server."""
+        return certificates.at(self.directory / "certificates")
 
     @property
     def authority(self) -> Path:
         """The certificate authority that signed the API server's certificate."""
-        return self.directory / "certificates" / "ca.crt"
+        return self.certificates.authority
 
     @classmethod
     def start(
@@ -131,15 +140,16 @@ class ControlPlane:
         programs: Programs,
         *,
         port: int | None = None,
-        authenticator_url: str | None = None,
-        tokens: dict[str, str] | None = None,
+        webhook: str | None = None,
+        logins: Mapping[str, Mapping[str, Any]] | None = None,
         with_parent: bool = False,
         waiting: Callable[[], None] = lambda: None,
     ) -> Self:
         """Start everything anew in `directory` and wait until it serves.
 
-        With an authenticator, `tokens` holds the tokens of `operator` and `reader`, and who they
-        are is its business; without one, both are known to the API server itself.
+        `webhook` is the URL that reviews tokens, under a certificate of this control plane, and
+        `logins` holds the kubeconfig users of `operator` and `reader`, whose tokens it knows.
+        Without them the API server itself knows both.
         """
         directory = directory.absolute()
         Processes(directory).stop()
@@ -150,7 +160,7 @@ class ControlPlane:
             )
         plane = cls(directory, port or free_port())
         try:
-            plane._bring_up(programs, authenticator_url, tokens or {}, with_parent, waiting)
+            plane._bring_up(programs, webhook, logins or {}, with_parent, waiting)
         except BaseException:
             plane.stop()
             raise
@@ -198,13 +208,13 @@ class ControlPlane:
     def _bring_up(
         self,
         programs: Programs,
-        authenticator_url: str | None,
-        tokens: dict[str, str],
+        webhook: str | None,
+        logins: Mapping[str, Mapping[str, Any]],
         with_parent: bool,
         waiting: Callable[[], None],
     ) -> None:
         files = certificates.make(self.directory / "certificates")
-        token_file = self._write_logins(tokens, known_to_server=authenticator_url is None)
+        token_file = self._write_logins(logins)
         etcd = f"http://127.0.0.1:{free_port()}"
         peer = f"http://127.0.0.1:{free_port()}"
         binary = programs.control_plane
@@ -219,7 +229,7 @@ class ControlPlane:
             ],
             with_parent=with_parent,
         )
-        arguments = self._apiserver_arguments(files, token_file, etcd, authenticator_url)
+        arguments = self._apiserver_arguments(files, token_file, etcd, webhook)
         self.processes.start(
             "apiserver", [binary, "apiserver", *arguments], with_parent=with_parent
         )
@@ -264,7 +274,7 @@ class ControlPlane:
         self._wait("the controller manager", account, waiting)
 
     def _apiserver_arguments(
-        self, files: Certificates, token_file: Path, etcd: str, authenticator_url: str | None
+        self, files: Certificates, token_file: Path, etcd: str, webhook: str | None
     ) -> list[str]:
         policy = self.directory / "audit-policy.json"
         policy.write_text(
@@ -296,39 +306,43 @@ class ControlPlane:
             f"--audit-log-path={self._audit_log}",
             "--profiling=false",
         ]
-        if authenticator_url is None:
+        if webhook is None:
             return arguments
-        webhook = self.directory / "authenticator.json"
-        webhook.write_text(_kubeconfig(authenticator_url, None, None))
+        reviewer = self.directory / "authenticator.json"
+        reviewer.write_text(_kubeconfig(webhook, files.authority, {}))
         return [
             *arguments,
-            f"--authentication-token-webhook-config-file={webhook}",
-            "--authentication-token-webhook-version=v1",
+            f"--authentication-token-webhook-config-file={reviewer}",
             # A mapping that was taken away is forgotten soon; the API server itself remembers a
             # token that it accepted for ten seconds.
             "--authentication-token-webhook-cache-ttl=1s",
         ]
 
-    def _write_logins(self, given: dict[str, str], *, known_to_server: bool) -> Path:
-        outside = {"operator": OPERATOR, "reader": READER}
-        tokens = {name: secrets.token_urlsafe(16) for name in (*_PARTS, *outside)} | given
+    def _write_logins(self, logins: Mapping[str, Mapping[str, Any]]) -> Path:
+        identities = {**_PARTS, "operator": OPERATOR, "reader": READER}
+        tokens = {name: secrets.token_urlsafe(16) for name in identities if name not in logins}
         folder = self.directory / "kubeconfigs"
         folder.mkdir()
-        for name, token in tokens.items():
+        for name in identities:
             path = self.kubeconfig_of(name)
             path.touch(mode=0o600)
-            path.write_text(_kubeconfig(self.url, self.authority, token))
+            user = logins.get(name) or {"token": tokens[name]}
+            path.write_text(_kubeconfig(self.url, self.authority, user))
         token_file = self.directory / "certificates" / "tokens.csv"
         token_file.touch(mode=0o600)
-        identities = {**_PARTS, **outside} if known_to_server else _PARTS
         with token_file.open("w", newline="") as file:
-            for name, identity in identities.items():
+            for name, token in tokens.items():
+                identity = identities[name]
                 groups = ",".join(identity.groups)
-                csv.writer(file).writerow([tokens[name], identity.user, name, groups])
+                csv.writer(file).writerow([token, identity.user, name, groups])
         return token_file
 
-    def _wait(self, what: str, path: str, waiting: Callable[[], None]) -> None:
-        token = self.token_of("admin")
+    def wait_for_login(self, name: str, waiting: Callable[[], None]) -> None:
+        """Wait until the API server takes a token of the kubeconfig of that name."""
+        self._wait(f"the login of {name}", "/api", waiting, name)
+
+    def _wait(self, what: str, path: str, waiting: Callable[[], None], name: str = "admin") -> None:
+        token = self.token_of(name)
         deadline = time.monotonic() + _READY_SECONDS
         while time.monotonic() < deadline:
             self.processes.require_alive()
@@ -351,17 +365,15 @@ class ControlPlane:
         )
 
 
-def _kubeconfig(url: str, authority: Path | None, token: str | None) -> str:
-    cluster = {"server": url}
-    if authority is not None:
-        data = base64.b64encode(authority.read_bytes()).decode()
-        cluster["certificate-authority-data"] = data
+def _kubeconfig(url: str, authority: Path, user: Mapping[str, Any]) -> str:
+    data = base64.b64encode(authority.read_bytes()).decode()
+    cluster = {"server": url, "certificate-authority-data": data}
     return json.dumps(
         {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "sandbox", "cluster": cluster}],
-            "users": [{"name": "sandbox", "user": {} if token is None else {"token": token}}],
+            "users": [{"name": "sandbox", "user": user}],
             "contexts": [{"name": "sandbox", "context": {"cluster": "sandbox", "user": "sandbox"}}],
             "current-context": "sandbox",
         },

@@ -10,11 +10,11 @@ from sandbox.constants import (
     NODE_GROUP,
     NODE_GROUP_ROLE,
     OPERATOR_ROLE,
+    POLICY_GROUP,
     READ_ONLY_GROUP,
     READER_ROLE,
     REGION,
 )
-from sandbox.kubernetes.authenticator import POLICY_GROUP
 from sandbox.kubernetes.control_plane import KWOK_ANNOTATION
 
 TEAM_NAMESPACE = "shop"

@@ -5,11 +5,13 @@ kill who asked instead of answering, so that nobody knows whether it happened.
 """
 
 import contextlib
+import functools
 import json
 import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ _OF_ONE_HOP = frozenset(
     {"connection", "content-length", "host", "keep-alive", "te", "transfer-encoding", "upgrade"}
 )
 _SECONDS = 3600
+_LOGIN_SECONDS = 600
 
 
 class KubernetesProxy:
@@ -36,7 +39,8 @@ class KubernetesProxy:
         self._url = plane.url
         self._authority = str(plane.authority)
         # Go's client shows no token to an address without TLS, so it is put in here.
-        self._login = f"Bearer {plane.token_of(who)}"
+        self._token = functools.partial(plane.token_of, who)
+        self._login = ("", 0.0)
         self._lock = threading.Lock()
         self._kill: tuple[str, int, int] | None = None
         self.writes: list[str] = []
@@ -71,7 +75,7 @@ class KubernetesProxy:
                 request.method,
                 self._url + path,
                 data=request.get_data(),
-                headers={**kept, "Authorization": self._login},
+                headers={**kept, "Authorization": self._bearer()},
                 verify=self._authority,
                 stream=True,
                 timeout=_SECONDS,
@@ -83,6 +87,12 @@ class KubernetesProxy:
             body = list(body)
             self._carried_out(f"{request.method} {environ['PATH_INFO']}")
         return Response(body, answer.status_code, headers)(environ, start_response)
+
+    def _bearer(self) -> str:
+        with self._lock:
+            if time.monotonic() >= self._login[1]:
+                self._login = (f"Bearer {self._token()}", time.monotonic() + _LOGIN_SECONDS)
+            return self._login[0]
 
     def _carried_out(self, what: str) -> None:
         with self._lock:

@@ -1,3 +1,4 @@
+import base64
 import os
 import signal
 import subprocess
@@ -11,7 +12,9 @@ from lightkube import Client, KubeConfig
 from lightkube.core.exceptions import ApiError
 from lightkube.resources.core_v1 import ConfigMap, Namespace, Node
 
-from sandbox import SANDBOX_VARIABLE, castai, session
+from castai_stack.kube.connection import connect
+from castai_stack.kube.kubeconfig import eks_kubeconfig
+from sandbox import SANDBOX_VARIABLE, castai, constants, session, toolchain
 from sandbox.engine.stack import REPOSITORY, OperationError
 from sandbox.kubernetes.furnished import aws_auth
 from sandbox.processes import Processes
@@ -82,6 +85,21 @@ def test_who_is_taken_out_of_aws_auth_is_locked_out_and_the_sandbox_is_not(sandb
             data = {"data": aws_auth(ACCOUNT)}
             admin.patch(ConfigMap, "aws-auth", data, namespace="kube-system")
         wait_for(lambda: status_of_a_look(operator) == 200)
+
+
+@pytest.mark.skipif(toolchain.find("aws") is None, reason="the AWS CLI is not on this machine")
+def test_a_kubeconfig_of_eks_logs_in_by_the_aws_cli(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    plane = sandbox.control_plane
+    authority = base64.b64encode(plane.authority.read_bytes()).decode()
+    text = eks_kubeconfig(constants.CLUSTER, constants.REGION, plane.url, authority)
+    for name, value in sandbox.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", f"{sandbox.directory / 'bin'}{os.pathsep}{os.environ['PATH']}")
+
+    with connect(text, None) as api:
+        assert list(api.list(Namespace))
 
 
 def status_of_a_look(api: Client) -> int:

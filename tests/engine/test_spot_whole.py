@@ -11,7 +11,7 @@ from lightkube.resources.core_v1 import Node
 from lightkube.types import PatchType
 
 from castai_stack.spot import rbac
-from sandbox import aws
+from sandbox import aws, constants
 from sandbox.engine import stack as engine_stack
 from sandbox.session import Sandbox
 from tests.support.spot import an_event, iso
@@ -66,6 +66,8 @@ def invoke(sandbox: Sandbox, variables: dict[str, str]) -> dict:
     """Run the deployed function's code in its environment, as its role."""
     event = an_event(sandbox.record["spotNode"], time=iso(time.time()))
     keys = aws.session(sandbox.aws_url, ROLE, "function").environment(sandbox.aws_url)
+    # The function asks STS for nothing but the address in its token.
+    keys["AWS_ENDPOINT_URL_STS"] = constants.STS_URL
     done = subprocess.run(
         [sys.executable, "-c", INVOKE],
         input=json.dumps(event),

@@ -204,12 +204,26 @@ def test_a_presigned_identity_is_answered_with_its_header_only(url, seeded):
     assert other.status_code == 403, "the cluster's name is signed"
 
 
-def test_a_presigned_identity_expires(url, seeded):
-    address = presigned(url, seeded.operator)
-    internal(url, "PUT", "clock", json={"advance": 61})
+def test_an_identity_is_json_for_those_that_accept_it(url, seeded):
+    headers = {"x-k8s-aws-id": "demo", "accept": "application/json"}
 
-    answer = requests.get(address, headers={"x-k8s-aws-id": "demo"}, timeout=60)
-    assert answer.status_code == 403
+    content = requests.get(presigned(url, seeded.operator), headers=headers, timeout=60).json()
+
+    result = content["GetCallerIdentityResponse"]["GetCallerIdentityResult"]
+    assert result["Arn"] == seeded.operator.arn
+    assert set(result) == {"Account", "Arn", "UserId"}
+
+
+def test_a_presigned_identity_lives_a_quarter_of_an_hour_whatever_it_names(url, seeded):
+    address = presigned(url, seeded.operator)
+
+    def status():
+        return requests.get(address, headers={"x-k8s-aws-id": "demo"}, timeout=60).status_code
+
+    internal(url, "PUT", "clock", json={"advance": 14 * 60})
+    assert status() == 200
+    internal(url, "PUT", "clock", json={"advance": 2 * 60})
+    assert status() == 403
 
 
 # Who may
