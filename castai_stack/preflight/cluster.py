@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from castai_stack.access import steps
+from castai_stack.access.entries import Entry
 from castai_stack.agent import adoption
 from castai_stack.agent import release as agent_release
 from castai_stack.kube.connection import connect, explain
@@ -33,12 +35,22 @@ class InCluster:
     """Objects to take over, as AgentArgs wants them."""
 
 
-async def ask_cluster(
+@dataclass(frozen=True, slots=True)
+class AwsAuthPlan:
+    """Entries that an update is going to write into aws-auth."""
+
+    entries: tuple[Entry, ...]
+    adopt: bool
+    overrides: frozenset[str]
+
+
+async def ask_cluster(  # noqa: PLR0917 - what one visit to the cluster needs
     kubeconfig: str,
     context: str | None,
     needed: Iterable[KubernetesRequirement],
     release: agent_release.Release,
     authority: str,
+    plan: AwsAuthPlan | None = None,
 ) -> InCluster:
     """Ask the API server who it is, what the caller may do, and whose agent is there.
 
@@ -48,16 +60,17 @@ async def ask_cluster(
     Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/
     """
     return await asyncio.to_thread(
-        _ask_cluster, kubeconfig, context, tuple(needed), release, authority
+        _ask_cluster, kubeconfig, context, tuple(needed), release, authority, plan
     )
 
 
-def _ask_cluster(
+def _ask_cluster(  # noqa: PLR0917
     kubeconfig: str,
     context: str | None,
     needed: tuple[KubernetesRequirement, ...],
     release: agent_release.Release,
     authority: str,
+    plan: AwsAuthPlan | None,
 ) -> InCluster:
     try:
         client = connect(kubeconfig, context)
@@ -66,10 +79,13 @@ def _ask_cluster(
         identity = _identity(client, release.cluster_name, authority)
         missing = _missing(client, needed)
         found = adoption.find(client, release)
+        # A caller without every permission cannot write the map, and perhaps not read it.
+        in_map = aws_auth_findings(client, plan) if plan and not missing else Findings()
     except Exception as error:  # noqa: BLE001 - whatever the client raises, the cluster is not usable
         return InCluster(Findings(problems=(f"Kubernetes: {explain(error)}",)))
     refusal = adoption.refusal(found, release)
-    findings = identity + Findings(problems=(refusal,) if refusal else (), missing=missing)
+    own = Findings(problems=(refusal,) if refusal else (), missing=missing)
+    findings = identity + own + in_map
     adopted = adoption.existing(found) if release.settings.adopt else frozenset()
     return InCluster(findings, adopted)
 
@@ -79,6 +95,23 @@ def _relative_line(kubeconfig: str, keys: tuple[str, ...]) -> str:
         f"Kubernetes: {kubeconfig}: {', '.join(keys)}: Pulumi's provider resolves relative paths "
         "of this file against the current directory; write absolute paths, or set KUBECONFIG and "
         "cluster.kubeconfig to ambient"
+    )
+
+
+def aws_auth_findings(client: "lightkube.Client", plan: AwsAuthPlan) -> Findings:
+    """Return what aws-auth would refuse half-way through an update."""
+    from castai_stack.access import writer  # noqa: PLC0415 - only this thread pays for it
+
+    return Findings(
+        problems=tuple(
+            steps.obstacles(
+                writer.look(client),
+                plan.entries,
+                writer.ask_caller(client),
+                plan.overrides,
+                adopt=plan.adopt,
+            )
+        )
     )
 
 

@@ -1,10 +1,14 @@
 """Checks before a write, side by side."""
 
 import asyncio
+import os
 
 import pulumi
 
-from castai_stack import naming
+from castai_stack import arn, naming
+from castai_stack.access import entries
+from castai_stack.access.entries import NODE_GROUPS, NODE_USERNAME, Entry
+from castai_stack.access.protocol import OVERRIDE_VARIABLE
 from castai_stack.agent import release
 from castai_stack.agent.names import NAMESPACE
 from castai_stack.config.model import StackConfig
@@ -43,6 +47,7 @@ async def run_checks(
             kubernetes_requirements(settings, aws_auth=not ground.access_entries),
             _release(settings),
             ground.facts.certificate_authority,
+            _aws_auth_plan(ground),
         ),
         castai.castai_findings(settings, key),
     )
@@ -63,6 +68,26 @@ async def _key_findings(ground: Ground) -> preflight_findings.Findings:
     if ground.settings.credentials.mode != "user":
         return preflight_findings.Findings()
     return await preflight_aws.key_findings(ground.names.principal, key_slots(ground), ground.aws)
+
+
+def _aws_auth_plan(ground: Ground) -> preflight_cluster.AwsAuthPlan | None:
+    """Return the entries of an update; any node role stands for one without a registration."""
+    if ground.access_entries:
+        return None
+    settings, account = ground.settings, ground.settings.cluster.account_id
+    node_role = naming.node_role(settings.cluster.name, naming.PLACEHOLDER_CLUSTER_ID)
+    node_role_arn = arn.iam(ground.partition, account, f"role/{node_role}")
+    planned: list[Entry] = [entries.role(node_role_arn, NODE_USERNAME, NODE_GROUPS)]
+    if settings.credentials.mode == "user":
+        name = ground.names.principal
+        user_arn = arn.iam(ground.partition, account, f"user{settings.iam.path}{name}")
+        planned.append(entries.user(user_arn, name, settings.access.user_groups))
+    named = os.environ.get(OVERRIDE_VARIABLE, "").split(",")
+    return preflight_cluster.AwsAuthPlan(
+        tuple(planned),
+        settings.access.adopt,
+        frozenset([*settings.access.override_guards, *map(str.strip, named)]),
+    )
 
 
 def _release(settings: StackConfig) -> release.Release:
