@@ -62,14 +62,13 @@ def _await(
 ) -> None:
     """Wait until nothing remains; when time is up, an error with the advice, if there is one."""
     names = remaining()
-    if not names:
-        return
-    report(f"{state} {', '.join(names)}; waiting at most {seconds:.0f} s")
-    gone = Wait(state, seconds).until(lambda: None if remaining() else True)
-    if not gone and advice:
-        raise RefusedError(
-            f"{state} {', '.join(remaining())} after {seconds:.0f} s still; {advice}"
-        )
+    if names:
+        report(f"{state} {', '.join(names)}; waiting at most {seconds:.0f} s")
+    wait = Wait(state, seconds)
+    while names and wait.pause():
+        names = remaining()
+    if names and advice:
+        raise RefusedError(f"{state} {', '.join(names)} after {seconds:.0f} s still; {advice}")
 
 
 def _resources(deployment: Mapping[str, Any]) -> Iterable[Pending]:

@@ -3,8 +3,8 @@
 A point is one write to AWS, Kubernetes or CAST AI. The service carries it out and then, instead of
 answering, ends the engine's process group. `python -m castai_stack recover` and then `up` must
 bring what an undisturbed run brings, and `destroy` what there was before: no duplicate, no orphan,
-no plain secret. A killed `up` that was completed is where the next killed `destroy` begins, so two
-points share a life cycle; a killed `up` can be given up, too.
+no plain secret. Each killed operation is followed by `up` as well as by `destroy`. A killed `up`
+that was completed is where the next killed `destroy` begins, so two points share a life cycle.
 """
 
 import argparse
@@ -50,7 +50,7 @@ from sandbox.toolchain import ToolchainError
 
 MODES = ("user", "role")
 OPERATIONS = ("up", "destroy")
-KINDS = (("up", "destroy"), ("up", "up"), ("destroy", "destroy"))
+KINDS = (("up", "destroy"), ("up", "up"), ("destroy", "destroy"), ("destroy", "up"))
 """What is killed, and what follows."""
 SERVICES = ("AWS", "Kubernetes", "CAST AI")
 
@@ -173,26 +173,21 @@ class Crash:
         return found
 
     def run(self, points: Sequence[Point]) -> Iterator[Outcome]:
-        """Go through all points of one mode, a completed `up` and a `destroy` in one life cycle."""
-        completed = [one for one in points if (one.operation, one.then) == ("up", "up")]
-        destroyed = [one for one in points if one.operation == "destroy"]
-        given_up = [one for one in points if (one.operation, one.then) == ("up", "destroy")]
-        for one in given_up:
-            yield self._outcome(self._stack(one.mode), one)
-        for up, destroy in zip_longest(completed, destroyed):
-            yield from self._life_cycle(up, destroy)
+        """Go through all points of one mode; each begins where the one before has ended, if it can.
 
-    def _life_cycle(self, up: Point | None, destroy: Point | None) -> Iterator[Outcome]:
-        outcome = None
-        if up is not None:
-            outcome = self._outcome(self._stack(up.mode), up)
+        A killed `up` begins with nothing and a killed `destroy` with everything.
+        """
+        deployed = False
+        for point in in_order(points):
+            stack = self._stack(point.mode)
+            needed = point.operation == "destroy"
+            if needed != deployed:
+                getattr(stack, "up" if needed else "destroy")()
+            outcome = self._outcome(stack, point)
             yield outcome
-        if destroy is not None:
-            if outcome is None or outcome.deviation:
-                self._stack(destroy.mode).up()
-            yield self._outcome(self._stack(destroy.mode), destroy)
-        elif up is not None:
-            self._stack(up.mode).destroy()
+            deployed = point.then == "up" and not outcome.deviation
+        if deployed:
+            self._stack(points[0].mode).destroy()
 
     def _begin_anew(self) -> None:
         if self._anew is not None:
@@ -372,6 +367,20 @@ class Crash:
         folder = self._sandbox.directory / "logs"
         name = re.sub(r"[^A-Za-z0-9]+", "-", str(point))
         (folder / f"crash-{name}.log").write_text("\n".join([deviation, *self._texts]))
+
+
+def in_order(points: Sequence[Point]) -> list[Point]:
+    """Sort points so that few of them need an `up` or a `destroy` of their own before."""
+
+    def of_kind(operation: str, then: str) -> list[Point]:
+        return [one for one in points if (one.operation, one.then) == (operation, then)]
+
+    alternating = zip_longest(of_kind("up", "up"), of_kind("destroy", "destroy"))
+    return [
+        *of_kind("up", "destroy"),
+        *(one for pair in alternating for one in pair if one is not None),
+        *of_kind("destroy", "up"),
+    ]
 
 
 def comparable(found: Inventory, cluster_id: str) -> Inventory:

@@ -1,17 +1,25 @@
 """What recovery decides, without an engine; killed runs are in tests/sandbox."""
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
+from lightkube.core.exceptions import ApiError
+from lightkube.models.meta_v1 import ObjectMeta, Status
 
-from castai_stack.commands import killed_engine, pending_creates, recover
+from castai_stack.commands import departures, killed_engine, pending_creates, recover
+from castai_stack.commands.command_line import RefusedError
 from castai_stack.commands.pending_creates import Pending, PendingLookup
 from castai_stack.commands.target import Target
+from castai_stack.dynamic import waiting
+from castai_stack.kube import connection
 from castai_stack.naming import CLUSTER_TAG
 
 URN = "urn:pulumi:dev::castai-eks::{type}::{name}"
@@ -286,3 +294,192 @@ def test_without_pulumi_the_message_says_so(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == (
         "recover: there is no pulumi on PATH, or no folder to run it in\n"
     )
+
+
+LOCK = {"pid": 7, "username": "ann", "hostname": socket.gethostname(), "timestamp": "2026-01-02"}
+
+
+def a_process(folder, pid, *words, cwd):
+    entry = folder / str(pid)
+    entry.mkdir(parents=True)
+    (entry / "cmdline").write_text("".join(f"{word}\0" for word in words))
+    (entry / "cwd").symlink_to(cwd)
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (("/usr/bin/pulumi", "--non-interactive", "up", "--stack", "dev"), "up"),
+        (("pulumi", "destroy", "--yes"), "destroy"),
+        (("pulumi", "stack", "output"), None),
+        (("pulumi", "preview"), None),
+        (("python", "up"), None),
+        ((), None),
+    ],
+)
+def test_an_engine_that_changes_a_state_is_found_whoever_its_parent_is(tmp_path, words, command):
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    for folder in (project, elsewhere):
+        folder.mkdir()
+    a_process(tmp_path / "proc", 7, *words, cwd=project)
+    a_process(tmp_path / "proc", 8, *words, cwd=elsewhere)
+
+    found = killed_engine.engines(project, tmp_path / "proc")
+
+    assert [(one.pid, one.command) for one in found] == ([(7, command)] if command else [])
+
+
+def test_a_live_engine_is_a_refusal_that_names_it(monkeypatch, tmp_path, capsys):
+    engine = killed_engine.Process(7, ("pulumi", "up"))
+    monkeypatch.setattr(killed_engine, "engines", lambda _folder: [engine])
+
+    assert recover.main(["--stack", "dev", "--cwd", str(tmp_path)]) == 1
+
+    assert "an engine of this project is alive: `pulumi up`, process 7" in capsys.readouterr().err
+
+
+class LockedEngine:
+    """A stack with one lock; counts the commands that reach Pulumi."""
+
+    stack = "dev"
+
+    def __init__(self, **content):
+        self.lock = killed_engine.Lock(**{**LOCK, **content})
+        self.commands = []
+
+    def locks(self):
+        return [self.lock]
+
+    def run(self, *arguments):
+        self.commands.append(arguments)
+
+
+@pytest.mark.parametrize(
+    ("owner", "option", "refusal"),
+    [
+        ((LOCK["hostname"], "pulumi"), True, "locked by a live engine: ann@"),
+        ((LOCK["hostname"], "bash"), False, None),
+        ((LOCK["hostname"], None), False, None),
+        (("other", None), False, "locked from another machine: ann@other, process 7, since 2026"),
+        (("other", None), True, None),
+    ],
+    ids=["its owner lives", "another program has its number", "ended", "elsewhere", "told to"],
+)
+def test_a_lock_is_cancelled_only_when_its_owner_has_ended(
+    tmp_path, monkeypatch, owner, option, refusal
+):
+    processes = tmp_path / "proc"
+    processes.mkdir()
+    hostname, program = owner
+    if program:
+        a_process(processes, 7, program, "up", cwd=tmp_path)
+    owner_lives = killed_engine.Lock.owner_lives
+    monkeypatch.setattr(
+        killed_engine.Lock, "owner_lives", lambda lock: owner_lives(lock, processes)
+    )
+    engine = LockedEngine(hostname=hostname)
+    recovery = recover.Recovery(engine, cancel_lock=option)
+
+    if refusal:
+        with pytest.raises(RefusedError, match=refusal):
+            recovery._unlock()
+    else:
+        recovery._unlock()
+
+    assert engine.commands == ([] if refusal else [("cancel", "--yes")])
+
+
+def test_locks_of_the_stack_are_read_and_of_no_other(tmp_path):
+    for stack in ("dev", "prod"):
+        folder = tmp_path / "organization" / "castai-eks" / stack
+        folder.mkdir(parents=True)
+        (folder / "id.json").write_text(json.dumps(LOCK | {"pid": len(stack)}))
+        (folder / "cut.json").write_text("{")
+        (folder / "id.json.attrs").write_text("{}")
+
+    assert killed_engine.locks(tmp_path, "organization/castai-eks/dev") == [
+        killed_engine.Lock(**{**LOCK, "pid": 3})
+    ]
+
+
+NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "castai-agent"}}
+DELETING = {
+    "pending_operations": [operation("deleting", "kubernetes:core/v1:Namespace", "ns", **NAMESPACE)]
+}
+
+
+class Clock:
+    """Time that passes in pauses only."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(waiting, "CLOCK", clock)
+    return clock
+
+
+class Terminating:
+    """A cluster whose namespace goes after some looks; `never` holds it for good."""
+
+    def __init__(self, clock, looks):
+        self.clock, self.looks = clock, looks
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def get(self, _kind, name):
+        self.looks -= 1
+        if self.looks < 0:
+            raise ApiError(status=Status(code=404, message="not found"))
+        return SimpleNamespace(metadata=ObjectMeta(name=name, deletionTimestamp="2026-01-02"))
+
+
+def await_kubernetes(monkeypatch, cluster, deployment=DELETING):
+    reports = []
+    monkeypatch.setattr(connection, "connect", lambda _kubeconfig, _context: cluster)
+    target = Target("demo", "r", "a", "ambient")
+    departures.await_kubernetes(deployment, target, reports.append)
+    return reports
+
+
+@pytest.mark.parametrize("looks", [0, 1, 5])
+def test_an_object_that_is_being_deleted_is_waited_for(monkeypatch, clock, looks):
+    reports = await_kubernetes(monkeypatch, Terminating(clock, looks))
+
+    assert reports == (
+        ["the API server deletes Namespace castai-agent; waiting at most 300 s"] if looks else []
+    )
+    assert (clock.now > 0) == (looks > 0)
+
+
+def test_the_wait_is_bounded_and_ends_in_a_refusal(monkeypatch, clock):
+    with pytest.raises(RefusedError, match="Namespace castai-agent after 300 s still; `kubectl"):
+        await_kubernetes(monkeypatch, Terminating(clock, 10**6))
+
+    assert clock.now == pytest.approx(departures.KUBERNETES_SECONDS)
+
+
+@pytest.mark.parametrize(("looks", "waited"), [(0, False), (2, True), (10**6, True)])
+def test_an_aws_object_that_is_still_listed_is_waited_for_and_may_stay(clock, looks, waited):
+    """Its delete may never have reached AWS: then the state is right about it."""
+    reports, answers = [], iter([object()] * min(looks, 1000))
+    asked = SimpleNamespace(aws_object=lambda _delete: next(answers, None))
+    deletes = {"pending_operations": [operation("deleting", "aws:iam/role:Role", "role", name="r")]}
+
+    departures.await_aws(deletes, asked, reports.append)
+
+    assert reports == (["AWS still lists role; waiting at most 30 s"] if waited else [])
+    assert clock.now <= departures.AWS_SECONDS

@@ -13,6 +13,7 @@ from sandbox.proofs.crash import Crash, Point, verdict
 
 pytestmark = pytest.mark.sandbox
 
+NAMESPACE = "DELETE /api/v1/namespaces/castai-agent"
 AWS_AUTH = "PATCH /api/v1/namespaces/kube-system/configmaps/aws-auth"
 
 
@@ -21,10 +22,12 @@ POINTS = {
         Point("user", "up", "AWS", "iam:CreateAccessKey", 1, "destroy"),
         Point("user", "up", "Kubernetes", AWS_AUTH, 1, "up"),
         Point("user", "destroy", "CAST AI", "castai:Disconnect", 1, "destroy"),
+        Point("user", "destroy", "Kubernetes", NAMESPACE, 1, "up"),
     ],
     "role": [
         Point("role", "up", "AWS", "cloudwatch:PutMetricAlarm", 2, "up"),
         Point("role", "destroy", "AWS", "iam:DetachRolePolicy", 1, "destroy"),
+        Point("role", "destroy", "AWS", "iam:DeleteRole", 1, "up"),
     ],
 }
 

@@ -260,6 +260,32 @@ def test_credentials_of_another_account_recover_nothing(life):
     )
 
 
+def test_a_live_engine_is_named_and_left_alone(life):
+    running = life.stack.begin("up")
+    locks = life.stack.backend / ".pulumi" / "locks"
+    while not list(locks.rglob("*.json")):
+        assert not running.ended(0.05), running.output
+    refused = life.recover()
+    running.result()
+
+    assert refused.returncode == 1
+    assert "an engine of this project is alive: `pulumi up`, process " in refused.stderr
+    assert life.stack.preview().empty
+
+
+def test_an_encrypted_value_among_the_settings_is_no_obstacle(life):
+    life.killed("up", life.aws.url, "CreateUser")
+    certificate = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
+    path = "castai-eks:castai.agent.trustedCaCertificate"
+    life.stack.pulumi(
+        "config", "set", "--stack", "dev", "--secret", "--path", path, "--", certificate
+    )
+    # The stack writes its file anew before a command, which would take the value out again.
+    done = life.recover()
+    assert done.returncode == 0, done.stderr
+    assert "taken into the state as cast-eks-demo" in done.stdout
+
+
 def test_help_names_every_option_and_needs_no_cloud():
     done = subprocess.run(
         [sys.executable, "-m", "castai_stack", "recover", "--help"],

@@ -5,7 +5,16 @@ from rich.console import Console
 
 from sandbox.inventory import differences
 from sandbox.kubernetes.proxy import changes
-from sandbox.proofs.crash import Outcome, Point, comparable, sample, summary, table
+from sandbox.proofs.crash import (
+    KINDS,
+    Outcome,
+    Point,
+    comparable,
+    in_order,
+    sample,
+    summary,
+    table,
+)
 
 ONE = "4cd161ce-09e6-4397-985f-e28e3e8f46ae"
 OTHER = "8d1ee36c-1111-4222-8333-444455556666"
@@ -110,3 +119,22 @@ def test_the_summary_counts_what_converged_and_nothing_else_as_such():
 )
 def test_dry_runs_and_questions_change_nothing(method, path, changing):
     assert changes(method, path) is changing
+
+
+def test_points_are_sorted_so_that_one_begins_where_another_has_ended():
+    def point(operation, then):
+        return Point("user", operation, "AWS", "x", 1, then)
+
+    points = [point(*kind) for kind in KINDS for _ in range(2)]
+
+    assert [(one.operation, one.then) for one in in_order(points)] == [
+        ("up", "destroy"),
+        ("up", "destroy"),
+        ("up", "up"),
+        ("destroy", "destroy"),
+        ("up", "up"),
+        ("destroy", "destroy"),
+        ("destroy", "up"),
+        ("destroy", "up"),
+    ]
+    assert sorted(map(str, in_order(points))) == sorted(map(str, points))

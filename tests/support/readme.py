@@ -12,6 +12,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from castai_stack import __main__ as command_line_module
+from castai_stack.commands.command_line import EXIT_STATUSES
 from castai_stack.config import stack_file
 from castai_stack.config.model import StackConfig
 from castai_stack.config.validation import validate
@@ -85,6 +87,24 @@ def rendered(readme: str) -> str:
     return f"{before}{BEGIN}{table()}{END}{after}"
 
 
+COMMANDS = README.parent / "docs" / "commands.md"
+COMMANDS_BEGIN, COMMANDS_END = (
+    "<!-- commands: begin (make readme) -->\n",
+    "<!-- commands: end -->\n",
+)
+
+
+def commands_rendered(document: str) -> str:
+    """Return the document with today's commands and exit statuses between its marks."""
+    before, rest = document.split(COMMANDS_BEGIN)
+    after = rest.split(COMMANDS_END)[1]
+    lines = ["| command | what it does |", "| --- | --- |"]
+    lines += [f"| `{name}` | {text} |" for name, text in command_line_module.COMMANDS.items()]
+    lines += ["", "| exit status | meaning |", "| --- | --- |"]
+    lines += [f"| {status} | {text} |" for status, text in EXIT_STATUSES.items()]
+    return f"{before}{COMMANDS_BEGIN}" + "\n".join(lines) + f"\n{COMMANDS_END}{after}"
+
+
 OPERATOR = README.parent / "docs" / "operator-permissions.md"
 _EXAMPLE = {"name": "prod", "region": "eu-central-1", "accountId": "012345678901"}
 
@@ -120,3 +140,4 @@ def operator_document() -> str:
 if __name__ == "__main__":
     README.write_text(rendered(README.read_text()))
     OPERATOR.write_text(operator_document())
+    COMMANDS.write_text(commands_rendered(COMMANDS.read_text()))
