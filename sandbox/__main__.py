@@ -132,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         default="CONFIG_MAP",
         help="of the EKS cluster (default: CONFIG_MAP)",
     )
+    start.add_argument("--aws-waits", action="store_true", help=session.AWS_WAITS_HELP)
     add("stop", "end every process of the sandbox, also after a crash", _stop)
     add("env", "print shell commands that lead pulumi, kubectl and the AWS CLI to it", _env, stack)
     for name, text in _OPERATIONS.items():
@@ -148,7 +149,10 @@ def _start(options: argparse.Namespace) -> int:
         options.state,
         programs,
         console=console,
-        options={"aws": {"authentication_mode": options.authentication_mode}},
+        options={
+            "aws": {"authentication_mode": options.authentication_mode},
+            "awsWaits": options.aws_waits,
+        },
     )
     console.print(f"the sandbox runs, its state is in {sandbox.directory}", highlight=False)
     return 0

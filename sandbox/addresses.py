@@ -1,4 +1,4 @@
-"""What the sandbox's start and its services tell each other, in files of the state folder."""
+"""Messages between the sandbox's start and its services, in files of the state folder."""
 
 import base64
 import json
@@ -27,13 +27,13 @@ def plan(directory: Path, document: Mapping[str, Any]) -> Path:
 
 
 def read(directory: Path) -> dict[str, Any] | None:
-    """Where everything listens and who is who, once the process serves."""
+    """Addresses and principals, once the services run."""
     path = directory / "services" / _ADDRESSES
     return json.loads(path.read_text()) if path.exists() else None
 
 
 def announce_cluster(directory: Path, plane: ControlPlane) -> None:
-    """Tell EKS and the agent's stand-in that the control plane runs and is furnished."""
+    """Announce the furnished control plane to EKS and to the agent's stand-in."""
     known = read(directory)
     if known is None:
         raise RuntimeError("the services have not been started")
@@ -53,7 +53,7 @@ def cluster_is_announced(directory: Path) -> bool:
 
 
 def publish(directory: Path, document: Mapping[str, Any]) -> None:
-    """Tell where everything listens, all at once and to the owner only."""
+    """Write all addresses at once, readable by the owner only."""
     path = directory / "services" / _ADDRESSES
     part = path.with_suffix(".part")
     part.touch(mode=0o600)

@@ -29,7 +29,7 @@ from sandbox import constants, inventory, toolchain
 from sandbox.engine import stack as engine_stack
 from sandbox.engine.stack import OperationError, Result, Stack
 from sandbox.processes import ProcessError
-from sandbox.session import Sandbox, SandboxError
+from sandbox.session import AWS_WAITS_HELP, Sandbox, SandboxError
 from sandbox.toolchain import ToolchainError
 
 _SECONDS = 10
@@ -117,16 +117,16 @@ class Demo:
         table = Table(title="made", show_lines=False)
         table.add_column("kind")
         table.add_column("name")
-        found = [
+        objects = [
             (r["type"].rpartition(":")[2], _physical_name(r))
             for r in stack.export()["deployment"]["resources"]
             if r.get("custom") and not r["type"].startswith("pulumi:")
         ]
-        for kind, name in sorted(found):
+        for kind, name in sorted(objects):
             table.add_row(kind, name)
         self._console.print(table)
-        counted = Counter(kind for kind, _ in found)
-        self._console.print(f"  {len(found)} objects of {len(counted)} kinds", highlight=False)
+        counted = Counter(kind for kind, _ in objects)
+        self._console.print(f"  {len(objects)} objects of {len(counted)} kinds", highlight=False)
 
     def _show_outputs(self, stack: Stack) -> None:
         table = Table(title="outputs (secrets masked)")
@@ -176,11 +176,11 @@ class Demo:
 
     def _meddle(self) -> None:
         with self._kubernetes() as client:
-            found = client.get(ConfigMap, "aws-auth", namespace="kube-system")
-            data = dict(found.data or {})
+            config_map = client.get(ConfigMap, "aws-auth", namespace="kube-system")
+            data = dict(config_map.data or {})
             data["mapRoles"] = _EDITED + data["mapRoles"] + _KIM.format(account=self._account())
-            found.data = data
-            client.replace(found)
+            config_map.data = data
+            client.replace(config_map)
         node_role = self._node_role()
         self._sandbox.client("iam").detach_role_policy(
             RoleName=node_role, PolicyArn=f"arn:aws:iam::aws:policy/{_DETACHED}"
@@ -215,8 +215,8 @@ class Demo:
             for i in r["Instances"]
             if i.get("InstanceLifecycle") == "spot"
         }
-        known = f"kubernetes.io/cluster/{constants.CLUSTER}"
-        own = spot.pop(known)
+        tag = f"kubernetes.io/cluster/{constants.CLUSTER}"
+        own = spot.pop(tag)
         foreign = next(iter(spot.values()))
         function = str(stack.outputs()["function_arn"])
         answers = self._sandbox.client("lambda").get_function_configuration(FunctionName=function)
@@ -313,14 +313,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="use the programs that this project builds, whatever is on PATH",
     )
+    parser.add_argument("--aws-waits", action="store_true", help=AWS_WAITS_HELP)
     options = parser.parse_args(arguments)
     console = Console()
     try:
         with _folder(options.state) as folder:
             programs = toolchain.programs(own=options.own_toolchain, console=console)
-            sandbox = Sandbox.start(folder, programs, console=console, with_parent=True)
+            sandbox = Sandbox.start(
+                folder,
+                programs,
+                console=console,
+                options={"awsWaits": options.aws_waits},
+                with_parent=True,
+            )
             try:
-                made = Demo(sandbox, console).run()
+                resources = Demo(sandbox, console).run()
             finally:
                 sandbox.stop()
     except DeviationError as deviation:
@@ -332,7 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(console, str(error))
     except KeyboardInterrupt:
         return _failed(console, "interrupted; everything that was started has been ended")
-    console.print(f"demo: ok, {made} resources, 0 leftovers", highlight=False)
+    console.print(f"demo: ok, {resources} resources, 0 leftovers", highlight=False)
     return 0
 
 

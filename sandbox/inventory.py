@@ -1,4 +1,4 @@
-"""What exists in a sandbox, by kind, name and content, to compare one moment with another."""
+"""Objects of a sandbox by kind, name and content, to compare two moments."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -33,17 +33,17 @@ class Difference:
 
 def differences(before: Inventory, after: Inventory) -> list[Difference]:
     """List what appeared, disappeared or changed, in the order of kinds and names."""
-    found = []
+    changes = []
     for kind in sorted(before.keys() | after.keys()):
         old, new = before.get(kind, {}), after.get(kind, {})
         for name in sorted(old.keys() | new.keys()):
             if name not in new:
-                found.append(Difference(kind, name, "disappeared"))
+                changes.append(Difference(kind, name, "disappeared"))
             elif name not in old:
-                found.append(Difference(kind, name, "appeared"))
+                changes.append(Difference(kind, name, "appeared"))
             elif old[name] != new[name]:
-                found.append(Difference(kind, name, "changed"))
-    return found
+                changes.append(Difference(kind, name, "changed"))
+    return changes
 
 
 def aws(url: str) -> Inventory:
@@ -78,8 +78,8 @@ def kubernetes(url: str, authority: Path, token: str) -> Inventory:
         with ThreadPoolExecutor(8) as pool:
             lists = pool.map(get, (path for _, path in kinds))
             return {
-                kind: {_name(item): _content(item) for item in found.get("items") or []}
-                for (kind, _), found in zip(kinds, lists, strict=True)
+                kind: {_name(item): _content(item) for item in listing.get("items") or []}
+                for (kind, _), listing in zip(kinds, lists, strict=True)
             }
 
 
@@ -99,9 +99,9 @@ def _name(item: Mapping[str, Any]) -> str:
 
 
 def _content(item: Mapping[str, Any]) -> Any:
-    kept = json.loads(json.dumps(item))
+    content = json.loads(json.dumps(item))
     for volatile in _VOLATILE:
-        kept["metadata"].pop(volatile, None)
+        content["metadata"].pop(volatile, None)
     # Node and pod controllers write the status all the time.
-    kept.pop("status", None)
-    return kept
+    content.pop("status", None)
+    return content

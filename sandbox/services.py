@@ -91,8 +91,8 @@ def _account(sts: Any) -> str:
 
 def _nodes(ec2: Any) -> list[dict[str, str]]:
     """Return the instances of the cluster, as the nodes that they are."""
-    wanted = [{"Name": "tag-key", "Values": [f"kubernetes.io/cluster/{constants.CLUSTER}"]}]
-    reservations = ec2.describe_instances(Filters=wanted)["Reservations"]
+    filters = [{"Name": "tag-key", "Values": [f"kubernetes.io/cluster/{constants.CLUSTER}"]}]
+    reservations = ec2.describe_instances(Filters=filters)["Reservations"]
     return [
         {
             "name": one["PrivateDnsName"],

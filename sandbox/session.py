@@ -18,6 +18,7 @@ from lightkube import Client, KubeConfig
 from rich.console import Console
 
 from sandbox import SANDBOX_VARIABLE, addresses, constants
+from sandbox.aws_provider.account import WAITS as AWS_WAITS
 from sandbox.engine import program_folder
 from sandbox.engine import stack as engine_stack
 from sandbox.engine.stack import Stack
@@ -28,6 +29,10 @@ from sandbox.toolchain import Programs
 
 Who = Literal["operator", "reader", "expired"]
 
+AWS_WAITS_HELP = (
+    "wait after creations as long as the real AWS plugin does: 25 s for a queue, 5 s for a "
+    "function and an instance profile"
+)
 _RECORD = "sandbox.json"
 _SERVICES_SECONDS = 60
 _LOCK = "lock"
@@ -45,7 +50,7 @@ _OURS = frozenset(
         _RECORD,
     }
 )
-"""What a state folder may hold: a folder with anything else in it is never emptied."""
+"""Names that a state folder may hold: a folder with any other name in it is never emptied."""
 _LOOPBACK = "127.0.0.1,localhost"
 
 
@@ -83,7 +88,8 @@ class Sandbox:
     ) -> Self:
         """Start everything anew, furnish the cluster, and wait until all of it answers.
 
-        `options` go to the AWS and CAST AI servers, see `sandbox.services`.
+        `options` go to the AWS and CAST AI servers, see `sandbox.services`; `awsWaits` makes the
+        stand-in for the AWS plugin wait as long as the real one does.
         """
         console = console or Console(quiet=True)
         directory = directory.absolute()
@@ -126,19 +132,20 @@ class Sandbox:
                 waiting=processes.require_alive,
             )
         with _step(console, "AWS, CAST AI and authenticator"):
-            known = _wait_for_services(directory, processes)
+            published = _wait_for_services(directory, processes)
             authenticator.start(
-                directory, programs, plane, webhook_port, known, with_parent=with_parent
+                directory, programs, plane, webhook_port, published, with_parent=with_parent
             )
         with (
             _step(console, f"the existing cluster {constants.CLUSTER}"),
             Client(config=KubeConfig.from_file(plane.kubeconfig)) as client,
         ):
-            nodes = [furnished.Node(**node) for node in known["nodes"]]
-            furnished.furnish(client, known["account"], nodes)
+            nodes = [furnished.Node(**node) for node in published["nodes"]]
+            furnished.furnish(client, published["account"], nodes)
             addresses.announce_cluster(directory, plane)
             plane.wait_for_login("operator", processes.require_alive)
-        record = {**known, "started": time.time()}
+        waits = bool(options.get("awsWaits"))
+        record = {**published, "started": time.time(), "awsWaits": waits}
         path = directory / _RECORD
         path.touch(mode=0o600)
         path.write_text(json.dumps(record, indent=2))
@@ -172,6 +179,7 @@ class Sandbox:
         session = {"AWS_SESSION_TOKEN": keys["sessionToken"]} if keys["sessionToken"] else {}
         return {
             SANDBOX_VARIABLE: str(self.directory),
+            **({AWS_WAITS: "1"} if self.record.get("awsWaits") else {}),
             "AWS_ENDPOINT_URL": self.aws_url,
             "AWS_ACCESS_KEY_ID": keys["accessKeyId"],
             "AWS_SECRET_ACCESS_KEY": keys["secretAccessKey"],
@@ -229,10 +237,10 @@ def stop(directory: Path) -> list[str]:
     directory = directory.absolute()
     if not directory.exists():
         return []
-    found = _alive(directory)
+    names = _alive(directory)
     _end_processes(directory)
     (directory / _RECORD).unlink(missing_ok=True)
-    return found
+    return names
 
 
 def require_startable(directory: Path) -> None:
@@ -296,7 +304,7 @@ def _alive(directory: Path) -> list[str]:
 
 
 def _missing(directory: Path) -> list[str]:
-    wanted = {
+    expected = {
         "services",
         authenticator.NAME,
         "etcd",
@@ -305,7 +313,7 @@ def _missing(directory: Path) -> list[str]:
         "scheduler",
         "kwok",
     }
-    return sorted(wanted - set(_alive(directory)))
+    return sorted(expected - set(_alive(directory)))
 
 
 def _end_processes(directory: Path) -> None:
@@ -322,21 +330,21 @@ def _operations(directory: Path) -> list[int]:
     """Engines and plugins at work, also those that lost their parent: their folder is ours."""
     if sys.platform != "linux":
         return []
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
                 if (entry / "cwd").readlink().is_relative_to(directory / "pulumi"):
-                    found.append(int(entry.name))
-    return found
+                    pids.append(int(entry.name))
+    return pids
 
 
 def _wait_for_services(directory: Path, processes: Processes) -> dict[str, Any]:
     deadline = time.monotonic() + _SERVICES_SECONDS
     while time.monotonic() < deadline:
         processes.require_alive()
-        if (known := addresses.read(directory)) is not None:
-            return known
+        if (published := addresses.read(directory)) is not None:
+            return published
         time.sleep(0.05)
     raise ProcessError(
         f"the services did not answer within {_SERVICES_SECONDS} s; "

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sandbox.aws.account import Account, AuthenticationMode, ClustersChanged
 from sandbox.aws.front import Front, render
-from sandbox.aws.seed import Credentials, Seed, connect_cluster, root, seed, session
+from sandbox.aws.seed import Credentials, Seed, root, seed, session
 from sandbox.serving.faults import Faults
 from sandbox.serving.http_server import Server, WsgiApp
 from sandbox.serving.http_server import serve as _serve
@@ -26,7 +26,6 @@ __all__ = [
     "Credentials",
     "Seed",
     "app",
-    "connect_cluster",
     "root",
     "seed",
     "serve",

@@ -24,7 +24,7 @@ class AccessEntry:
     username: str
     groups: list[str]
     tags: dict[str, str]
-    made: float
+    created_at: float
     modified: float
     identity: str
     policies: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class AccessEntry:
 
 @dataclass
 class ClusterExtras:
-    """What moto does not keep of an EKS cluster."""
+    """Attributes of an EKS cluster that moto does not keep."""
 
     authentication_mode: AuthenticationMode
     bootstrap_admin: bool = True

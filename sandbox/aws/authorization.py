@@ -29,7 +29,7 @@ _EC2_MADE = {
     "CreateVpc": "vpc",
     "CreateSubnet": "subnet",
 }
-"""What an operation makes, or names by its own name."""
+"""Kind of resource that an operation creates, or names by a name rather than an id."""
 _EC2_IDS = ("InstanceId", "GroupId", "VolumeId", "VpcId", "SubnetId")
 _EC2_KINDS = {
     "i": "instance",
@@ -63,20 +63,20 @@ def identity_policies(
     owners = [thing]
     if hasattr(thing, "access_keys"):
         owners += iam.get_groups_for_user(thing.name)
-    found: list[Policy] = []
+    policies: list[Policy] = []
     for owner in owners:
-        found += [
+        policies += [
             Policy(name, document)
             for name, document in owner.policies.items()
             if propagation is None or propagation.visible("policy", f"{owner.id}/{name}")
         ]
-        found += [
+        policies += [
             managed(arn)
             for arn in owner.managed_policies
             if propagation is None or propagation.visible("policy", f"{owner.id}/{arn}")
         ]
     border = getattr(thing, "permissions_boundary_arn", None)
-    return found, managed(border) if border else None
+    return policies, managed(border) if border else None
 
 
 def managed(arn: str) -> Policy:
@@ -205,29 +205,29 @@ def _service_context(model: str, params: Mapping[str, Any]) -> dict[str, list[st
     """Condition keys of single services."""
     if model == "lambda":
         network = params.get("VpcConfig") or {}
-        found = {
+        keys = {
             "lambda:principal": [params["Principal"]] if "Principal" in params else [],
             "lambda:vpcids": ["vpc"] if network.get("SubnetIds") else [],
             "lambda:subnetids": list(network.get("SubnetIds") or []),
         }
     elif model == "events":
         pattern = _pattern(params.get("EventPattern"))
-        found = {
+        keys = {
             "events:source": as_list(pattern.get("source", [])),
             "events:detail-type": as_list(pattern.get("detail-type", [])),
             "events:targetarn": [target["Arn"] for target in params.get("Targets", [])],
         }
     else:
-        found = {}
-    return {key: values for key, values in found.items() if values}
+        keys = {}
+    return {key: values for key, values in keys.items() if values}
 
 
 def _pattern(text: str | None) -> dict[str, Any]:
     try:
-        found = json.loads(text or "{}")
+        pattern = json.loads(text or "{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return pattern if isinstance(pattern, dict) else {}
 
 
 def _pass_role(arn: str, service: str) -> Need:
@@ -248,14 +248,14 @@ def _role_arn(name: str) -> str:
 def _iam_resource(request: ApiRequest) -> str:
     params, iam = request.params, backends.iam()
     path = params.get("Path", "/")
-    for name, kind, held in (
+    for name, kind, entities in (
         ("InstanceProfileName", "instance-profile", iam.instance_profiles),
         ("RoleName", "role", {role.name: role for role in iam.roles.values()}),
         ("UserName", "user", iam.users),
         ("GroupName", "group", iam.groups),
     ):
         if name in params:
-            thing = None if request.action in _MAKING else held.get(params[name])
+            thing = None if request.action in _MAKING else entities.get(params[name])
             return str(thing.arn) if thing else _iam_arn(kind, path, params[name])
     if request.action == "CreatePolicy":
         return _iam_arn("policy", path, params.get("PolicyName", ""))
@@ -297,13 +297,15 @@ def _named(model: str, params: Mapping[str, Any]) -> list[str]:
 
 
 def _secret(request: ApiRequest) -> Iterator[str]:
-    wanted = request.params.get("SecretId") or request.params.get("Name")
-    if not wanted:
+    identifier = request.params.get("SecretId") or request.params.get("Name")
+    if not identifier:
         return
-    held = backends.backend("secretsmanager", request.region).secrets
-    arns = [secret.arn for secret in held.values() if wanted in (secret.name, secret.arn)]
+    secrets = backends.backend("secretsmanager", request.region).secrets
+    arns = [secret.arn for secret in secrets.values() if identifier in (secret.name, secret.arn)]
     yield from arns or [
-        wanted if wanted.startswith("arn:") else _arn(request, f"secret:{wanted}-000000")
+        identifier
+        if identifier.startswith("arn:")
+        else _arn(request, f"secret:{identifier}-000000")
     ]
 
 
@@ -354,8 +356,8 @@ def _ec2(request: ApiRequest, action: str) -> Iterator[Need]:
         *params.get("Resources", []),
         *(params[name] for name in _EC2_IDS if name in params),
     ]
-    made = [_arn(request, f"{kind}/{params.get('KeyName', '*')}")] if kind else []
-    for resource in made or ([] if ids else ["*"]):
+    new = [_arn(request, f"{kind}/{params.get('KeyName', '*')}")] if kind else []
+    for resource in new or ([] if ids else ["*"]):
         yield Need(action, (resource,), tags)
     for identity in ids:
         context = {**tags, **_held_ec2(request, identity)}
@@ -365,7 +367,7 @@ def _ec2(request: ApiRequest, action: str) -> Iterator[Need]:
 
 
 def _tagged_at_creation(request: ApiRequest, kind: str) -> Iterator[Need]:
-    """Want the permission to tag of whoever makes something with tags."""
+    """Require the permission to tag from a caller who creates a resource with tags."""
     tags = _specified_tags(request.params, kind)
     if tags:
         context = {**_tags_context(tags), "ec2:createaction": [request.action]}
@@ -450,7 +452,7 @@ def _default_subnet(request: ApiRequest) -> str:
 
 
 def _passed_profile(profile: Mapping[str, str]) -> Iterable[Need]:
-    for held in backends.iam().instance_profiles.values():
-        if held.name == profile.get("Name") or held.arn == profile.get("Arn"):
-            for role in held.roles:
+    for candidate in backends.iam().instance_profiles.values():
+        if candidate.name == profile.get("Name") or candidate.arn == profile.get("Arn"):
+            for role in candidate.roles:
                 yield _pass_role(role.arn, "ec2.amazonaws.com")

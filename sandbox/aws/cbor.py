@@ -23,12 +23,12 @@ _OK = 400
 
 
 def is_cbor(environ: Mapping[str, Any]) -> bool:
-    """Whether a request speaks it."""
+    """Whether a request is in CBOR."""
     return environ.get("HTTP_SMITHY_PROTOCOL") == "rpc-v2-cbor"
 
 
 def as_json(environ: Mapping[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
-    """Say the same request in the JSON protocol."""
+    """Convert a request into the JSON protocol."""
     found = _PATH.match(environ.get("PATH_INFO", ""))
     if found is None:
         raise ValueError(f"no operation in {environ.get('PATH_INFO', '')!r}")
@@ -52,7 +52,7 @@ def _plain(value: Any) -> Any:
 
 
 def from_json(answer: Response, model: ServiceModel, operation: str) -> Response:
-    """Say an answer of the JSON protocol in CBOR."""
+    """Convert an answer of the JSON protocol into CBOR."""
     content = json.loads(answer.get_data() or b"{}")
     serializer: Any = RpcV2CBORSerializer()
     body = bytearray()

@@ -63,15 +63,15 @@ def _with_entries(call: Call) -> ClusterExtras:
 
 def _entry(call: Call) -> tuple[ClusterExtras, AccessEntry]:
     extras = _with_entries(call)
-    found = extras.entries.get(call.params["principalArn"])
-    if found is None:
+    entry = extras.entries.get(call.params["principalArn"])
+    if entry is None:
         raise AwsError(
             "ResourceNotFoundException",
             "The specified principalArn could not be found. You can view your available access "
             "entries with 'list-access-entries'.",
             404,
         )
-    return extras, found
+    return extras, entry
 
 
 def _invalid(message: str) -> AwsError:
@@ -91,17 +91,17 @@ def _check_names(groups: list[str], username: str | None) -> None:
 
 
 def create_access_entry(call: Call) -> Mapping[str, Any]:
-    """Let a principal into the cluster."""
+    """Create an access entry."""
     extras, params = _with_entries(call), call.params
     arn, kind = params["principalArn"], params.get("type") or "STANDARD"
-    found = _PRINCIPAL.match(arn)
-    if found is None:
+    principal = _PRINCIPAL.match(arn)
+    if principal is None:
         raise _invalid("The specified principalArn is invalid: invalid ARN.")
     if kind != "STANDARD" and kind not in _NODE_TYPES:
         raise _invalid(f"The specified type is invalid: {kind}")
     groups, username = params.get("kubernetesGroups") or [], params.get("username")
     if kind != "STANDARD":
-        if found[2] != "role" or found[1] != ACCOUNT:
+        if principal[2] != "role" or principal[1] != ACCOUNT:
             raise _invalid(
                 f"The specified principalArn is invalid for type {kind}: it must be the ARN of an "
                 "IAM role of the cluster's account."
@@ -119,33 +119,33 @@ def create_access_entry(call: Call) -> Mapping[str, Any]:
     if unique_id is None:
         raise _invalid("The specified principalArn is invalid: invalid principal.")
     now = call.account.clock.wall().timestamp()
-    made = extras.entries[arn] = AccessEntry(
+    entry = extras.entries[arn] = AccessEntry(
         principal_arn=arn,
         unique_id=unique_id,
         type=kind,
         username=username or _default_username(arn, kind),
         groups=groups if kind == "STANDARD" else ["system:nodes"],
         tags=dict(params.get("tags") or {}),
-        made=now,
+        created_at=now,
         modified=now,
         identity=str(uuid.uuid4()),
     )
-    return {"accessEntry": _shown(call, made)}
+    return {"accessEntry": _shown(call, entry)}
 
 
 def _default_username(arn: str, kind: str) -> str:
     if kind != "STANDARD":
         return _NODE_NAME.get(kind, "system:node:{{EC2PrivateDNSName}}")
-    found = _PRINCIPAL.match(arn)
-    if found is not None and found[2] == "role":
-        name = found[3].rpartition("/")[2]
-        return f"arn:{PARTITION}:sts::{found[1]}:assumed-role/{name}/{{{{SessionName}}}}"
+    principal = _PRINCIPAL.match(arn)
+    if principal is not None and principal[2] == "role":
+        name = principal[3].rpartition("/")[2]
+        return f"arn:{PARTITION}:sts::{principal[1]}:assumed-role/{name}/{{{{SessionName}}}}"
     return arn
 
 
 def _entry_arn(call: Call, entry: AccessEntry) -> str:
-    found = _PRINCIPAL.match(entry.principal_arn)
-    kind, account, name = (found[2], found[1], found[3]) if found else ("", "", "")
+    principal = _PRINCIPAL.match(entry.principal_arn)
+    kind, account, name = (principal[2], principal[1], principal[3]) if principal else ("", "", "")
     cluster = call.params.get("clusterName") or call.params["name"]
     return (
         f"arn:{PARTITION}:eks:{call.request.region}:{ACCOUNT}:access-entry/{cluster}/{kind}/"
@@ -159,7 +159,7 @@ def _shown(call: Call, entry: AccessEntry) -> dict[str, Any]:
         "principalArn": entry.principal_arn,
         "kubernetesGroups": entry.groups,
         "accessEntryArn": _entry_arn(call, entry),
-        "createdAt": entry.made,
+        "createdAt": entry.created_at,
         "modifiedAt": entry.modified,
         "tags": entry.tags,
         "username": entry.username,
@@ -174,11 +174,11 @@ def describe_access_entry(call: Call) -> Mapping[str, Any]:
 
 def list_access_entries(call: Call) -> Mapping[str, Any]:
     """ARNs of all entries."""
-    wanted = call.params.get("associatedPolicyArn")
+    policy = call.params.get("associatedPolicyArn")
     entries = _with_entries(call).entries
     return {
         "accessEntries": [
-            arn for arn, entry in entries.items() if not wanted or wanted in entry.policies
+            arn for arn, entry in entries.items() if not policy or policy in entry.policies
         ]
     }
 
@@ -201,14 +201,14 @@ def update_access_entry(call: Call) -> Mapping[str, Any]:
 
 
 def delete_access_entry(call: Call) -> Mapping[str, Any]:
-    """Take an entry away."""
+    """Delete an access entry."""
     extras, entry = _entry(call)
     del extras.entries[entry.principal_arn]
     return {}
 
 
 def associate(call: Call) -> Mapping[str, Any]:
-    """Give a STANDARD entry an access policy."""
+    """Associate an access policy with a STANDARD entry."""
     _, entry = _entry(call)
     params = call.params
     arn, scope = params["policyArn"], params["accessScope"]
@@ -227,7 +227,7 @@ def associate(call: Call) -> Mapping[str, Any]:
     if (scope["type"] == "namespace") != bool(namespaces):
         raise _invalid("Namespaces go with the access scope type namespace, and only with it.")
     now = call.account.clock.wall().timestamp()
-    made = entry.policies[arn] = {
+    association = entry.policies[arn] = {
         "policyArn": arn,
         "accessScope": {"type": scope["type"], "namespaces": namespaces},
         "associatedAt": entry.policies.get(arn, {}).get("associatedAt", now),
@@ -236,12 +236,12 @@ def associate(call: Call) -> Mapping[str, Any]:
     return {
         "clusterName": params["clusterName"],
         "principalArn": entry.principal_arn,
-        "associatedAccessPolicy": made,
+        "associatedAccessPolicy": association,
     }
 
 
 def disassociate(call: Call) -> Mapping[str, Any]:
-    """Take an access policy from an entry."""
+    """Disassociate an access policy from an entry."""
     _, entry = _entry(call)
     if entry.policies.pop(call.params["policyArn"], None) is None:
         raise AwsError(
@@ -262,19 +262,11 @@ def list_associated(call: Call) -> Mapping[str, Any]:
     }
 
 
-def list_access_policies(call: Call) -> Mapping[str, Any]:
-    """Access policies that AWS offers."""
-    del call
-    return {
-        "accessPolicies": [{"name": name, "arn": _POLICY_PREFIX + name} for name in ACCESS_POLICIES]
-    }
-
-
 def create_cluster(call: Call) -> Response:
     """Keep the authentication mode; with entries, the maker gets one that may do everything."""
-    wanted = call.params.get("accessConfig") or {}
-    mode = wanted.get("authenticationMode") or call.account.authentication_mode
-    bootstrap = wanted.get("bootstrapClusterCreatorAdminPermissions", True)
+    access = call.params.get("accessConfig") or {}
+    mode = access.get("authenticationMode") or call.account.authentication_mode
+    bootstrap = access.get("bootstrapClusterCreatorAdminPermissions", True)
     if mode not in MODES:
         raise _invalid(f"The authenticationMode {mode} is none of {', '.join(MODES)}")
     if mode == "CONFIG_MAP" and not bootstrap:
@@ -326,16 +318,16 @@ def _corrected(call: Call, answer: Response) -> Response:
         return answer
     cluster, extras = _held(call)
     shown = json.loads(answer.get_data())
-    found = shown["cluster"]
-    found["accessConfig"] = {
+    description = shown["cluster"]
+    description["accessConfig"] = {
         "bootstrapClusterCreatorAdminPermissions": extras.bootstrap_admin,
         "authenticationMode": extras.authentication_mode,
     }
     if extras.endpoint:
-        found["endpoint"] = extras.endpoint
+        description["endpoint"] = extras.endpoint
     if extras.certificate_authority:
-        found["certificateAuthority"] = {"data": extras.certificate_authority}
-    network = found.setdefault("resourcesVpcConfig", {})
+        description["certificateAuthority"] = {"data": extras.certificate_authority}
+    network = description.setdefault("resourcesVpcConfig", {})
     subnets = network.get("subnetIds") or []
     network.setdefault("vpcId", _vpc(call.request.region, subnets))
     network.setdefault("endpointPublicAccess", True)
@@ -344,8 +336,8 @@ def _corrected(call: Call, answer: Response) -> Response:
     network.setdefault("securityGroupIds", [])
     network["clusterSecurityGroupId"] = extras.security_group_id
     addresses = {"ipFamily": "ipv4", "serviceIpv4Cidr": SERVICE_CIDR}
-    found["kubernetesNetworkConfig"] = addresses
-    found["tags"] = dict(cluster.tags)
+    description["kubernetesNetworkConfig"] = addresses
+    description["tags"] = dict(cluster.tags)
     answer.set_data(json.dumps(shown))
     return answer
 
@@ -366,8 +358,8 @@ def _security_group(region: str, cluster: str, subnets: list[str]) -> str:
 
 
 def _vpc(region: str, subnets: list[str]) -> str:
-    held = backends.backend("ec2", region).subnets
-    for by_zone in held.values():
+    subnets_by_zone = backends.backend("ec2", region).subnets
+    for by_zone in subnets_by_zone.values():
         for identity, subnet in by_zone.items():
             if identity in subnets:
                 return str(subnet.vpc_id)
@@ -375,7 +367,7 @@ def _vpc(region: str, subnets: list[str]) -> str:
 
 
 def delete_cluster(call: Call) -> Response:
-    """Let the extras go with the cluster."""
+    """Delete the cluster with its extras."""
     answer = call.forward()
     if answer.status_code < _OK:
         call.account.clusters.pop((call.request.region, call.params["name"]), None)
@@ -385,24 +377,24 @@ def delete_cluster(call: Call) -> Response:
 def update_cluster_config(call: Call) -> Mapping[str, Any] | Response:
     """Move the authentication mode on: CONFIG_MAP, API_AND_CONFIG_MAP, API, one way."""
     _, extras = _held(call)
-    wanted = (call.params.get("accessConfig") or {}).get("authenticationMode")
-    if wanted is None:
+    mode = (call.params.get("accessConfig") or {}).get("authenticationMode")
+    if mode is None:
         raise AwsError(
             "InvalidRequestException", "the sandbox changes the authentication mode only"
         )
-    if wanted not in MODES:
-        raise _invalid(f"The authenticationMode {wanted} is none of {', '.join(MODES)}")
-    now = extras.authentication_mode
-    if wanted == now:
+    if mode not in MODES:
+        raise _invalid(f"The authenticationMode {mode} is none of {', '.join(MODES)}")
+    current = extras.authentication_mode
+    if mode == current:
         raise _invalid("Unsupported authentication mode update: the mode is unchanged.")
-    if MODES.index(wanted) != MODES.index(now) + 1:
-        raise _invalid(f"Unsupported authentication mode update from {now} to {wanted}")
-    extras.authentication_mode = wanted
+    if MODES.index(mode) != MODES.index(current) + 1:
+        raise _invalid(f"Unsupported authentication mode update from {current} to {mode}")
+    extras.authentication_mode = mode
     update = {
         "id": str(uuid.uuid4()),
         "status": "Successful",
         "type": "AccessConfigUpdate",
-        "params": [{"type": "AuthenticationMode", "value": wanted}],
+        "params": [{"type": "AuthenticationMode", "value": mode}],
         "createdAt": call.account.clock.wall().timestamp(),
         "errors": [],
     }
@@ -413,25 +405,20 @@ def update_cluster_config(call: Call) -> Mapping[str, Any] | Response:
 def describe_update(call: Call) -> Mapping[str, Any]:
     """Show an update; here each succeeds at once."""
     _, extras = _held(call)
-    found = extras.updates.get(call.params["updateId"])
-    if found is None:
+    update = extras.updates.get(call.params["updateId"])
+    if update is None:
         raise AwsError("ResourceNotFoundException", "No update found for the given id.", 404)
-    return {"update": found}
-
-
-def list_updates(call: Call) -> Mapping[str, Any]:
-    """Ids of all updates."""
-    return {"updateIds": list(_held(call)[1].updates)}
+    return {"update": update}
 
 
 def _tagged_entry(call: Call) -> AccessEntry | None:
     arn = call.params["resourceArn"]
-    found = re.search(r":access-entry/([^/]+)/.+/([^/]+)$", arn)
-    if found is None:
+    match = re.search(r":access-entry/([^/]+)/.+/([^/]+)$", arn)
+    if match is None:
         return None
-    extras = call.account.cluster(call.request.region, found[1])
+    extras = call.account.cluster(call.request.region, match[1])
     for entry in extras.entries.values():
-        if entry.identity == found[2]:
+        if entry.identity == match[2]:
             return entry
     raise AwsError("ResourceNotFoundException", f"No access entry found for {arn}", 404)
 
@@ -499,7 +486,6 @@ HANDLERS: dict[str, Handler] = {
     "DeleteCluster": delete_cluster,
     "UpdateClusterConfig": update_cluster_config,
     "DescribeUpdate": describe_update,
-    "ListUpdates": list_updates,
     "CreateAccessEntry": create_access_entry,
     "DescribeAccessEntry": describe_access_entry,
     "ListAccessEntries": list_access_entries,
@@ -508,7 +494,6 @@ HANDLERS: dict[str, Handler] = {
     "AssociateAccessPolicy": associate,
     "DisassociateAccessPolicy": disassociate,
     "ListAssociatedAccessPolicies": list_associated,
-    "ListAccessPolicies": list_access_policies,
     "TagResource": tag,
     "UntagResource": untag,
     "ListTagsForResource": list_tags,

@@ -8,7 +8,7 @@ from sandbox.aws.protocol import AwsError
 
 
 def list_targets(call: Call) -> Response:
-    """Want a rule that exists."""
+    """Require the rule to exist."""
     name = call.params["Rule"]
     bus = str(call.params.get("EventBusName") or "default").rpartition("/")[2]
     held = backends.backend("events", call.request.region).event_buses.get(bus)

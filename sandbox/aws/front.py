@@ -72,11 +72,11 @@ class Front:
         return answer(environ, start_response)
 
     def classify(self, environ: dict[str, Any], body: bytes) -> LoggedCall:
-        """Tell what a request asks for and in whose name, for the request log."""
+        """Return the action and the principal of a request, for the request log."""
         request = _parsed(environ, body)
         with self.account.lock:
-            found = self.account.identities.find(request.access_key_id)
-        principal = found.principal.arn if found else request.access_key_id
+            credential = self.account.identities.find(request.access_key_id)
+        principal = credential.principal.arn if credential else request.access_key_id
         return LoggedCall(request.service.prefix, request.action, request.write, principal)
 
     def _answer(self, request: ApiRequest) -> Response:
@@ -102,26 +102,26 @@ class Front:
         except UnsupportedConditionError as error:
             refused = AwsError("InternalFailure", str(error), 500)
             return render_error(request.environ, model, refused, request_id)
-        except Exception as error:  # noqa: BLE001 - a fault of ours, told as AWS tells its own
+        except Exception as error:  # noqa: BLE001 - a fault of the sandbox, in AWS's form
             return render_error(request.environ, model, _failure("the sandbox", error), request_id)
 
     def _authenticate(self, request: ApiRequest) -> Credential:
         (environ, body), identities = request.signed, self.account.identities
         model = request.service.model
-        found = identities.find(request.access_key_id)
-        if found is None or not found.active:
+        credential = identities.find(request.access_key_id)
+        if credential is None or not credential.active:
             raise _unknown_key(model)
         token = signatures.session_token(environ)
-        if found.token != token:
+        if credential.token != token:
             raise _unknown_key(model)
-        if found.expires is not None and self.account.clock.wall() >= found.expires:
+        if credential.expires is not None and self.account.clock.wall() >= credential.expires:
             message = "The security token included in the request is expired"
             if model == "ec2":
                 raise AwsError("RequestExpired", "Request has expired.")
             code = "ExpiredToken" if _query(model) else "ExpiredTokenException"
             raise AwsError(code, message, 403)
         _, region, service = scope_of(environ)
-        if not signatures.is_valid(environ, body, found.secret, region, service):
+        if not signatures.is_valid(environ, body, credential.secret, region, service):
             message = (
                 "The request signature we calculated does not match the signature you provided. "
                 "Check your AWS Secret Access Key and signing method. Consult the service "
@@ -132,7 +132,7 @@ class Front:
         if signatures.expired_url(environ, service, self.account.clock.wall()):
             raise AwsError("SignatureDoesNotMatch", "Signature expired", 403)
         identities.note_use(request.access_key_id, service, region)
-        return found
+        return credential
 
     def _internal(self, request: Request) -> Response:
         path = request.path.removeprefix(_INTERNAL)
@@ -162,10 +162,10 @@ def _unknown_key(model: str) -> AwsError:
 
 
 def _parsed(environ: dict[str, Any], body: bytes) -> ApiRequest:
-    held = environ.get(_PARSED)
-    if held is None:
-        held = environ[_PARSED] = parse(environ, body)
-    return held
+    request = environ.get(_PARSED)
+    if request is None:
+        request = environ[_PARSED] = parse(environ, body)
+    return request
 
 
 def _forwarder(moto: WsgiApp, request: ApiRequest) -> Callable[[], Response]:
@@ -195,7 +195,7 @@ def _pass_on(call: Call) -> Response:
 
 
 def _failure(who: str, error: Exception) -> AwsError:
-    """Tell where it failed; never with what, which might be a secret."""
+    """Name the place of a failure without its text, which might hold a secret."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno}"
     return AwsError("InternalFailure", f"{who} failed: {type(error).__name__} at {place}", 500)
@@ -248,29 +248,29 @@ def _clock(account: Account, request: Request, _rest: str) -> Response:
 
 
 def _foreign(account: Account, request: Request, arn: str) -> Response:
-    found = _FOREIGN.match(arn)
-    if found is None or found[1] == ACCOUNT:
+    match = _FOREIGN.match(arn)
+    if match is None or match[1] == ACCOUNT:
         return json_response({"message": f"{arn}: wanted the ARN of a user elsewhere"}, 400)
-    held = account.identities.foreign.get(arn)
+    credential = account.identities.foreign.get(arn)
     if request.method == "DELETE":
-        if held is None:
+        if credential is None:
             return json_response({"message": f"{arn}: no such principal"}, 404)
         del account.identities.foreign[arn]
-        iam.forget_principal(arn, held.principal.unique_id)
+        iam.forget_principal(arn, credential.principal.unique_id)
         return json_response({})
-    return json_response(_shown(held or account.identities.make_foreign(arn)))
+    return json_response(_shown(credential or account.identities.make_foreign(arn)))
 
 
 def _sessions(account: Account, request: Request, _rest: str) -> Response:
-    wanted: Mapping[str, Any] = request.get_json(force=True)
-    if wanted.get("root"):
+    content: Mapping[str, Any] = request.get_json(force=True)
+    if content.get("root"):
         return json_response(_shown(account.identities.open_root()))
     for role in backends.iam().roles.values():
-        if role.name == wanted.get("role"):
-            seconds = float(wanted.get("seconds", 10 * 365 * 86400))
-            made = account.identities.open_session(role, wanted["name"], seconds)
-            return json_response(_shown(made))
-    return json_response({"message": f"no role {wanted.get('role')!r}"}, 404)
+        if role.name == content.get("role"):
+            seconds = float(content.get("seconds", 10 * 365 * 86400))
+            credential = account.identities.open_session(role, content["name"], seconds)
+            return json_response(_shown(credential))
+    return json_response({"message": f"no role {content.get('role')!r}"}, 404)
 
 
 def _shown(credential: Credential) -> dict[str, str]:
@@ -286,12 +286,14 @@ def _shown(credential: Credential) -> dict[str, str]:
 
 def _clusters(account: Account, request: Request, rest: str) -> Response:
     region, _, name = rest.partition("/")
-    wanted: Mapping[str, Any] = request.get_json(force=True)
-    held = account.clusters.get((region, name))
-    if held is None:
+    content: Mapping[str, Any] = request.get_json(force=True)
+    cluster = account.clusters.get((region, name))
+    if cluster is None:
         return json_response({"message": f"no cluster {name!r} in {region!r}"}, 404)
-    held.endpoint = wanted.get("endpoint", held.endpoint)
-    held.certificate_authority = wanted.get("certificateAuthority", held.certificate_authority)
+    cluster.endpoint = content.get("endpoint", cluster.endpoint)
+    cluster.certificate_authority = content.get(
+        "certificateAuthority", cluster.certificate_authority
+    )
     return json_response({})
 
 
@@ -303,6 +305,6 @@ _INTERNAL_HANDLERS: dict[tuple[str, str], Callable[[Account, Request, str], Resp
     ("PUT", "sessions"): _sessions,
     ("PUT", "clusters"): _clusters,
     ("GET", "access-entries"): lambda account, _r, _p: json_response(eks.grants(account)),
-    ("GET", "secrets"): lambda account, _r, _p: json_response(account.identities.made),
+    ("GET", "secrets"): lambda account, _r, _p: json_response(account.identities.secret_keys),
     ("GET", "inventory"): lambda account, _r, _p: json_response(inventory(account)),
 }

@@ -49,16 +49,16 @@ def _invalid(message: str) -> AwsError:
     return AwsError("InvalidParameterValueException", message)
 
 
-def held(call: Call) -> Any:
+def latest(call: Call) -> Any:
     """Find the function that a request names, by name or ARN."""
     name = call.params["FunctionName"]
     name = name.partition(":function:")[2].partition(":")[0] or name
     functions = backends.backend("lambda", call.request.region)
-    found = functions._lambdas._functions.get(name)  # noqa: SLF001 - moto offers no other way
-    if found is None or found["latest"] is None:
+    versions = functions._lambdas._functions.get(name)  # noqa: SLF001 - moto offers no other way
+    if versions is None or versions["latest"] is None:
         arn = f"arn:aws:lambda:{call.request.region}:{functions.account_id}:function:{name}"
         raise AwsError("ResourceNotFoundException", f"Function not found: {arn}", 404)
-    return found["latest"]
+    return versions["latest"]
 
 
 def _check_role(call: Call, arn: str) -> None:
@@ -68,7 +68,7 @@ def _check_role(call: Call, arn: str) -> None:
 
 
 def _may_send(call: Call, role: str, target: str) -> str | None:
-    """Tell what the role lacks to send to `target`, if anything."""
+    """Name the permission that the role lacks for sending to `target`; None if it has it."""
     action, words = _SEND.get(target.split(":")[2], ("", ""))
     if not action:
         return None
@@ -98,9 +98,9 @@ def _check_settings(call: Call, role: str) -> None:
 
 
 def extras(function: Any) -> dict[str, Any]:
-    """Hold settings that moto does not keep."""
-    made: dict[str, Any] = function.__dict__.setdefault("sandbox_extras", {})
-    return made
+    """Return the settings of a function that moto does not keep."""
+    settings: dict[str, Any] = function.__dict__.setdefault("sandbox_extras", {})
+    return settings
 
 
 def _keep(call: Call, function: Any) -> None:
@@ -113,43 +113,43 @@ def _shown(answer: Response, function: Any) -> Response:
     if answer.status_code >= _OK:
         return answer
     content = json.loads(answer.get_data())
-    found = content.get("Configuration", content)
+    description = content.get("Configuration", content)
     logging = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{function.function_name}"}
-    kept = extras(function)
-    found["LoggingConfig"] = {**logging, **kept.get("LoggingConfig", {})}
-    if (kept.get("DeadLetterConfig") or {}).get("TargetArn"):
-        found["DeadLetterConfig"] = kept["DeadLetterConfig"]
+    settings = extras(function)
+    description["LoggingConfig"] = {**logging, **settings.get("LoggingConfig", {})}
+    if (settings.get("DeadLetterConfig") or {}).get("TargetArn"):
+        description["DeadLetterConfig"] = settings["DeadLetterConfig"]
     answer.set_data(json.dumps(content))
     return answer
 
 
 def create(call: Call) -> Response:
-    """Want a role that can be assumed; keep every setting."""
+    """Require a role that Lambda can assume; keep every setting."""
     _check_role(call, call.params["Role"])
     _check_settings(call, call.params["Role"])
     answer = call.forward()
     if answer.status_code >= _OK:
         return answer
-    function = held(call)
+    function = latest(call)
     _keep(call, function)
     return _shown(answer, function)
 
 
 def get(call: Call) -> Response:
     """With the settings that moto does not keep."""
-    function = held(call)
+    function = latest(call)
     return _shown(call.forward(), function)
 
 
-def known(call: Call) -> Response:
-    """Want a function that exists."""
-    held(call)
+def existing(call: Call) -> Response:
+    """Require the function to exist."""
+    latest(call)
     return call.forward()
 
 
 def update_configuration(call: Call) -> Response:
     """As at creation, and every setting takes effect."""
-    function, params = held(call), call.params
+    function, params = latest(call), call.params
     role = params.get("Role", function.role)
     if "Role" in params:
         _check_role(call, role)
@@ -166,7 +166,7 @@ def update_configuration(call: Call) -> Response:
 
 def add_permission(call: Call) -> Response:
     """Statement ids are unique."""
-    statements = held(call).policy.statements
+    statements = latest(call).policy.statements
     identity = call.params["StatementId"]
     if any(statement.get("Sid") == identity for statement in statements):
         raise AwsError(
@@ -182,7 +182,7 @@ def put_invoke_config(call: Call) -> Response:
     """Replace the configuration of asynchronous invocations."""
     _check_destination(call)
     # moto keeps every configuration ever put and shows the first.
-    held(call).event_invoke_config.clear()
+    latest(call).event_invoke_config.clear()
     return call.forward()
 
 
@@ -191,7 +191,7 @@ def _check_destination(call: Call) -> None:
     target = failure.get("Destination")
     if not target:
         return
-    lacks = _may_send(call, held(call).role, target)
+    lacks = _may_send(call, latest(call).role, target)
     if lacks:
         raise _invalid(
             "The function's execution role does not have permissions to call "
@@ -202,22 +202,22 @@ def _check_destination(call: Call) -> None:
 def update_invoke_config(call: Call) -> Mapping[str, Any]:
     """Change what is named, leave the rest."""
     _check_destination(call)
-    function = held(call)
+    function = latest(call)
     if not function.event_invoke_config:
         raise AwsError(
             "ResourceNotFoundException",
             f"The function {function.function_arn} doesn't have an EventInvokeConfig",
             404,
         )
-    known = ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")
+    names = ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")
     config = {**function.event_invoke_config[-1].config}
-    config.update({name: call.params[name] for name in known if name in call.params})
+    config.update({name: call.params[name] for name in names if name in call.params})
     function.event_invoke_config.clear()
     functions = backends.backend("lambda", call.request.region)
-    made: Mapping[str, Any] = functions.put_function_event_invoke_config(
+    answer: Mapping[str, Any] = functions.put_function_event_invoke_config(
         function.function_name, config
     )
-    return made
+    return answer
 
 
 HANDLERS: dict[str, Handler] = {
@@ -226,7 +226,7 @@ HANDLERS: dict[str, Handler] = {
     "GetFunctionConfiguration": get,
     "UpdateFunctionConfiguration": update_configuration,
     "UpdateFunctionCode": get,
-    "ListVersionsByFunction": known,
+    "ListVersionsByFunction": existing,
     "AddPermission": add_permission,
     "PutFunctionEventInvokeConfig": put_invoke_config,
     "UpdateFunctionEventInvokeConfig": update_invoke_config,

@@ -13,7 +13,7 @@ Corrected here:
 - deleting a user with keys, a policy that is attached or has versions is a `DeleteConflict`
 - attaching twice counts once
 - a user keeps its tags when its path changes
-- `SimulatePrincipalPolicy`, context keys, profile tags and service-specific credentials answer
+- `SimulatePrincipalPolicy`, profile tags and service-specific credentials answer
 """
 
 import json
@@ -27,7 +27,7 @@ from sandbox.aws import backends
 from sandbox.aws.account import Account, Call, Handler
 from sandbox.aws.authorization import identity_policies, managed
 from sandbox.aws.identities import random_id
-from sandbox.aws.policies import Policy, context_keys, evaluate, statements
+from sandbox.aws.policies import Policy, evaluate, statements
 from sandbox.aws.protocol import AwsError
 from sandbox.constants import ACCOUNT, PARTITION
 from sandbox.iam_evaluator import UnsupportedConditionError, as_list
@@ -46,10 +46,10 @@ def size(document: str) -> int:
 
 def _user(call: Call) -> Any:
     name = call.params.get("UserName") or call.principal.arn.rpartition("/")[2]
-    held = backends.iam().users.get(name)
-    if held is None:
+    user = backends.iam().users.get(name)
+    if user is None:
         raise AwsError("NoSuchEntity", f"The user with name {name} cannot be found.", 404)
-    return held
+    return user
 
 
 def _role(call: Call) -> Any:
@@ -62,17 +62,17 @@ def _role(call: Call) -> Any:
 
 def _profile(call: Call) -> Any:
     name = call.params["InstanceProfileName"]
-    held = backends.iam().instance_profiles.get(name)
-    if held is None:
+    profile = backends.iam().instance_profiles.get(name)
+    if profile is None:
         raise AwsError("NoSuchEntity", f"Instance Profile {name} cannot be found.", 404)
-    return held
+    return profile
 
 
 def _policy(arn: str) -> Any:
-    held = backends.iam().managed_policies.get(arn)
-    if held is None:
+    policy = backends.iam().managed_policies.get(arn)
+    if policy is None:
         raise AwsError("NoSuchEntity", f"Policy {arn} does not exist or is not attachable.", 404)
-    return held
+    return policy
 
 
 def _free(names: Iterable[str], name: str, what: str) -> None:
@@ -89,12 +89,12 @@ def _boundary(arn: str | None) -> None:
 
 def _document(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except ValueError:
-        found = None
-    if not isinstance(found, dict) or "Statement" not in found:
+        document = None
+    if not isinstance(document, dict) or "Statement" not in document:
         raise AwsError("MalformedPolicyDocument", "Syntax errors in policy.")
-    return found
+    return document
 
 
 def check_trust(account: Account, text: str) -> None:
@@ -157,7 +157,7 @@ def _succeeded(answer: Response) -> bool:
 
 
 def create_user(call: Call) -> Mapping[str, Any] | Response:
-    """Want a unique name; keep the boundary; draw an id of the right kind."""
+    """Require a unique name; keep the boundary; generate an id of the right kind."""
     iam, params = backends.iam(), call.params
     _free(iam.users, params["UserName"], "User")
     _boundary(params.get("PermissionsBoundary"))
@@ -167,7 +167,7 @@ def create_user(call: Call) -> Mapping[str, Any] | Response:
     user = iam.users[params["UserName"]]
     user.id = random_id("AIDA")
     user.permissions_boundary_arn = params.get("PermissionsBoundary")
-    call.account.propagation.made("user", user.id, user.name)
+    call.account.propagation.record("user", user.id, user.name)
     return {"User": _shown_user(user)}
 
 
@@ -230,7 +230,7 @@ def put_user_boundary(call: Call) -> Mapping[str, Any]:
 
 
 def delete_user_boundary(call: Call) -> Mapping[str, Any]:
-    """Take a user's boundary away."""
+    """Remove a user's boundary."""
     user = _user(call)
     if getattr(user, "permissions_boundary_arn", None) is None:
         raise AwsError(
@@ -243,7 +243,7 @@ def delete_user_boundary(call: Call) -> Mapping[str, Any]:
 
 
 def create_role(call: Call) -> Response:
-    """Want a unique name, a boundary that exists and a trust policy that holds."""
+    """Require a unique name, an existing boundary and a valid trust policy."""
     iam, params = backends.iam(), call.params
     _free((role.name for role in iam.roles.values()), params["RoleName"], "Role")
     _boundary(params.get("PermissionsBoundary"))
@@ -251,19 +251,19 @@ def create_role(call: Call) -> Response:
     answer = call.forward()
     if _succeeded(answer):
         role = _role(call)
-        call.account.propagation.made("role", role.id, role.name)
+        call.account.propagation.record("role", role.id, role.name)
     return answer
 
 
 def update_trust(call: Call) -> Response:
-    """Want a trust policy that holds."""
+    """Require a valid trust policy."""
     _role(call)
     check_trust(call.account, call.params["PolicyDocument"])
     return call.forward()
 
 
 def put_role_boundary(call: Call) -> Response:
-    """Want a boundary that exists."""
+    """Require an existing boundary."""
     _role(call)
     _boundary(call.params["PermissionsBoundary"])
     return call.forward()
@@ -284,7 +284,7 @@ def _local_policies() -> list[Any]:
 
 
 def create_policy(call: Call) -> Mapping[str, Any] | Response:
-    """Want a unique name, whatever the path, and a document that fits."""
+    """Require a name that is unique across paths, and a document within its size."""
     name = call.params["PolicyName"]
     if name.lower() in {policy.name.lower() for policy in _local_policies()}:
         raise AwsError(
@@ -367,7 +367,7 @@ def _attach(find: Callable[[Call], Any], kind: str) -> Handler:
             )
         answer = call.forward()
         if _succeeded(answer):
-            call.account.propagation.made("policy", f"{owner.id}/{arn}", f"{owner.name}/{arn}")
+            call.account.propagation.record("policy", f"{owner.id}/{arn}", f"{owner.name}/{arn}")
         return answer
 
     return attach
@@ -385,7 +385,7 @@ def _put_inline(find: Callable[[Call], Any], kind: str, limit: int) -> Handler:
             )
         answer = call.forward()
         if _succeeded(answer):
-            call.account.propagation.made("policy", f"{owner.id}/{name}", f"{owner.name}/{name}")
+            call.account.propagation.record("policy", f"{owner.id}/{name}", f"{owner.name}/{name}")
         return answer
 
     return put
@@ -399,13 +399,13 @@ def create_access_key(call: Call) -> Response:
     for key in user.access_keys:
         if key.access_key_id not in before:
             name = f"{user.name}/{len(before)}"
-            call.account.propagation.made("key", key.access_key_id, name)
-            call.account.identities.made.append(key.secret_access_key)
+            call.account.propagation.record("key", key.access_key_id, name)
+            call.account.identities.secret_keys.append(key.secret_access_key)
     return answer
 
 
 def create_profile(call: Call) -> Mapping[str, Any] | Response:
-    """Want a unique name; draw an id of the right kind."""
+    """Require a unique name; generate an id of the right kind."""
     profiles = backends.iam().instance_profiles
     name = call.params["InstanceProfileName"]
     if name.lower() in {taken.lower() for taken in profiles}:
@@ -444,45 +444,33 @@ def profile_tags(call: Call) -> Mapping[str, Any]:
 
 
 def service_credentials(call: Call) -> Mapping[str, Any]:
-    """None are ever made here; the user must exist all the same."""
+    """Return none; the user must exist."""
     if "UserName" in call.params:
         _user(call)
     return {"ServiceSpecificCredentials": []}
 
 
 def simulate_principal(call: Call) -> Mapping[str, Any]:
-    """Tell what the policies of a user or role allow."""
+    """Simulate actions under the policies of a user or role."""
     params, arn = call.params, call.params["PolicySourceArn"]
     policies, boundary = _source_policies(arn)
-    policies += [Policy(f"PolicyInputList.{n}", text) for n, text in _numbered(params)]
+    inputs = enumerate(params.get("PolicyInputList", []), 1)
+    policies += [Policy(f"PolicyInputList.{n}", text) for n, text in inputs]
     borders = params.get("PermissionsBoundaryPolicyInputList", [])
     if borders:
         boundary = Policy("PermissionsBoundaryPolicyInputList.1", borders[0])
     return _simulated(params, policies, boundary, arn)
 
 
-def simulate_custom(call: Call) -> Mapping[str, Any]:
-    """Tell what the given documents allow."""
-    params = call.params
-    policies = [Policy(f"PolicyInputList.{n}", text) for n, text in _numbered(params)]
-    borders = params.get("PermissionsBoundaryPolicyInputList", [])
-    boundary = Policy("PermissionsBoundaryPolicyInputList.1", borders[0]) if borders else None
-    return _simulated(params, policies, boundary, params.get("CallerArn", ""))
-
-
-def _numbered(params: Mapping[str, Any]) -> Iterable[tuple[int, str]]:
-    return enumerate(params.get("PolicyInputList", []), 1)
-
-
 def _source_policies(arn: str) -> tuple[list[Policy], Policy | None]:
-    found = re.match(rf"^arn:{PARTITION}:iam::{ACCOUNT}:(user|role|group)/", arn)
-    if found is None:
+    match = re.match(rf"^arn:{PARTITION}:iam::{ACCOUNT}:(user|role|group)/", arn)
+    if match is None:
         raise AwsError(
             "InvalidInput",
             f"Invalid Entity Arn: {arn} does not clearly define entity type and name.",
         )
     iam = backends.iam()
-    if not any(t.arn == arn for held in (iam.users, iam.roles) for t in held.values()):
+    if not any(t.arn == arn for principals in (iam.users, iam.roles) for t in principals.values()):
         raise AwsError("NoSuchEntity", f"The entity {arn} cannot be found.", 404)
     return identity_policies(arn)
 
@@ -521,19 +509,6 @@ def _simulated(
     return {"EvaluationResults": results, "IsTruncated": False}
 
 
-def principal_context_keys(call: Call) -> Mapping[str, Any]:
-    """Condition keys that a principal's policies ask for."""
-    policies, _ = _source_policies(call.params["PolicySourceArn"])
-    documents = [policy.document for policy in policies]
-    documents += call.params.get("PolicyInputList", [])
-    return {"ContextKeyNames": list(context_keys(documents))}
-
-
-def custom_context_keys(call: Call) -> Mapping[str, Any]:
-    """Condition keys that the given documents ask for."""
-    return {"ContextKeyNames": list(context_keys(call.params["PolicyInputList"]))}
-
-
 def policy_with_usage(call: Call) -> Mapping[str, Any]:
     """GetPolicy, with the uses as a boundary counted."""
     policy = _policy(call.params["PolicyArn"])
@@ -566,7 +541,4 @@ HANDLERS: dict[str, Handler] = {
     "ListInstanceProfileTags": profile_tags,
     "ListServiceSpecificCredentials": service_credentials,
     "SimulatePrincipalPolicy": simulate_principal,
-    "SimulateCustomPolicy": simulate_custom,
-    "GetContextKeysForPrincipalPolicy": principal_context_keys,
-    "GetContextKeysForCustomPolicy": custom_context_keys,
 }

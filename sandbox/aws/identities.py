@@ -1,4 +1,4 @@
-"""Who signs: users' access keys, sessions of roles, and principals of other accounts.
+"""Identities that sign requests: users' keys, sessions of roles, principals of other accounts.
 
 Credentials are judged here and not by moto, which answers any key.
 """
@@ -26,7 +26,7 @@ class Clock:
         self._ahead = 0.0
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass at once."""
+        """Advance the clock by `seconds`."""
         if seconds < 0:
             raise ValueError(f"advance: found {seconds}, wanted seconds from 0")
         self._ahead += seconds
@@ -41,10 +41,10 @@ class Clock:
 
 
 class Propagation:
-    """IAM is eventually consistent: what was just made is seen elsewhere only later.
+    """IAM is eventually consistent: other services see a new object only after a delay.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html
-    The delay depends on the seed and on what was made, so that a run can be repeated.
+    The delay depends on the seed and on the object, so that a run can be repeated.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -53,15 +53,15 @@ class Propagation:
         self._seed: Any = 0
         self._visible_at: dict[tuple[str, str], float] = {}
 
-    def configure(self, wanted: Mapping[str, Any]) -> None:
+    def configure(self, document: Mapping[str, Any]) -> None:
         """Take `propagation_seconds` and `seed` from a fault document; without, all is visible."""
-        self._seconds = float(wanted.get("propagation_seconds", 0))
+        self._seconds = float(document.get("propagation_seconds", 0))
         if not self._seconds:
             self._visible_at.clear()
-        self._seed = wanted.get("seed", 0)
+        self._seed = document.get("seed", 0)
 
-    def made(self, kind: str, identity: str, name: str) -> None:
-        """Note that `identity` has just been made; `name` decides about its delay."""
+    def record(self, kind: str, identity: str, name: str) -> None:
+        """Record a new `identity`; its delay depends on `name`."""
         if self._seconds:
             dice = random.Random(f"{self._seed}:{kind}:{name}")  # noqa: S311 - repeatable
             delay = self._seconds * dice.uniform(0.3, 1)
@@ -74,7 +74,7 @@ class Propagation:
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks, as GetCallerIdentity names it."""
+    """A caller, as GetCallerIdentity names it."""
 
     kind: Literal["root", "user", "role", "foreign"]
     arn: str
@@ -85,7 +85,7 @@ class Principal:
 
     @property
     def unique_id(self) -> str:
-        """What a trust policy or an access entry is bound to."""
+        """Unique id to which trust policies and access entries are bound."""
         return self.user_id.partition(":")[0]
 
 
@@ -110,7 +110,7 @@ class Identities:
     sessions: dict[str, Credential] = field(default_factory=dict)
     foreign: dict[str, Credential] = field(default_factory=dict)
     """By ARN."""
-    made: list[str] = field(default_factory=list)
+    secret_keys: list[str] = field(default_factory=list)
     """Secrets of every key that a user was ever given."""
 
     def find(self, access_key_id: str) -> Credential | None:
@@ -137,7 +137,7 @@ class Identities:
         return None
 
     def note_use(self, access_key_id: str, service: str, region: str) -> None:
-        """Let GetAccessKeyLastUsed tell of it."""
+        """Record a use, for GetAccessKeyLastUsed."""
         from moto.iam.models import AccessKeyLastUsed  # noqa: PLC0415 - lazy
 
         key = backends.iam().access_keys.get(access_key_id)
@@ -159,23 +159,23 @@ class Identities:
         return self._keep(principal, None)
 
     def _keep(self, principal: Principal, expires: datetime | None) -> Credential:
-        made = Credential(
+        credential = Credential(
             random_id("ASIA"),
             secrets.token_urlsafe(30),
             secrets.token_urlsafe(90),
             principal,
             expires,
         )
-        self.sessions[made.access_key_id] = made
-        return made
+        self.sessions[credential.access_key_id] = credential
+        return credential
 
     def make_foreign(self, arn: str) -> Credential:
-        """Let a user of another account exist; made again, it is another one of that name."""
+        """Create a user of another account; a second call creates another one of that name."""
         account = arn.split(":")[4]
         principal = Principal("foreign", arn, random_id("AIDA"), account, arn)
-        made = Credential(random_id("AKIA"), secrets.token_urlsafe(30), "", principal)
-        self.foreign[arn] = made
-        return made
+        credential = Credential(random_id("AKIA"), secrets.token_urlsafe(30), "", principal)
+        self.foreign[arn] = credential
+        return credential
 
     def unique_id(self, arn: str) -> str | None:
         """Find the unique id behind a user's or role's ARN that exists and can be seen by now."""

@@ -33,13 +33,13 @@ def _document(text: str) -> Any:
     return json.loads(text)
 
 
-def _tags(found: Any) -> dict[str, str]:
-    if isinstance(found, Mapping):
+def _tags(tags: Any) -> dict[str, str]:
+    if isinstance(tags, Mapping):
         return {
             key: value["Value"] if isinstance(value, Mapping) else value
-            for key, value in sorted(found.items())
+            for key, value in sorted(tags.items())
         }
-    return {tag["Key"]: tag["Value"] for tag in sorted(found or [], key=lambda tag: tag["Key"])}
+    return {tag["Key"]: tag["Value"] for tag in sorted(tags or [], key=lambda tag: tag["Key"])}
 
 
 def _owner(thing: Any) -> dict[str, Any]:
@@ -98,14 +98,14 @@ def _iam() -> Things:
 
 
 def _functions(region: str) -> Things:
-    held = backends.backend("lambda", region)
-    found = {}
-    for function in held.list_functions(func_version=None):
+    functions = backends.backend("lambda", region)
+    contents = {}
+    for function in functions.list_functions(func_version=None):
         shown = function.get_configuration()
         shown.pop("LastModified", None)
         variables = (shown.pop("Environment", None) or {}).get("Variables", {})
         configs = function.event_invoke_config
-        found[function.function_name] = {
+        contents[function.function_name] = {
             **shown,
             **function.__dict__.get("sandbox_extras", {}),
             "Environment": {name: digest(value) for name, value in sorted(variables.items())},
@@ -113,11 +113,11 @@ def _functions(region: str) -> Things:
             "Policy": sorted(function.policy.statements, key=lambda s: str(s.get("Sid"))),
             "EventInvokeConfig": configs[-1].config if configs else None,
         }
-    return {"lambda-function": found}
+    return {"lambda-function": contents}
 
 
 def _events(region: str) -> Things:
-    held = backends.backend("events", region)
+    backend = backends.backend("events", region)
     return {
         "events-rule": {
             f"{bus.name}/{rule.name}": {
@@ -126,9 +126,9 @@ def _events(region: str) -> Things:
                 "state": rule.state,
                 "description": rule.description,
                 "targets": sorted(rule.targets, key=lambda target: target["Id"]),
-                "tags": _tags(held.tagger.get_tag_dict_for_resource(rule.arn)),
+                "tags": _tags(backend.tagger.get_tag_dict_for_resource(rule.arn)),
             }
-            for bus in held.event_buses.values()
+            for bus in backend.event_buses.values()
             for rule in bus.rules.values()
         }
     }
@@ -264,9 +264,9 @@ def _rule(rule: Any) -> dict[str, Any]:
 
 
 def _clusters(account: Account, region: str) -> Things:
-    held = backends.backend("eks", region).clusters
+    described = backends.backend("eks", region).clusters
     clusters, entries = {}, {}
-    for name, cluster in held.items():
+    for name, cluster in described.items():
         extras = account.cluster(region, name)
         clusters[name] = {
             "arn": cluster.arn,

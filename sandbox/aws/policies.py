@@ -105,14 +105,3 @@ def _covering(document: str, action: str) -> tuple[_Statement, ...]:
 def _keys(statement: Mapping[str, Any]) -> Iterator[str]:
     for pairs in statement.get("Condition", {}).values():
         yield from pairs
-
-
-def context_keys(documents: Iterable[str]) -> Iterator[str]:
-    """Yield the condition keys that the documents ask for, each once, as first written."""
-    listed: set[str] = set()
-    for document in documents:
-        for statement in statements(document):
-            for key in _keys(statement):
-                if key.lower() not in listed:
-                    listed.add(key.lower())
-                    yield key

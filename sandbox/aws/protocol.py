@@ -95,15 +95,15 @@ class ApiRequest:
 
 def signature_scope(environ: Mapping[str, Any]) -> tuple[str, str, str]:
     """Access key id, region and service of a request's signature, header or query."""
-    found = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
-    if found is None:
+    match = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
+    if match is None:
         query = dict(parse_qsl(environ.get("QUERY_STRING", "")))
-        found = _QUERY_SCOPE.match(query.get("X-Amz-Credential", ""))
-    if found is None:
+        match = _QUERY_SCOPE.match(query.get("X-Amz-Credential", ""))
+    if match is None:
         raise UnclassifiedError(
             "Request is missing Authentication Token", "MissingAuthenticationToken", 403
         )
-    return found[1], found[3], found[4]
+    return match[1], match[3], match[4]
 
 
 def parse(environ: dict[str, Any], body: bytes) -> ApiRequest:
@@ -162,7 +162,7 @@ def _translated(environ: dict[str, Any], body: bytes) -> tuple[dict[str, Any], b
 
 
 def in_protocol(request: ApiRequest, answer: Response) -> Response:
-    """Say `answer` in the protocol of its request, where that is not moto's."""
+    """Convert an answer of moto into the protocol of the request."""
     if not request.cbor:
         return answer
     return from_json(answer, get_service_model(request.service.model), request.action)
@@ -170,10 +170,12 @@ def in_protocol(request: ApiRequest, answer: Response) -> Response:
 
 def render_result(request: ApiRequest, result: Mapping[str, Any]) -> Response:
     """Write `result` in the protocol of its request."""
-    made = get_serializer_class(request.service.model, request.protocol)(
+    answer = get_serializer_class(request.service.model, request.protocol)(
         operation_model=request.operation
     ).serialize(result)
-    return Response(made["body"], status=made["status_code"], headers=[*made["headers"].items()])
+    return Response(
+        answer["body"], status=answer["status_code"], headers=[*answer["headers"].items()]
+    )
 
 
 def render_error(

@@ -72,7 +72,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Seed:
-    """What was made, by the names that tests and the sandbox need."""
+    """Ids and credentials of the furnished account."""
 
     endpoint: str
     vpc_id: str
@@ -93,10 +93,10 @@ class Seed:
 
 def session(endpoint: str, role: str, name: str, seconds: float | None = None) -> Credentials:
     """Credentials of a role that the account holds, without asking its trust policy."""
-    wanted: dict[str, Any] = {"role": role, "name": name}
+    content: dict[str, Any] = {"role": role, "name": name}
     if seconds is not None:
-        wanted["seconds"] = seconds
-    return _credentials(_internal(endpoint, "sessions", wanted), _role(role))
+        content["seconds"] = seconds
+    return _credentials(_internal(endpoint, "sessions", content), _role(role))
 
 
 def root(endpoint: str) -> Credentials:
@@ -104,13 +104,13 @@ def root(endpoint: str) -> Credentials:
     return _credentials(_internal(endpoint, "sessions", {"root": True}), "")
 
 
-def _credentials(found: Mapping[str, str], role_arn: str) -> Credentials:
+def _credentials(answer: Mapping[str, str], role_arn: str) -> Credentials:
     return Credentials(
-        found["arn"],
+        answer["arn"],
         role_arn,
-        found["accessKeyId"],
-        found["secretAccessKey"],
-        found["sessionToken"],
+        answer["accessKeyId"],
+        answer["secretAccessKey"],
+        answer["sessionToken"],
     )
 
 
@@ -118,12 +118,6 @@ def _internal(endpoint: str, path: str, content: Mapping[str, Any]) -> Any:
     answer = requests.put(f"{endpoint}/_sandbox/{path}", json=content, timeout=_SECONDS)
     answer.raise_for_status()
     return answer.json()
-
-
-def connect_cluster(endpoint: str, name: str, address: str, certificate_authority: str) -> None:
-    """Let DescribeCluster name the sandbox's own API server; the certificate as base64 text."""
-    content = {"endpoint": address, "certificateAuthority": certificate_authority}
-    _internal(endpoint, f"clusters/{REGION}/{name}", content)
 
 
 def _trust(principal: Mapping[str, str]) -> str:
@@ -206,14 +200,14 @@ def seed(endpoint: str) -> Seed:
 
 def _cluster(eks: Any, name: str, subnets: Sequence[str], group: str) -> None:
     """Make a cluster; where its mode has access entries, with those of its people and nodes."""
-    made = eks.create_cluster(
+    answer = eks.create_cluster(
         name=name,
         roleArn=_role(CLUSTER_ROLE),
         resourcesVpcConfig={"subnetIds": list(subnets), "securityGroupIds": [group]},
         version="1.33",
         tags={"team": "platform"},
     )
-    if made["cluster"]["accessConfig"]["authenticationMode"] == "CONFIG_MAP":
+    if answer["cluster"]["accessConfig"]["authenticationMode"] == "CONFIG_MAP":
         return
     eks.create_access_entry(clusterName=name, principalArn=_role(NODE_GROUP_ROLE), type="EC2_LINUX")
     eks.create_access_entry(
@@ -234,7 +228,7 @@ def _instance(ec2: Any, subnet: str, group: str, cluster: str, *, spot: bool) ->
         {"Key": f"kubernetes.io/cluster/{cluster}", "Value": "owned"},
         {"Key": "eks:cluster-name", "Value": cluster},
     ]
-    wanted: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "ImageId": _IMAGE,
         "InstanceType": _TYPE,
         "MinCount": 1,
@@ -244,6 +238,6 @@ def _instance(ec2: Any, subnet: str, group: str, cluster: str, *, spot: bool) ->
         "TagSpecifications": [{"ResourceType": "instance", "Tags": tags}],
     }
     if spot:
-        wanted["InstanceMarketOptions"] = {"MarketType": "spot"}
-    identity: str = ec2.run_instances(**wanted)["Instances"][0]["InstanceId"]
+        arguments["InstanceMarketOptions"] = {"MarketType": "spot"}
+    identity: str = ec2.run_instances(**arguments)["Instances"][0]["InstanceId"]
     return identity

@@ -27,7 +27,7 @@ def session_token(environ: Mapping[str, Any]) -> str:
 
 
 def expired_url(environ: Mapping[str, Any], service: str, now: datetime) -> bool:
-    """Whether a presigned address has outlived its time.
+    """Whether a presigned address has expired.
 
     STS grants 15 minutes, whatever `X-Amz-Expires` names: kubernetes-sigs/aws-iam-authenticator,
     pkg/token/token.go, `presignedURLExpiration`.

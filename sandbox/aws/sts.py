@@ -28,7 +28,7 @@ _ASSUME = "sts:AssumeRole"
 
 
 def get_caller_identity(call: Call) -> Mapping[str, Any] | Response:
-    """Who signed; as JSON for those that accept it, as aws-iam-authenticator does."""
+    """Return the caller's identity, as JSON to clients that accept it."""
     principal = call.principal
     result = {
         "UserId": principal.user_id,

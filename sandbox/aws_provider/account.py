@@ -86,7 +86,7 @@ class Account:
         self._identity: dict[str, str] | None = None
 
     def client(self, service: str, region: str | None = None) -> Any:
-        """Give the client of a service, made on first use."""
+        """Return the client of a service, created on first use."""
         key = (service, region or self.region)
         with self._lock:
             if key not in self._clients:
@@ -112,7 +112,7 @@ class Account:
         )
 
     def identity(self) -> dict[str, str]:
-        """Who asks: `Account`, `Arn` and `UserId`, looked up once."""
+        """Return the caller's `Account`, `Arn` and `UserId`, looked up once."""
         if self._identity is None:
             answer = self.client("sts").get_caller_identity()
             self._identity = {name: answer[name] for name in ("Account", "Arn", "UserId")}
@@ -184,13 +184,13 @@ def message(error: "ClientError") -> str:
 
 
 def is_absent(error: "ClientError") -> bool:
-    """Whether AWS says that there is no such thing."""
+    """Whether AWS answers that an object is absent."""
     return code(error) in _ABSENT
 
 
 @contextmanager
 def absent_is_fine() -> Iterator[None]:
-    """Take for done what is gone already."""
+    """Ignore AWS's answer that an object is absent."""
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
     try:
@@ -201,7 +201,7 @@ def absent_is_fine() -> Iterator[None]:
 
 
 def is_gone(call: Callable[..., Any], *arguments: Any) -> bool:
-    """Whether AWS answers a call by saying that there is no such thing."""
+    """Whether AWS answers a call by reporting that the object is absent."""
     with absent_is_fine():
         call(*arguments)
         return False

@@ -74,7 +74,7 @@ class InitFailedError(Exception):
 
 
 def _explain(error: Exception) -> str:
-    """Give the sentence for an error; only an unexpected one is shown with its origin."""
+    """Return the sentence for an error; only an unexpected one names its origin."""
     if isinstance(error, (RefusedError, UnsupportedValueError)):
         return str(error)
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - costs start-up
@@ -96,8 +96,10 @@ def _configuration(values: Properties) -> tuple[Properties, list[tuple[str, str]
         if name in _OF_THE_ENGINE or value == "":
             continue
         if name not in _TEXTS | _JSON_VALUES:
-            known = ", ".join(sorted(_TEXTS | _JSON_VALUES))
-            problems.append((name, f"the stand-in does not carry out this setting; known: {known}"))
+            settings = ", ".join(sorted(_TEXTS | _JSON_VALUES))
+            problems.append(
+                (name, f"the stand-in does not carry out this setting; known: {settings}")
+            )
         elif name in _JSON_VALUES and isinstance(value, str):
             try:
                 decoded[name] = json.loads(value)
@@ -193,7 +195,7 @@ class Plugin:
         )
 
     def configure(self, request: Any) -> Any:
-        """Take the configuration and see who it makes us."""
+        """Apply the configuration and check the account of its credentials."""
         values, problems = _configuration(properties(request.args))
         if problems:
             raise RefusedError("; ".join(f"{name}: {reason}" for name, reason in problems))
@@ -257,9 +259,9 @@ class Plugin:
                 continue
             if problem := field.rule(value):
                 problems.append((name, problem))
-        known = {name: value for name, value in filled.items() if value is not UNKNOWN}
+        given = {name: value for name, value in filled.items() if value is not UNKNOWN}
         if not problems:
-            problems += resource.check(known)
+            problems += resource.check(given)
         return provider_pb2.CheckResponse(inputs=to_struct(filled), failures=_failures(problems))
 
     def _fill(
@@ -279,10 +281,10 @@ class Plugin:
                 defaults.append(name)
         if resource.autoname and resource.autoname[0] not in filled:
             name, most = resource.autoname
-            kept = olds.get(name) if name in olds.get(DEFAULTS, [name]) else None
+            previous = olds.get(name) if name in olds.get(DEFAULTS, [name]) else None
             proposed = request.autonaming.proposed_name if request.HasField("autonaming") else ""
             seed = request.randomSeed or os.urandom(16)
-            filled[name] = kept or proposed or generated_name(_logical(request.urn), seed, most)
+            filled[name] = previous or proposed or generated_name(_logical(request.urn), seed, most)
             defaults.append(name)
         if "tagsAll" in resource.fields:
             tags = filled.get("tags", {})
@@ -292,15 +294,15 @@ class Plugin:
         return filled
 
     def diff(self, request: Any) -> Any:
-        """Say what has to change, and whether in place."""
+        """Return what has to change, and whether in place."""
         resource = registry.resource(_type(request.urn))
-        wanted = properties(request.news)
+        desired = properties(request.news)
         changes = [
             change
-            for change in compare(resource, properties(request.olds), wanted)
+            for change in compare(resource, properties(request.olds), desired)
             if not any(_within(change.path, ignored) for ignored in request.ignoreChanges)
         ]
-        return _diff_response(changes, deletes_first=deletes_before_replace(resource, wanted))
+        return _diff_response(changes, deletes_first=deletes_before_replace(resource, desired))
 
     def create(self, request: Any) -> Any:
         """Make an object, or say what it would be."""
@@ -329,7 +331,7 @@ class Plugin:
             planned = plan(resource, self._schemas[token], old, new)
             return provider_pb2.UpdateResponse(properties=self._outputs(resource, planned))
         changed = {change.property for change in compare(resource, old, new)}
-        kept = {name: value for name, value in old.items() if name not in resource.fields}
+        outputs = {name: value for name, value in old.items() if name not in resource.fields}
         computed = {
             name: old[name]
             for name, field in resource.fields.items()
@@ -341,7 +343,7 @@ class Plugin:
             if changed - TAG_PROPERTIES:
                 self._settle_down(resource, "update")
 
-        state = {**kept, **computed, **_without_defaults(new)}
+        state = {**outputs, **computed, **_without_defaults(new)}
         state = self._settle(resource, request.id, state, new, finish, failed=old)
         return provider_pb2.UpdateResponse(properties=self._outputs(resource, state))
 
@@ -379,19 +381,19 @@ class Plugin:
         return self._merged(resource, state, actual)
 
     def read(self, request: Any) -> Any:
-        """Tell what is there now; the answer for an object that is gone has no id."""
+        """Return the current state; the answer for an absent object has no id."""
         resource = registry.resource(_type(request.urn))
         state, inputs = properties(request.properties), properties(request.inputs)
-        identifier, told = request.id, {}
+        identifier, parsed = request.id, {}
         if not state:
-            identifier, told = resource.identify(self.aws, request.id)
-        actual = resource.read(self.aws, identifier, {**told, **state})
+            identifier, parsed = resource.identify(self.aws, request.id)
+        actual = resource.read(self.aws, identifier, {**parsed, **state})
         if actual is None:
             return provider_pb2.ReadResponse()
         if not state:  # what AWS does not keep is as if nobody had asked for anything
             unsaid = resource.fields.items()
-            told = {name: f.default for name, f in unsaid if f.default is not None} | told
-        merged = self._merged(resource, {**told, **state}, actual)
+            parsed = {name: f.default for name, f in unsaid if f.default is not None} | parsed
+        merged = self._merged(resource, {**parsed, **state}, actual)
         for name, field in resource.fields.items():
             if field.kind == "document" and isinstance(actual.get(name), str):
                 merged[name] = documents.normalised(actual[name])
@@ -421,7 +423,7 @@ class Plugin:
         return empty_pb2.Empty()
 
     def _merged(self, resource: Resource, state: Properties, actual: Properties) -> Properties:
-        """Lay what AWS says over what was known; what means the same keeps its spelling."""
+        """Lay AWS's values over the state; values that mean the same keep their spelling."""
         merged = dict(state)
         actual = self._own_tags(state, actual)
         for name, value in actual.items():
@@ -433,7 +435,7 @@ class Plugin:
         return merged
 
     def _own_tags(self, state: Properties, actual: Properties) -> Properties:
-        """Tell the object's own tags from those that every object gets."""
+        """Separate the object's own tags from the provider's default tags."""
         if "tagsAll" not in actual:
             return actual
         every = actual["tagsAll"] or {}
@@ -455,10 +457,10 @@ class Plugin:
 
 
 def _read_inputs(resource: Resource, state: Properties, inputs: Properties) -> Properties:
-    """Give the inputs that would make what was read."""
+    """Return the inputs that would create what was read."""
     if inputs:
-        kept = {DEFAULTS: inputs[DEFAULTS]} if DEFAULTS in inputs else {}
-        return kept | {name: state[name] for name in inputs if name in state}
+        retained = {DEFAULTS: inputs[DEFAULTS]} if DEFAULTS in inputs else {}
+        return retained | {name: state[name] for name in inputs if name in state}
     asked: Properties = {DEFAULTS: []}
     for name, field in resource.fields.items():
         value = state.get(name)

@@ -1,4 +1,4 @@
-"""What the provider checks of a value before anything is asked of AWS.
+"""Checks of values that the provider makes before it calls AWS.
 
 Each rule answers with a sentence when the value does not fit, otherwise with nothing.
 """
@@ -50,7 +50,7 @@ def one_of(*allowed: Any) -> Rule:
 
 
 def between(least: int, most: int) -> Rule:
-    """Hold a number to bounds."""
+    """Require a number within bounds."""
 
     def rule(value: Any) -> str | None:
         if least <= value <= most:
@@ -86,5 +86,5 @@ def policy(value: Any) -> str | None:
 
 
 def each(rule: Rule) -> Rule:
-    """Hold every item of a list to a rule; the first problem counts."""
+    """Apply a rule to every item of a list; the first problem counts."""
     return lambda values: next(filter(None, map(rule, values)), None)

@@ -1,6 +1,6 @@
 """Property names and types of the provider, read from the installed `pulumi_aws` package.
 
-The package is not imported: its generated sources are parsed once, and what was found is kept
+The package is not imported: its generated sources are parsed once, and the result is kept
 as JSON in the sandbox's state folder, so that later starts read one small file.
 """
 
@@ -35,30 +35,30 @@ class Shape:
     types: dict[str, dict[str, Any]]
 
     def problems(self, values: dict[str, Any]) -> list[tuple[str, str]]:
-        """Say what does not fit, each with the path of the property."""
-        found = []
+        """Return what does not fit, each with the path of the property."""
+        problems = []
         for name, value in values.items():
             if name not in self.inputs:
-                found.append((name, f"no such property; known: {_names(self.inputs)}"))
+                problems.append((name, f"no such property; known: {_names(self.inputs)}"))
             else:
-                found += self._mismatches(value, self.inputs[name], name)
-        found += [
+                problems += self._mismatches(value, self.inputs[name], name)
+        problems += [
             (name, "missing required property") for name in self.required if name not in values
         ]
-        return found
+        return problems
 
     def _mismatches(self, value: Any, spec: Any, path: str) -> list[tuple[str, str]]:
         if value is UNKNOWN or spec == "any":
             return []
         if isinstance(spec, str):
-            return [] if _is(value, spec) else [(path, f"expected {spec}, got {_said(value)}")]
+            return [] if _is(value, spec) else [(path, f"expected {spec}, got {_type_of(value)}")]
         kind, inner = next(iter(spec.items()))
         if kind == "either":
             answers = [self._mismatches(value, choice, path) for choice in inner]
             return [] if [] in answers else answers[-1 if isinstance(value, dict) else 0]
-        wanted = list if kind == "list" else dict
-        if not isinstance(value, wanted):
-            return [(path, f"expected {type_name[wanted]}, got {_said(value)}")]
+        expected = list if kind == "list" else dict
+        if not isinstance(value, expected):
+            return [(path, f"expected {type_name[expected]}, got {_type_of(value)}")]
         if kind == "ref" and isinstance(value, dict):
             return self._object_mismatches(value, self.types[inner], path)
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
@@ -69,22 +69,22 @@ class Shape:
     def _object_mismatches(
         self, value: dict[str, Any], shape: dict[str, Any], path: str
     ) -> list[tuple[str, str]]:
-        found = []
+        problems = []
         for name, item in value.items():
             at = f"{path}.{name}"
             if name not in shape["properties"]:
-                found.append((at, f"no such property; known: {_names(shape['properties'])}"))
+                problems.append((at, f"no such property; known: {_names(shape['properties'])}"))
             else:
-                found += self._mismatches(item, shape["properties"][name], at)
+                problems += self._mismatches(item, shape["properties"][name], at)
         missing = [name for name in shape["required"] if name not in value]
-        return found + [(f"{path}.{name}", "missing required property") for name in missing]
+        return problems + [(f"{path}.{name}", "missing required property") for name in missing]
 
 
-def _names(known: Any) -> str:
-    return ", ".join(sorted(known)) or "none"
+def _names(names: Any) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
-def _said(value: Any) -> str:
+def _type_of(value: Any) -> str:
     return type_name.get(type(value), "an archive or asset")
 
 
@@ -254,13 +254,13 @@ def _classes(path: Path) -> dict[str, ast.ClassDef]:
 
 def _getters(cls: ast.ClassDef) -> dict[str, str]:
     """Python names of the properties, with the names that go over the wire."""
-    found = {}
+    getters = {}
     for node in cls.body:
         if not isinstance(node, ast.FunctionDef):
             continue
         for decorator in node.decorator_list:
             if ast.unparse(decorator) == "pulumi.getter":
-                found[node.name] = node.name
+                getters[node.name] = node.name
             elif isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pulumi.getter":
-                found[node.name] = str(ast.literal_eval(decorator.keywords[0].value))
-    return found
+                getters[node.name] = str(ast.literal_eval(decorator.keywords[0].value))
+    return getters

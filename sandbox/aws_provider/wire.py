@@ -97,7 +97,7 @@ def _special(value: dict[str, Any]) -> Any:
 
 
 def to_python(value: struct_pb2.Value) -> Any:
-    """Give the plain value; secrets lose their envelope, whole numbers become integers."""
+    """Return the plain value; secrets lose their envelope, whole numbers become integers."""
     kind = value.WhichOneof("kind")
     if kind == "struct_value":
         fields = properties(value.struct_value)
@@ -115,7 +115,7 @@ def to_python(value: struct_pb2.Value) -> Any:
 
 
 def properties(struct: struct_pb2.Struct) -> dict[str, Any]:
-    """Give the properties of a message as a dict, without those that are null."""
+    """Return the properties of a message as a dict, without those that are null."""
     plain = {name: to_python(value) for name, value in struct.fields.items()}
     return {name: value for name, value in plain.items() if value is not None}
 
@@ -137,7 +137,7 @@ def _to_json(value: Any) -> Any:
 
 
 def to_struct(values: dict[str, Any]) -> struct_pb2.Struct:
-    """Give the message that carries these properties."""
+    """Return the message that carries these properties."""
     struct = struct_pb2.Struct()
     struct.update(_to_json(values))
     return struct

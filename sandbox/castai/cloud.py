@@ -1,4 +1,4 @@
-"""What CAST AI does in a customer's AWS account, with nothing but what it was handed."""
+"""CAST AI's actions in a customer's AWS account, with the credentials that it was handed."""
 
 import threading
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _CLIENT = Config(
 
 
 class NoAccessError(Exception):
-    """What was handed over does not work; the text is AWS's word, without a secret."""
+    """The credentials do not work; the text is AWS's, without a secret."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Cloud:
         arn = principal_arn(cluster_id)
         answer = requests.put(self._foreign(arn), json={}, timeout=_TIMEOUT)
         answer.raise_for_status()
-        made = answer.json()
-        return Keys(made["accessKeyId"], made["secretAccessKey"])
+        key = answer.json()
+        return Keys(key["accessKeyId"], key["secretAccessKey"])
 
     def delete_principal(self, cluster_id: str) -> None:
         """Remove that user."""
@@ -96,7 +96,7 @@ class Cloud:
         """Start an instance as a node; return its id."""
         ec2 = self._client("ec2", keys, region)
         try:
-            wanted: dict[str, Any] = {
+            arguments: dict[str, Any] = {
                 "ImageId": _IMAGE,
                 "InstanceType": "m5.large",
                 "MinCount": 1,
@@ -109,10 +109,10 @@ class Cloud:
                 ],
             }
             if subnet_id:
-                wanted["SubnetId"] = subnet_id
+                arguments["SubnetId"] = subnet_id
             if profile:
-                wanted["IamInstanceProfile"] = {"Name": profile}
-            return str(ec2.run_instances(**wanted)["Instances"][0]["InstanceId"])
+                arguments["IamInstanceProfile"] = {"Name": profile}
+            return str(ec2.run_instances(**arguments)["Instances"][0]["InstanceId"])
         except (ClientError, BotoCoreError) as error:
             raise NoAccessError(_reason(error)) from None
 
@@ -147,6 +147,6 @@ class Cloud:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ClientError):
-        found = error.response.get("Error", {})
-        return f"{found.get('Code', 'error')}: {found.get('Message', '')}"
+        details = error.response.get("Error", {})
+        return f"{details.get('Code', 'error')}: {details.get('Message', '')}"
     return type(error).__name__

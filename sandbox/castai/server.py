@@ -42,7 +42,7 @@ class _Route(NamedTuple):
     pattern: str
     action: str
     token: bool
-    """Whether the cluster's own token will do."""
+    """Whether the cluster's own token is accepted."""
 
 
 _ROUTES = (
@@ -198,14 +198,14 @@ class _Api:
         if match["what"] == "archive":
             self._service.archive(cluster_id)
             return _json(200, {})
-        body = _known(_body(request), "count", "subnetId", "instanceProfile")
-        made = [
+        body = _require_fields(_body(request), "count", "subnetId", "instanceProfile")
+        instances = [
             self._service.launch_node(
                 cluster_id, body.get("subnetId", ""), body.get("instanceProfile", "")
             )
             for _ in range(body.get("count", 1))
         ]
-        return _json(200, {"instanceIds": made})
+        return _json(200, {"instanceIds": instances})
 
 
 _Answer = tuple[int, Any]
@@ -226,8 +226,8 @@ def _list(service: Service, _id: str, _body: Any, _request: Request) -> _Answer:
 
 def _register(service: Service, _id: str, body: dict[str, Any], request: Request) -> _Answer:
     nulls = {name for name in _OTHER_PROVIDERS if name in body and body[name] is None}
-    _known(body, "name", "eks", "organizationId", "id", "castware_install_method", *nulls)
-    eks = _known(_required(body, "eks", dict), "accountId", "region", "clusterName")
+    _require_fields(body, "name", "eks", "organizationId", "id", "castware_install_method", *nulls)
+    eks = _require_fields(_required(body, "eks", dict), "accountId", "region", "clusterName")
     account = _required(eks, "accountId", str, "eks.accountId")
     if re.fullmatch(r"\d{12}", account) is None:
         raise _invalid("eks.accountId", "must have twelve digits")
@@ -249,7 +249,7 @@ def _get(service: Service, cluster_id: str, _body: Any, _request: Request) -> _A
 
 
 def _update(service: Service, cluster_id: str, body: dict[str, Any], _r: Request) -> _Answer:
-    _known(body, "eks", "credentials")
+    _require_fields(body, "eks", "credentials")
     if "credentials" in body:
         text = _required(body, "credentials", str)
         try:
@@ -260,7 +260,7 @@ def _update(service: Service, cluster_id: str, body: dict[str, Any], _r: Request
             raise _invalid("credentials", "must hold accessKeyId and secretAccessKey")
         handed = Credentials("user", Keys(keys["accessKeyId"], keys["secretAccessKey"]))
     else:
-        eks = _known(_required(body, "eks", dict), "assumeRoleArn")
+        eks = _require_fields(_required(body, "eks", dict), "assumeRoleArn")
         arn = _required(eks, "assumeRoleArn", str, "eks.assumeRoleArn")
         if re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/.+", arn) is None:
             raise _invalid("eks.assumeRoleArn", "must be the ARN of a role")
@@ -274,7 +274,7 @@ def _delete(service: Service, cluster_id: str, _body: Any, _request: Request) ->
 
 
 def _create_token(service: Service, cluster_id: str, body: Any, _request: Request) -> _Answer:
-    _known(body)
+    _require_fields(body)
     return 200, {"token": service.create_token(cluster_id)}
 
 
@@ -284,7 +284,7 @@ def _get_principal(service: Service, cluster_id: str, _body: Any, _r: Request) -
 
 
 def _create_principal(service: Service, cluster_id: str, body: Any, _r: Request) -> _Answer:
-    _known(body)
+    _require_fields(body)
     return 200, {"arn": service.create_principal(cluster_id)}
 
 
@@ -294,13 +294,13 @@ def _delete_principal(service: Service, cluster_id: str, _body: Any, _r: Request
 
 
 def _reconcile(service: Service, cluster_id: str, body: Any, _request: Request) -> _Answer:
-    _known(body)
+    _require_fields(body)
     service.reconcile(cluster_id)
     return 200, {}
 
 
 def _disconnect(service: Service, cluster_id: str, body: dict[str, Any], _r: Request) -> _Answer:
-    _known(body, "deleteProvisionedNodes", "keepKubernetesResources")
+    _require_fields(body, "deleteProvisionedNodes", "keepKubernetesResources")
     for key, value in body.items():
         if not isinstance(value, bool):
             raise _invalid(key, "must be true or false")
@@ -317,7 +317,7 @@ def _event(service: Service, cluster_id: str, body: dict[str, Any], _request: Re
         "provider_id": "providerId",
     }
     event = {spelled.get(key, key): value for key, value in body.items()}
-    _known(event, *spelled.values())
+    _require_fields(event, *spelled.values())
     if _required(event, "eventType", str) not in _EVENT_TYPES:
         raise _invalid("eventType", f"must be one of {', '.join(_EVENT_TYPES)}")
     service.event(cluster_id, event)
@@ -325,7 +325,7 @@ def _event(service: Service, cluster_id: str, body: dict[str, Any], _request: Re
 
 
 def _nodes(service: Service, cluster_id: str, _body: Any, request: Request) -> _Answer:
-    _known(dict(request.args), "page.limit", "page.cursor")
+    _require_fields(dict(request.args), "page.limit", "page.cursor")
     nodes = service.nodes(cluster_id)
     start = int(request.args.get("page.cursor", "0"))
     end = start + int(request.args.get("page.limit", "100"))
@@ -338,14 +338,14 @@ def _delta(service: Service, cluster_id: str, body: dict[str, Any], request: Req
 
 
 def _agent_config(service: Service, cluster_id: str, body: Any, _request: Request) -> _Answer:
-    _known(body, "agentVersion", "gitCommit")
+    _require_fields(body, "agentVersion", "gitCommit")
     service.live(cluster_id)
     return 200, {"intervalSeconds": "15", "resync": False}
 
 
 def _agent_log(service: Service, cluster_id: str, body: Any, _request: Request) -> _Answer:
-    _known(body, "logEvent")
-    event = _known(_required(body, "logEvent", dict), "level", "time", "message", "fields")
+    _require_fields(body, "logEvent")
+    event = _require_fields(_required(body, "logEvent", dict), "level", "time", "message", "fields")
     level, message = _required(event, "level", str), _required(event, "message", str)
     service.note(service.live(cluster_id), f"agent: {level} {message}")
     return 200, {}
@@ -388,7 +388,7 @@ def _body(request: Request) -> dict[str, Any]:
     return body
 
 
-def _known(body: dict[str, Any], *fields: str) -> dict[str, Any]:
+def _require_fields(body: dict[str, Any], *fields: str) -> dict[str, Any]:
     if unknown := sorted(set(body) - set(fields)):
         raise RefusalError(
             400, "unknown field", tuple((name, "is no field of this request") for name in unknown)

@@ -44,9 +44,9 @@ class Options:
     disconnect_attempts: int = 10
     """Then the service gives up and archives the cluster, nodes or not."""
     archived: Literal["new", "revive", "stay"] = "new"
-    """What registering an archived cluster again gives."""
+    """Result of registering an archived cluster again."""
     principal_exists: Literal["error", "answer"] = "error"
-    """What asking for a principal that exists gives."""
+    """Result of asking for a principal that exists."""
 
 
 class RefusalError(Exception):
@@ -66,14 +66,14 @@ class Token:
     """A cluster token."""
 
     value: str = field(repr=False)
-    made: float
+    created_at: float
     used: bool = False
     replaced: bool = False
 
 
 @dataclass
 class Cluster:
-    """What the service keeps of a cluster."""
+    """State of a cluster."""
 
     id: str
     name: str
@@ -148,10 +148,10 @@ class Service:
                     self._revive(live)
                 return live
             if same and self.options.archived != "new":
-                found = next((one for one in same if one.id == wanted_id), same[-1])
-                if self.options.archived == "revive" or found.id == wanted_id:
-                    self._revive(found)
-                return found
+                archived = next((one for one in same if one.id == wanted_id), same[-1])
+                if self.options.archived == "revive" or archived.id == wanted_id:
+                    self._revive(archived)
+                return archived
             cluster = Cluster(
                 str(uuid.uuid4()), name, region, account_id, organization_id or ORGANIZATION
             )
@@ -195,11 +195,11 @@ class Service:
             cluster = self.live(cluster_id)
             for token in cluster.tokens:
                 token.replaced = True
-            made = Token(f"{uuid.uuid4().hex}{uuid.uuid4().hex}", time.monotonic())
-            cluster.tokens.append(made)
-            self.made_tokens.append(made.value)
+            new_token = Token(f"{uuid.uuid4().hex}{uuid.uuid4().hex}", time.monotonic())
+            cluster.tokens.append(new_token)
+            self.made_tokens.append(new_token.value)
             self.note(cluster, "token made")
-            return made.value
+            return new_token.value
 
     def cluster_of_token(self, value: str) -> str | None:
         """Id of the cluster whose valid token this is."""
@@ -211,11 +211,11 @@ class Service:
             return None
 
     def _is_valid(self, token: Token) -> bool:
-        age = time.monotonic() - token.made
+        age = time.monotonic() - token.created_at
         return not token.replaced and (token.used or age < self.options.token_lifetime)
 
     def agent_delta(self, cluster_id: str, key: str, delta: Mapping[str, Any]) -> None:
-        """Take what an agent saw."""
+        """Apply an agent's report."""
         with self.lock:
             cluster = self.live(cluster_id)
             for token in cluster.tokens:
@@ -279,7 +279,7 @@ class Service:
         self.note(cluster, "principal removed")
 
     def hand_over(self, cluster_id: str, credentials: Credentials) -> Cluster:
-        """Take credentials if they work, by using them."""
+        """Accept credentials that work: they are used first."""
         cluster = self.live(cluster_id)
         if cluster.status in ("deleting", "disconnecting"):
             raise RefusalError(400, "cluster is being disconnected")
@@ -297,8 +297,8 @@ class Service:
             cluster.agent_state = ""
             cluster.reconcile_error = ""
             self.note(cluster, f"hand-over of a {credentials.kind} accepted")
-            made = cluster.credentials_id
-        self.later(self.options.reconcile_delay, lambda: self._settle(cluster, made))
+            credentials_id = cluster.credentials_id
+        self.later(self.options.reconcile_delay, lambda: self._settle(cluster, credentials_id))
         return cluster
 
     def _settle(self, cluster: Cluster, credentials_id: str) -> None:
@@ -308,7 +308,7 @@ class Service:
                 self.note(cluster, "ready")
 
     def reconcile(self, cluster_id: str) -> None:
-        """Use the credentials anew, in the service's own time."""
+        """Use the credentials again, asynchronously."""
         cluster = self.live(cluster_id)
         if cluster.credentials is not None:
             cluster.status = "connecting"
@@ -366,22 +366,22 @@ class Service:
         """Every node, as the API lists them."""
         with self.lock:
             cluster = self.get(cluster_id)
-            seen = [
+            reported = [
                 _node(str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{cluster.id}/{name}")), data)
                 for name, data in sorted(cluster.seen_nodes.items())
             ]
-            instances = {node["instanceId"] for node in seen}
+            instances = {node["instanceId"] for node in reported}
             launched = [
                 _node(node["id"], node["data"])
                 for instance, node in cluster.made_nodes.items()
                 if instance not in instances
             ]
-            return seen + launched
+            return reported + launched
 
     # -- leaving -------------------------------------------------------------------------------
 
     def disconnect(self, cluster_id: str, *, delete_nodes: bool) -> Cluster:
-        """Let go of the cluster, in the service's own time."""
+        """Disconnect the cluster, asynchronously."""
         cluster = self.live(cluster_id)
         with self.lock:
             if cluster.credentials is None or cluster.status in ("deleting", "deleted"):
@@ -452,7 +452,7 @@ class Service:
     # -- reports -------------------------------------------------------------------------------
 
     def event(self, cluster_id: str, event: dict[str, Any]) -> None:
-        """Take a cloud event."""
+        """Record a cloud event."""
         with self.lock:
             cluster = self.live(cluster_id)
             cluster.events.append(event)

@@ -239,8 +239,6 @@ class ControlPlane:
             "controller-manager",
             [
                 *(binary, "controller-manager", *common, "--kube-api-burst=1000"),
-                # A heartbeat that a busy machine delays must not take pods out of service.
-                "--node-monitor-grace-period=1h",
                 f"--kubeconfig={self.kubeconfig_of('controller-manager')}",
                 f"--service-account-private-key-file={files.service_account_key}",
                 f"--root-ca-file={files.authority}",

@@ -52,7 +52,7 @@ class KubernetesProxy:
         self.kubeconfig.write_text(_kubeconfig(self._server.url))
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop answering."""
         self._server.close()
 
     def count_anew(self, kill: tuple[str, int, int] | None = None) -> None:
@@ -111,7 +111,7 @@ def changes(method: str, path: str) -> bool:
 
 
 def _pieces(answer: requests.Response) -> Iterator[bytes]:
-    """Give on what comes when it comes: a watch has no end."""
+    """Yield the answer as it arrives: a watch has no end."""
     # A watch that lasts longer than the API server ends with it, like any other.
     with answer, contextlib.suppress(ProtocolError):
         yield from answer.raw.stream(decode_content=False)

@@ -1,4 +1,4 @@
-"""What previews and updates cost, measured side by side: `python -m sandbox.proofs.bench`.
+"""Costs of previews and updates, measured side by side: `python -m sandbox.proofs.bench`.
 
 The whole stack, a baseline with the same imports and one unchanged resource per provider, and an
 empty program go through the same life cycle in turn, on the same engine and the same sandbox.
@@ -31,7 +31,7 @@ _QUIET_PREVIEWS = 3
 _PROGRAMS = Path(__file__).parent / "bench_programs"
 _SECONDS = 10
 _AGENT_ACTION = "SendDelta"
-"""What the running agent does by itself, every few seconds."""
+"""Requests that a running agent makes by itself, every few seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ from sandbox.toolchain import ToolchainError
 MODES = ("user", "role")
 OPERATIONS = ("up", "destroy")
 KINDS = (("up", "destroy"), ("up", "up"), ("destroy", "destroy"), ("destroy", "up"))
-"""What is killed, and what follows."""
+"""Operation that is killed, and the one that follows."""
 SERVICES = ("AWS", "Kubernetes", "CAST AI")
 
 _OPERATOR = {"AWS": "assumed-role/platform-admin/", "CAST AI": "api-key"}
@@ -94,7 +94,7 @@ class Point:
     number: int
     """Which request of that name, counted from 1."""
     then: str
-    """What runs after the recovery."""
+    """Operation after the recovery."""
 
     def __str__(self) -> str:
         nth = "" if self.number == 1 else f" (no. {self.number})"
@@ -104,7 +104,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one point."""
+    """Result of one point."""
 
     point: Point
     killed: bool
@@ -117,7 +117,7 @@ class Outcome:
 
 @dataclass
 class Undisturbed:
-    """What a run without a crash leaves, and how many writes it takes."""
+    """Result of a run without a crash, and its writes."""
 
     after_up: dict[str, Inventory]
     resources: list[str]
@@ -151,26 +151,26 @@ class Crash:
     def measure(self, mode: str) -> None:
         """Run an `up` and a `destroy` that nothing disturbs, and note what they do."""
         stack = self._stack(mode)
-        found: Undisturbed | None = None
+        undisturbed: Undisturbed | None = None
         for operation in OPERATIONS:
             self._count_anew()
             getattr(stack, operation)()
             writes = {service: self._writes(service) for service in SERVICES}
-            if found is None:
-                found = Undisturbed(self._comparable(), _resources(stack))
-                self._undisturbed[mode] = found
-            found.writes[operation] = writes
+            if undisturbed is None:
+                undisturbed = Undisturbed(self._comparable(), _resources(stack))
+                self._undisturbed[mode] = undisturbed
+            undisturbed.writes[operation] = writes
         self._require_beginning()
 
     def points(self, mode: str, operation: str, then: str) -> list[Point]:
         """Every write of an undisturbed run."""
-        found = []
+        all_points = []
         for service, writes in self._undisturbed[mode].writes[operation].items():
-            seen: Counter[str] = Counter()
+            counts: Counter[str] = Counter()
             for request in writes:
-                seen[request] += 1
-                found.append(Point(mode, operation, service, request, seen[request], then))
-        return found
+                counts[request] += 1
+                all_points.append(Point(mode, operation, service, request, counts[request], then))
+        return all_points
 
     def run(self, points: Sequence[Point]) -> Iterator[Outcome]:
         """Go through all points of one mode; each begins where the one before has ended, if it can.
@@ -197,11 +197,11 @@ class Crash:
     def _outcome(self, stack: Stack, point: Point) -> Outcome:
         started = time.monotonic()
         self._texts = []
-        killed, told, deviation = False, "", ""
+        killed, output, deviation = False, "", ""
         try:
             with self._begun(stack, point) as running:
                 killed = self._died(running, point)
-                told = self._recover(stack)
+                output = self._recover(stack)
             self._texts.append(getattr(stack, point.then)().output)
             if point.then == "up":
                 self._require_undisturbed(stack, point.mode)
@@ -217,7 +217,7 @@ class Crash:
         if deviation:
             self._keep(point, deviation)
             self._begin_anew()
-        taken_in = told.count("taken into the state")
+        taken_in = output.count("taken into the state")
         return Outcome(point, killed, taken_in, seconds, deviation)
 
     @contextmanager
@@ -282,11 +282,11 @@ class Crash:
     # -- what has to hold ----------------------------------------------------------------------
 
     def _require_undisturbed(self, stack: Stack, mode: str) -> None:
-        wanted = self._undisturbed[mode]
-        found = self._comparable()
-        _require_same(wanted.after_up, found, "than after an undisturbed up")
-        if (resources := _resources(stack)) != wanted.resources:
-            odd = sorted(set(resources) ^ set(wanted.resources))
+        expected = self._undisturbed[mode]
+        current = self._comparable()
+        _require_same(expected.after_up, current, "than after an undisturbed up")
+        if (resources := _resources(stack)) != expected.resources:
+            odd = sorted(set(resources) ^ set(expected.resources))
             raise DeviationError(f"the state holds other resources: {odd or 'some twice'}")
         (cluster,) = self._live_clusters()
         if cluster["status"] != "ready" or cluster["credentialsKind"] != mode:
@@ -323,9 +323,9 @@ class Crash:
         live = self._live_clusters()
         if len(live) != 1:
             raise DeviationError(f"CAST AI holds {len(live)} clusters")
-        found = self._inventory()
-        del found["CAST AI"]
-        return {where: comparable(one, live[0]["id"]) for where, one in found.items()}
+        everything = self._inventory()
+        del everything["CAST AI"]
+        return {where: comparable(one, live[0]["id"]) for where, one in everything.items()}
 
     def _live_clusters(self) -> list[dict[str, Any]]:
         state = requests.get(f"{self._sandbox.castai_url}/_sandbox/state", timeout=_SECONDS).json()
@@ -383,26 +383,26 @@ def in_order(points: Sequence[Point]) -> list[Point]:
     ]
 
 
-def comparable(found: Inventory, cluster_id: str) -> Inventory:
+def comparable(things_by_kind: Inventory, cluster_id: str) -> Inventory:
     """Return an inventory in which names and contents of two runs can be compared.
 
     Two things whose names differ in a random part only are kept apart, so that a duplicate shows.
     """
-    kept: Inventory = {}
-    for kind, things in found.items():
+    result: Inventory = {}
+    for kind, things in things_by_kind.items():
         if kind.startswith(_MADE_BY_THE_CLUSTER):
             continue
         general = sorted(
             (_without_random(name, cluster_id), _without_random(json.dumps(content), cluster_id))
             for name, content in things.items()
         )
-        seen: Counter[str] = Counter()
-        kept[kind] = {}
+        counts: Counter[str] = Counter()
+        result[kind] = {}
         for name, content in general:
-            seen[name] += 1
-            number = f" ({seen[name]})" if seen[name] > 1 else ""
-            kept[kind][name + number] = json.loads(content)
-    return kept
+            counts[name] += 1
+            number = f" ({counts[name]})" if counts[name] > 1 else ""
+            result[kind][name + number] = json.loads(content)
+    return result
 
 
 def _without_random(text: str, cluster_id: str) -> str:
@@ -413,19 +413,19 @@ def _without_random(text: str, cluster_id: str) -> str:
 
 
 def _require_same(
-    wanted: Mapping[str, Inventory], found: Mapping[str, Inventory], otherwise: str
+    expected: Mapping[str, Inventory], current: Mapping[str, Inventory], otherwise: str
 ) -> None:
     other = [
-        f"{where}: {difference}{_where(wanted[where], found[where], difference)}"
-        for where in wanted
-        for difference in inventory.differences(wanted[where], found[where])
+        f"{where}: {difference}{_where(expected[where], current[where], difference)}"
+        for where in expected
+        for difference in inventory.differences(expected[where], current[where])
     ]
     if other:
         raise DeviationError(f"other {otherwise}: " + "; ".join(other))
 
 
 def _where(old: Inventory, new: Inventory, difference: inventory.Difference) -> str:
-    """Tell the first place where two contents part."""
+    """Show the first difference of two contents."""
     if difference.what != "changed":
         return ""
     texts = [
@@ -444,12 +444,12 @@ def _resources(stack: Stack) -> list[str]:
     return sorted(one["urn"] for one in deployment.get("resources") or ())
 
 
-def sample(points: Sequence[Point], wanted: int) -> list[Point]:
-    """Take `wanted` points at even distances, the same ones every time."""
-    if wanted >= len(points):
+def sample(points: Sequence[Point], number: int) -> list[Point]:
+    """Return `number` points at even distances, the same ones every time."""
+    if number >= len(points):
         return list(points)
-    step = len(points) / wanted
-    return [points[int((n + 0.5) * step)] for n in range(wanted)]
+    step = len(points) / number
+    return [points[int((n + 0.5) * step)] for n in range(number)]
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:
@@ -505,7 +505,7 @@ def summary(outcomes: Sequence[Outcome]) -> Table:
 
 
 def verdict(outcome: Outcome) -> str:
-    """Say in a word what came of a point."""
+    """Return the result of a point in a word, or its deviation."""
     if outcome.deviation:
         return outcome.deviation
     return "converged" if outcome.killed else "had ended before"
@@ -517,9 +517,9 @@ def crash(
     *,
     modes: Sequence[str] = MODES,
     kinds: Sequence[tuple[str, str]] = KINDS,
-    wanted: int | None = None,
+    number: int | None = None,
 ) -> list[Outcome]:
-    """Go through the points, or `wanted` of each mode and kind, and show how it goes."""
+    """Go through the points, or `number` of each mode and kind, and show how it goes."""
     outcomes: list[Outcome] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
@@ -532,13 +532,13 @@ def crash(
             for kind in kinds:
                 points = run.points(mode, *kind)
                 total += len(points)
-                chosen += points if wanted is None else sample(points, wanted)
+                chosen += points if number is None else sample(points, number)
             progress.console.print(f"{mode}: {len(chosen)} of {total} points", highlight=False)
             progress.update(task, total=len(chosen), description=mode)
             for outcome in run.run(chosen):
                 outcomes.append(outcome)
-                said = f"{outcome.point}: {verdict(outcome)}, {outcome.seconds:.0f} s"
-                progress.console.print(said, highlight=False, markup=False, soft_wrap=True)
+                line = f"{outcome.point}: {verdict(outcome)}, {outcome.seconds:.0f} s"
+                progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
                 progress.update(task, advance=1)
     return outcomes
 
@@ -593,7 +593,7 @@ def _crash(options: argparse.Namespace, console: Console) -> list[Outcome]:
                 console,
                 modes=[options.mode] if options.mode else MODES,
                 kinds=[kind for kind in KINDS if options.operation in (None, kind[0])],
-                wanted=options.sample,
+                number=options.sample,
             )
         finally:
             run.close()
@@ -601,7 +601,7 @@ def _crash(options: argparse.Namespace, console: Console) -> list[Outcome]:
 
 @contextmanager
 def _sandboxes(console: Console, state: Path | None) -> Iterator[Callable[[], Sandbox]]:
-    """Give what starts one sandbox after the other, and end the last one."""
+    """Yield a function that starts one sandbox after the other; stop the last one."""
     programs = toolchain.programs(console=console)
     started: list[Sandbox] = []
     if state is not None:

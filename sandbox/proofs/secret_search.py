@@ -42,7 +42,7 @@ class SecretSearch:
         return found
 
     def plain(self, texts: Mapping[str, str] | None = None) -> list[str]:
-        """Say which secret is readable in which file, or in which of `texts`, by their names."""
+        """Name each secret that is readable in a file or in one of `texts`, and where."""
         forms = [
             (form, what)
             for secret, what in self.secrets().items()

@@ -18,14 +18,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import parse_qs
@@ -33,6 +30,8 @@ from xml.sax.saxutils import escape
 
 from rich.console import Console
 from rich.table import Table
+from werkzeug.datastructures import Headers
+from werkzeug.wrappers import Request, Response
 
 from castai_stack.commands import command_line
 from castai_stack.spot import archive
@@ -42,6 +41,7 @@ from castai_stack.spot_handler import instances
 from castai_stack.spot_handler.castai import Castai
 from castai_stack.spot_handler.decide import EVENT_TYPES, INTERRUPTION, NOTICE_SECONDS, REBALANCE
 from castai_stack.spot_handler.handler import Settings, SpotHandler
+from sandbox.serving import http_server
 
 CLUSTER = "Shop"
 CLUSTER_ID = "6d7f8a90-1b2c-4d3e-8f4a-5b6c7d8e9f00"
@@ -113,17 +113,17 @@ class Outage:
     """Drops the connection instead of answering 503."""
 
     def covers(self, now: float) -> bool:
-        """Whether it is on."""
+        """Whether the outage lasts at that moment."""
         return self.start <= now < self.start + self.seconds
 
     def near(self, at: float) -> bool:
-        """Whether an event of that moment may have met it."""
+        """Whether an event of that moment may fall into the outage."""
         return self.start - NEAR_SECONDS <= at < self.start + self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """What goes wrong, and how often."""
+    """Faults of the services and their shares."""
 
     outages: tuple[Outage, ...]
     ec2_throttled: float = 0.05
@@ -135,10 +135,10 @@ class Weather:
 
 
 def stream(events: int, chance: random.Random) -> list[Sent]:
-    """Make up the events of some hours in a busy account, nine in ten of them foreign."""
+    """Generate the events of some hours in a busy account, nine in ten of them foreign."""
     numbers = itertools.count(0x0A1B2C3D)
-    made: list[Sent] = []
-    while len(made) < events:
+    stories: list[Sent] = []
+    while len(stories) < events:
         own = chance.random() < OWN_SHARE
         cluster = CLUSTER if own else chance.choice(FOREIGN_CLUSTERS)
         host = Host(f"i-0{next(numbers):016x}", cluster, "spot")
@@ -149,12 +149,12 @@ def stream(events: int, chance: random.Random) -> list[Sent]:
             if wave
             else chance.uniform(0, SPAN_SECONDS)
         )
-        made += _story(host, at, "own" if own else "foreign", chance)
-    return sorted(made[:events], key=lambda sent: sent.at)
+        stories += _story(host, at, "own" if own else "foreign", chance)
+    return sorted(stories[:events], key=lambda sent: sent.at)
 
 
 def _story(host: Host, at: float, kind: Kind, chance: random.Random) -> Iterator[Sent]:
-    """Tell what EC2 says of one instance: mostly a recommendation, then the warning."""
+    """Yield the events of one instance: mostly a recommendation, then the warning."""
     kinds = [INTERRUPTION]
     if chance.random() < RECOMMENDED_SHARE:
         kinds.insert(0, REBALANCE)
@@ -237,47 +237,29 @@ class Services:
     violations: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        services = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1
-            disable_nagle_algorithm = True
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                answer = services.answer(self.path, self.headers, body)
-                if answer is None:
-                    self.close_connection = True
-                    return
-                status, headers, text = answer
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name
-                """Write no access log."""
-                del format, args
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._server = http_server.serve(self._respond)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
 
     @property
     def url(self) -> str:
         """Address of both."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return self._server.url
+
+    def _respond(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        request = Request(environ)
+        answer = self.answer(request.path, request.headers, request.get_data())
+        if answer is None:
+            raise ConnectionAbortedError
+        status, headers, content = answer
+        return Response(content, status, headers)(environ, start_response)
 
     def answer(
-        self, path: str, headers: Message, body: bytes
+        self, path: str, headers: Headers, body: bytes
     ) -> tuple[int, dict[str, str], bytes] | None:
         """Answer a request after some virtual latency; None drops the connection."""
         service: Literal["ec2", "castai"] = "ec2" if path == "/" else "castai"
@@ -307,7 +289,7 @@ class Services:
         return 200, {"Content-Type": "text/xml"}, _ec2_answer(host)
 
     def _take(
-        self, path: str, headers: Message, body: dict[str, Any]
+        self, path: str, headers: Headers, body: dict[str, Any]
     ) -> tuple[int, dict[str, str], bytes]:
         wrong = [
             *([] if path.endswith(f"/{CLUSTER_ID}/events") else [f"path {path}"]),
@@ -444,15 +426,15 @@ class Lambda:
         return succeeded
 
     def _environment(self, now: float) -> Environment:
-        """Take the one that was used last, as Lambda tends to; make one if none is free."""
+        """Return the free environment that was used last, as Lambda tends to; else a new one."""
         self._environments = [e for e in self._environments if now - e.free_at < IDLE_SECONDS]
         free = [e for e in self._environments if e.free_at <= now]
         if free:
             return max(free, key=lambda e: e.free_at)
         self.cold_starts += 1
-        made = Environment(self.make(), now + COLD_START_SECONDS)
-        self._environments.append(made)
-        return made
+        environment = Environment(self.make(), now + COLD_START_SECONDS)
+        self._environments.append(environment)
+        return environment
 
     def _read(self, output: str) -> None:
         lines = output.splitlines()
@@ -539,7 +521,7 @@ def replay(sent: list[Sent], weather: Weather, seed: int) -> Outcome:
 @contextlib.contextmanager
 def _aws(url: str) -> Iterator[None]:
     """Point boto3 at the double, whatever the shell says."""
-    wanted = {
+    variables = {
         "AWS_ENDPOINT_URL_EC2": url,
         "AWS_DEFAULT_REGION": "eu-central-1",
         "AWS_ACCESS_KEY_ID": "replay",
@@ -550,7 +532,7 @@ def _aws(url: str) -> Iterator[None]:
         "no_proxy": "127.0.0.1",
     }
     before = dict(os.environ)
-    os.environ.update(wanted)
+    os.environ.update(variables)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION"):
         os.environ.pop(name, None)
     try:
@@ -629,11 +611,11 @@ def deviations(outcome: Outcome) -> list[str]:
 
 def lost(outcome: Outcome) -> list[str]:
     """Own events of a long outage that are neither reported nor in the queue."""
-    kept = {sent.expected for sent in outcome.cloud.dead_letters}
+    dead = {sent.expected for sent in outcome.cloud.dead_letters}
     return [
         *outcome.services.violations,
         *outcome.cloud.violations,
-        *(f"lost: {kind} of {provider}" for kind, provider in outcome.missed() - kept),
+        *(f"lost: {kind} of {provider}" for kind, provider in outcome.missed() - dead),
     ]
 
 

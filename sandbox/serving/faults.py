@@ -30,7 +30,7 @@ _KILL_KEYS = frozenset({"action", "after", "pid", "writes_only"})
 
 
 class Call(NamedTuple):
-    """What a request asks for, and in whose name."""
+    """Action of a request and the principal that makes it."""
 
     service: str
     action: str
@@ -56,7 +56,7 @@ class UnclassifiedError(Exception):
 
 
 class FaultsError(ValueError):
-    """The wanted faults are malformed."""
+    """The requested faults are malformed."""
 
 
 @dataclass(frozen=True)
@@ -212,10 +212,10 @@ class Faults:
             writes = sum(entry["write"] for entry in self._log)
             return {"reads": len(self._log) - writes, "writes": writes, "log": list(self._log)}
 
-    def set_faults(self, wanted: Mapping[str, Any]) -> None:
+    def set_faults(self, document: Mapping[str, Any]) -> None:
         """Replace all faults; counting and the throttle's dice start anew."""
-        plan, own = _plan(wanted, self._own)
-        self._changed({**own, "seed": wanted.get("seed", 0)} if wanted else {})
+        plan, own = _plan(document, self._own)
+        self._changed({**own, "seed": document.get("seed", 0)} if document else {})
         with self._lock:
             self._plan = plan
 
@@ -244,47 +244,49 @@ def json_response(value: Any, status: int = 200) -> Response:
     return Response(json.dumps(value), status=status, content_type="application/json")
 
 
-def _plan(wanted: Mapping[str, Any], own: frozenset[str]) -> tuple[_Plan, dict[str, Any]]:
-    _known("faults", wanted, _FAULT_KEYS | own)
-    throttle = wanted.get("throttle", 0)
+def _plan(document: Mapping[str, Any], own: frozenset[str]) -> tuple[_Plan, dict[str, Any]]:
+    _require_keys("faults", document, _FAULT_KEYS | own)
+    throttle = document.get("throttle", 0)
     if isinstance(throttle, bool) or not isinstance(throttle, (int, float)):
-        raise FaultsError(f"throttle: found {throttle!r}, wanted a fraction from 0 to 1")
+        raise FaultsError(f"throttle: found {throttle!r}, expected a fraction from 0 to 1")
     if not 0 <= throttle <= 1:
-        raise FaultsError(f"throttle: found {throttle!r}, wanted a fraction from 0 to 1")
+        raise FaultsError(f"throttle: found {throttle!r}, expected a fraction from 0 to 1")
     rules = []
-    for rule in wanted.get("rules", []):
-        _known("rule", rule, _RULE_KEYS)
+    for rule in document.get("rules", []):
+        _require_keys("rule", rule, _RULE_KEYS)
         if "action" not in rule or "status" not in rule:
-            raise FaultsError(f"rule: found {rule!r}, wanted at least action and status")
+            raise FaultsError(f"rule: found {rule!r}, expected at least action and status")
         rules.append(Rule(**rule))
     plan = _Plan(
         throttle,
         rules,
-        _kill(wanted.get("kill")),
-        random.Random(wanted.get("seed", 0)),  # noqa: S311 - repeatable by design
+        _kill(document.get("kill")),
+        random.Random(document.get("seed", 0)),  # noqa: S311 - repeatable by design
     )
-    return plan, {key: wanted[key] for key in own if key in wanted}
+    return plan, {key: document[key] for key in own if key in document}
 
 
-def _kill(wanted: Mapping[str, Any] | None) -> Kill | None:
-    if wanted is None:
+def _kill(document: Mapping[str, Any] | None) -> Kill | None:
+    if document is None:
         return None
-    _known("kill", wanted, _KILL_KEYS)
-    after, pid = wanted.get("after"), wanted.get("pid")
+    _require_keys("kill", document, _KILL_KEYS)
+    after, pid = document.get("after"), document.get("pid")
     if not isinstance(after, int) or after < 1:
-        raise FaultsError(f"kill.after: found {after!r}, wanted a count from 1")
+        raise FaultsError(f"kill.after: found {after!r}, expected a count from 1")
     if not isinstance(pid, int) or pid <= 1 or pid == os.getpgrp():
         raise FaultsError(
-            f"kill.pid: found {pid!r}, wanted the process group of a program under test, "
+            f"kill.pid: found {pid!r}, expected the process group of a program under test, "
             "never 0, 1 or the sandbox's own"
         )
-    return Kill(after, pid, bool(wanted.get("writes_only", False)), str(wanted.get("action", "*")))
+    return Kill(
+        after, pid, bool(document.get("writes_only", False)), str(document.get("action", "*"))
+    )
 
 
-def _known(what: str, found: Any, known: frozenset[str]) -> None:
-    if not isinstance(found, Mapping):
-        raise FaultsError(f"{what}: found {type(found).__name__}, wanted an object")
-    if unknown := sorted(set(found) - known):
+def _require_keys(what: str, value: Any, allowed: frozenset[str]) -> None:
+    if not isinstance(value, Mapping):
+        raise FaultsError(f"{what}: found {type(value).__name__}, expected an object")
+    if unknown := sorted(set(value) - allowed):
         raise FaultsError(
-            f"{what}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+            f"{what}: unknown {', '.join(unknown)}; known: {', '.join(sorted(allowed))}"
         )

@@ -864,7 +864,8 @@ def test_whoever_makes_a_cluster_with_entries_may_do_everything_in_it(cluster, u
 
 
 def test_a_cluster_shows_the_address_that_it_was_given(eks, url, cluster):
-    aws.connect_cluster(url, cluster, "https://127.0.0.1:6443", "Q0E=")
+    shown = {"endpoint": "https://127.0.0.1:6443", "certificateAuthority": "Q0E="}
+    internal(url, "PUT", f"clusters/{REGION}/{cluster}", json=shown)
     found = eks.describe_cluster(name=cluster)["cluster"]
 
     assert found["endpoint"] == "https://127.0.0.1:6443"

@@ -143,7 +143,7 @@ def test_kill_counts_the_calls_that_fit_its_action_only():
     [
         ({"throttle": 2}, "throttle: found 2"),
         ({"throtle": 0.1}, "unknown throtle"),
-        ({"rules": [{"action": "a:B"}]}, "wanted at least action and status"),
+        ({"rules": [{"action": "a:B"}]}, "expected at least action and status"),
         ({"kill": {"after": 0, "pid": 12345}}, "kill.after: found 0"),
         ({"kill": {"after": 1, "pid": os.getpgrp()}}, "never 0, 1 or the sandbox's own"),
         ({"kill": {"after": 1, "pid": 1}}, "never 0, 1 or the sandbox's own"),
