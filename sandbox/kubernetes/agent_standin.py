@@ -1,4 +1,4 @@
-"""What CAST AI and the cluster see of a running agent; KWOK's pods run nothing.
+"""Plays the running agent towards CAST AI and the cluster, because KWOK's pods run nothing.
 
 While a pod of Deployment `castai-agent` is Ready, it is called as the agent calls: with the key
 from the Secret that the pod takes its environment from, for the cluster id that the pod names, at
@@ -7,19 +7,36 @@ under the pod's own service account: what its RBAC forbids does not happen.
 """
 
 import base64
+import gzip
 import json
 import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import requests
 from lightkube import Client, KubeConfig, codecs
 from lightkube.core.exceptions import ApiError
+from lightkube.core.resource import NamespacedResource, api_info
 from lightkube.models.authentication_v1 import TokenRequestSpec
+from lightkube.models.authorization_v1 import ResourceAttributes, SelfSubjectAccessReviewSpec
 from lightkube.models.core_v1 import Container, Pod
 from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources import (
+    apps_v1,
+    autoscaling_v2,
+    batch_v1,
+    core_v1,
+    networking_v1,
+    policy_v1,
+    rbac_authorization_v1,
+    storage_v1,
+)
 from lightkube.resources.apps_v1 import Deployment
-from lightkube.resources.core_v1 import Node, Secret, ServiceAccountToken
+from lightkube.resources.authorization_v1 import SelfSubjectAccessReview
+from lightkube.resources.coordination_v1 import Lease
+from lightkube.resources.core_v1 import ConfigMap, Node, Secret, ServiceAccountToken
 from lightkube.resources.core_v1 import Pod as PodResource
 from lightkube.types import PatchType
 
@@ -30,7 +47,37 @@ METADATA = "castai-agent-metadata"
 LEASE = "agent-leader-election-lock"
 FIELD_MANAGER = "cpvpa"
 
-_CONFLICT = 409
+_VERSION = "v0.123.1"
+_KINDS: tuple[Any, ...] = (
+    core_v1.Pod,
+    core_v1.Node,
+    core_v1.ReplicationController,
+    core_v1.PersistentVolumeClaim,
+    core_v1.PersistentVolume,
+    core_v1.Service,
+    core_v1.Namespace,
+    core_v1.Event,
+    core_v1.LimitRange,
+    core_v1.ResourceQuota,
+    apps_v1.Deployment,
+    apps_v1.ReplicaSet,
+    apps_v1.DaemonSet,
+    apps_v1.StatefulSet,
+    storage_v1.StorageClass,
+    storage_v1.CSINode,
+    batch_v1.Job,
+    batch_v1.CronJob,
+    autoscaling_v2.HorizontalPodAutoscaler,
+    policy_v1.PodDisruptionBudget,
+    networking_v1.NetworkPolicy,
+    networking_v1.Ingress,
+    rbac_authorization_v1.Role,
+    rbac_authorization_v1.RoleBinding,
+    rbac_authorization_v1.ClusterRole,
+    rbac_authorization_v1.ClusterRoleBinding,
+)
+"""Built-in kinds that the agent lists and watches across the cluster."""
+_NOT_FOUND = 404
 _SECONDS = 10
 _MEMORY = "2Gi"
 
@@ -42,6 +89,8 @@ class AgentStandIn:
         self._kubeconfig = json.loads(kubeconfig.read_text())
         self._kubelet = Client(config=KubeConfig.from_dict(self._kubeconfig))
         self._agent: tuple[str, Client] | None = None
+        self._reported: dict[str, Any] | None = None
+        """Nodes by name as CAST AI knows them; none before the first snapshot of a pod."""
         self._interval = interval
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -93,8 +142,11 @@ class AgentStandIn:
         if missing:
             return f"the agent's environment lacks {', '.join(missing)}"
         agent = self._as_agent(pod)
-        refusal = _report(environment, [node.to_dict() for node in agent.list(Node)])
         _write_run_time_objects(agent, environment, _name(pod))
+        nodes = {str(_name(node)): node.to_dict() for node in agent.list(Node)}
+        refusal = _report(environment, self._reported, nodes)
+        if not refusal:
+            self._reported = nodes
         _size_agent(agent)
         return refusal
 
@@ -114,12 +166,14 @@ class AgentStandIn:
             users = [{"name": "sandbox", "user": {"token": token}}]
             config = KubeConfig.from_dict({**self._kubeconfig, "users": users})
             self._agent = (pod.metadata.uid, Client(config=config))
+            for sentence in _look_at_everything(self._agent[1]):
+                print(f"agent stand-in: {sentence}", flush=True)
         return self._agent[1]
 
     def _forget_agent(self) -> None:
         if self._agent is not None:
             self._agent[1].close()
-        self._agent = None
+        self._agent = self._reported = None
 
     def _environment(self, pod: Pod) -> dict[str, str]:
         container = _container(pod, "agent")
@@ -136,43 +190,108 @@ class AgentStandIn:
         return environment
 
 
-def _report(environment: dict[str, str], nodes: list[dict[str, Any]]) -> str:
-    """Send what was seen; return why it was not taken, or nothing."""
+def _look_at_everything(agent: Client) -> Iterator[str]:
+    """List every kind that the agent reads; yield a sentence for each that it may not read.
+
+    The real agent asks the same reviews, and goes on without the kinds that are refused.
+    """
+    for kind in _KINDS:
+        info = api_info(kind)
+        for verb in ("list", "watch"):
+            asked = ResourceAttributes(group=info.resource.group, resource=info.plural, verb=verb)
+            review = agent.create(
+                SelfSubjectAccessReview(
+                    apiVersion="authorization.k8s.io/v1",
+                    kind="SelfSubjectAccessReview",
+                    spec=SelfSubjectAccessReviewSpec(resourceAttributes=asked),
+                )
+            )
+            if review.status is None or not review.status.allowed:
+                yield f"the agent may not {verb} {info.plural}"
+                break
+        else:
+            everywhere = issubclass(kind, NamespacedResource)
+            list(agent.list(kind, namespace="*") if everywhere else agent.list(kind))
+
+
+def _report(
+    environment: dict[str, str], before: dict[str, Any] | None, nodes: dict[str, Any]
+) -> str:
+    """Send a full snapshot or what changed since; return why it was not taken, or nothing."""
     url = environment["API_URL"].rstrip("/")
     if "://" not in url:
         url = f"https://{url}"
     cluster_id = environment["STATIC_CLUSTER_ID"]
+    old = before or {}
+    events = [("add" if name not in old else "update", nodes[name]) for name in nodes]
+    events = [(event, node) for event, node in events if node != old.get(_node_name(node))]
+    events += [("delete", old[name]) for name in old if name not in nodes]
+    delta = {
+        "clusterId": cluster_id,
+        "clusterVersion": "1.33",
+        "agentVersion": _VERSION,
+        "fullSnapshot": before is None,
+        "items": [
+            {"event": event, "kind": "Node", "data": node, "createdAt": _now()}
+            for event, node in events
+        ],
+    }
     answer = requests.post(
         f"{url}/v1/kubernetes/clusters/{cluster_id}/agent-deltas",
-        json={
-            "cluster_id": cluster_id,
-            "items": [{"event": "add", "kind": "Node", "data": node} for node in nodes],
+        data=gzip.compress(json.dumps(delta).encode()),
+        headers={
+            "X-API-Key": environment["API_KEY"],
+            "Content-Type": "application/json",
+            "Content-Encoding": "gzip",
         },
-        headers={"X-API-Key": environment["API_KEY"]},
         timeout=_SECONDS,
     )
     return "" if answer.ok else f"CAST AI answered {answer.status_code}"
 
 
 def _write_run_time_objects(agent: Client, environment: dict[str, str], holder: str) -> None:
+    """Patch the metadata map and renew the lease; create what is not there."""
     metadata = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": METADATA, "namespace": NAMESPACE},
         "data": {"CLUSTER_ID": environment["STATIC_CLUSTER_ID"]},
     }
+    try:
+        agent.patch(ConfigMap, METADATA, {"data": metadata["data"]}, namespace=NAMESPACE)
+    except ApiError as error:
+        _require_absent(error)
+        agent.create(codecs.from_dict(metadata))
+    now = _now()
+    spec = {"holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": now}
     lease = {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
         "metadata": {"name": LEASE, "namespace": NAMESPACE},
-        "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15},
+        "spec": {**spec, "acquireTime": now},
     }
-    for document in (metadata, lease):
-        try:
-            agent.create(codecs.from_dict(document))
-        except ApiError as error:
-            if error.status.code != _CONFLICT:
-                raise
+    try:
+        current = agent.get(Lease, LEASE, namespace=NAMESPACE).to_dict()
+    except ApiError as error:
+        _require_absent(error)
+        agent.create(codecs.from_dict(lease))
+        return
+    if current["spec"].get("holderIdentity") == holder:
+        lease["spec"]["acquireTime"] = current["spec"].get("acquireTime", now)
+    agent.replace(codecs.from_dict({**lease, "metadata": current["metadata"]}))
+
+
+def _require_absent(error: ApiError) -> None:
+    if error.status.code != _NOT_FOUND:
+        raise error
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _node_name(node: dict[str, Any]) -> str:
+    return str(node["metadata"]["name"])
 
 
 def _size_agent(agent: Client) -> None:

@@ -22,6 +22,7 @@ from sandbox.session import Sandbox
 
 pytestmark = pytest.mark.sandbox
 
+AGENT_USER = "system:serviceaccount:castai-agent:castai-agent"
 ACCOUNT, REGION = "012345678901", "eu-central-1"
 
 
@@ -107,6 +108,16 @@ def test_ready_pods_with_the_right_key_bring_the_agent_online(
     eventually(lambda: memory_of_agent(admin) == "2Gi", "the autoscaler sized it")
     seen = {node.name for node in api.list_nodes(cluster_id)}
     assert len(seen) == 3, "what the agent reports is what the cluster has"
+    asked = [one for one in sandbox.control_plane.requests() if one.user == AGENT_USER]
+    listed = {one.resource for one in asked if one.verb == "list" and one.status == 200}
+    assert listed >= {"pods", "networkpolicies", "clusterroles", "csinodes", "cronjobs"}
+    assert ("patch", "configmaps") in {(one.verb, one.resource) for one in asked}
+    assert [one for one in asked if one.status == 403] == []
+    renewed = admin.get(Lease, LEASE, namespace=NAMESPACE).spec.renewTime
+    eventually(
+        lambda: admin.get(Lease, LEASE, namespace=NAMESPACE).spec.renewTime != renewed,
+        "the lease is renewed",
+    )
 
     admin.patch(Deployment, "castai-agent", {"spec": {"replicas": 0}}, namespace=NAMESPACE)
     eventually(
