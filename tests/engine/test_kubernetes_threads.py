@@ -10,7 +10,7 @@ pytestmark = pytest.mark.sandbox
 MANY_FIRST_LOOKS = """
 import sys
 import threading
-from castai_stack import kubernetes_access
+from castai_stack.kube import connection
 from lightkube.resources import core_v1
 from lightkube.resources import rbac_authorization_v1 as rbac
 
@@ -30,7 +30,7 @@ ready = threading.Barrier(len(looks))
 
 def look(kind, name, namespace):
     ready.wait()
-    with kubernetes_access.connect(sys.argv[1], None) as client:
+    with connection.connect(sys.argv[1], None) as client:
         ready.wait()
         client.get(kind, name, namespace=namespace)
 
