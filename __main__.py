@@ -1,16 +1,10 @@
-"""The Pulumi program: everything is composed in castai_stack.stack."""
+"""The Pulumi program; castai_stack.stack composes it."""
 
-import gc
+from castai_stack.stack.process import imports_that_stay
 
-# What a run makes stays until it ends, the SDKs' classes above all: a search for cycles is a tenth
-# of a preview's processor time, and without it the process is 1 MiB larger.
-gc.disable()
+with imports_that_stay():
+    import pulumi
 
-import pulumi
-
-from castai_stack.stack.deployment import deploy
-
-# Python would take what was imported apart at the end, 0.3 s; frozen, it leaves that to the system.
-gc.freeze()
+    from castai_stack.stack.deployment import deploy
 
 pulumi.run(deploy)

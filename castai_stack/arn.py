@@ -1,17 +1,57 @@
-"""ARNs as data; the only place that spells a partition."""
+"""Partitions, regions and ARNs; the only module that spells a partition."""
 
 import re
+from dataclasses import dataclass
 
-_PARTITIONS = (("us-gov-", "aws-us-gov"), ("cn-", "aws-cn"))
-_ROLE = re.compile(r"^(arn:[^:]+:iam::\d{12}:role)/(?:.*/)?([^/]+)$", re.IGNORECASE)
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition of AWS."""
+
+    name: str
+    regions: str
+    """Pattern of its region names."""
+    iam_region: str
+    """Region in which IAM answers; `aws:RequestedRegion` of every IAM call names it."""
+
+
+# The table is botocore's (botocore/data/partitions.json, endpoints.json), and a test compares the
+# two. Importing botocore would cost each preview more than the table does.
+PARTITIONS = (
+    Partition("aws", r"(us|eu|ap|sa|ca|me|af|il|mx)-[a-z]+-\d+", "us-east-1"),
+    Partition("aws-cn", r"cn-[a-z]+-\d+", "cn-north-1"),
+    Partition("aws-us-gov", r"us-gov-[a-z]+-\d+", "us-gov-west-1"),
+    Partition("aws-eusc", r"eusc-de-[a-z]+-\d+", "eusc-de-east-1"),
+    Partition("aws-iso", r"us-iso-[a-z]+-\d+", "us-iso-east-1"),
+    Partition("aws-iso-b", r"us-isob-[a-z]+-\d+", "us-isob-east-1"),
+    Partition("aws-iso-e", r"eu-isoe-[a-z]+-\d+", "eu-isoe-west-1"),
+    Partition("aws-iso-f", r"us-isof-[a-z]+-\d+", "us-isof-south-1"),
+)
+_ROLE = re.compile(r"^(arn:[^:]+:iam::\d{12}:role)/(?:.*/)?([^/]+)$", re.IGNORECASE | re.ASCII)
 
 
 def partition(region: str) -> str:
-    """Partition of a region name: `aws`, `aws-us-gov` or `aws-cn`.
+    """Name of the partition of a region.
 
+    Raises ValueError for a name that no partition knows; `fields.Region` refuses it before.
     Source: https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
     """
-    return next((name for prefix, name in _PARTITIONS if region.startswith(prefix)), "aws")
+    return _partition(region).name
+
+
+def iam_region(region: str) -> str:
+    """Region in which IAM answers in the partition of `region`.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+    """
+    return _partition(region).iam_region
+
+
+def _partition(region: str) -> Partition:
+    for candidate in PARTITIONS:
+        if re.fullmatch(candidate.regions, region, re.ASCII):
+            return candidate
+    raise ValueError(f"no partition of AWS has a region {region!r}")
 
 
 def iam(partition_name: str, account_id: str, resource: str) -> str:
@@ -30,7 +70,7 @@ def regional(partition_name: str, service: str, region: str, account_id: str, re
 
 
 def without_path(role_arn: str) -> str:
-    """Return the role ARN as aws-auth needs it: the path is no part of it there.
+    """ARN of a role as aws-auth reads it, which is without the path.
 
     Source: https://docs.aws.amazon.com/eks/latest/userguide/troubleshooting_iam.html
     """
@@ -39,7 +79,7 @@ def without_path(role_arn: str) -> str:
 
 
 def cluster_access_policy(partition_name: str, name: str) -> str:
-    """ARN of an EKS access policy, which is none of IAM's policies.
+    """ARN of an EKS access policy, which is not a policy of IAM.
 
     Source: https://docs.aws.amazon.com/eks/latest/userguide/access-policy-permissions.html
     """

@@ -1,4 +1,4 @@
-"""Settings of each part as validated values; knows pydantic and nothing of Pulumi."""
+"""Types of settings as validated values; knows pydantic and nothing of Pulumi."""
 
 import re
 from fractions import Fraction
@@ -8,10 +8,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from castai_stack import arn
 
-def checked_text(pattern: str, allowed: str, *, private: bool = False) -> AfterValidator:
-    """Check a text; a private one is never shown, because what is wrong with it may be secret."""
-    compiled = re.compile(pattern)
+
+def checked_text(
+    pattern: str, allowed: str, *, private: bool = False, alphabet: re.RegexFlag = re.ASCII
+) -> AfterValidator:
+    r"""Return the validator of a text by a pattern; `allowed` describes the rule in the error.
+
+    A private value is never shown. `\\w` and `\\d` mean ASCII, as they do for AWS and Kubernetes,
+    unless `alphabet` is `re.UNICODE`.
+    """
+    compiled = re.compile(pattern, alphabet)
 
     def check(value: str) -> str:
         if not compiled.fullmatch(value):
@@ -24,7 +32,11 @@ def checked_text(pattern: str, allowed: str, *, private: bool = False) -> AfterV
 
 AccountId = Annotated[str, checked_text(r"\d{12}", "12 digits in quotes")]
 Region = Annotated[
-    str, checked_text(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region such as eu-central-1")
+    str,
+    checked_text(
+        "|".join(partition.regions for partition in arn.PARTITIONS),
+        "an AWS region such as eu-central-1, us-gov-west-1, cn-north-1 or eusc-de-east-1",
+    ),
 ]
 ClusterName = Annotated[
     str,
@@ -40,12 +52,39 @@ Uuid = Annotated[
 VpcId = Annotated[
     str, checked_text(r"vpc-[0-9a-f]{8,17}", "a VPC id such as vpc-0a1b2c3d4e5f60718")
 ]
-Arn = Annotated[str, checked_text(r"arn:aws(-us-gov|-cn)?:\S+", "an ARN that begins with arn:aws")]
+RoleArn = Annotated[
+    str,
+    checked_text(
+        r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+",
+        "the ARN of an IAM role, arn:aws:iam::<account>:role/<name>",
+    ),
+]
+UserArn = Annotated[
+    str,
+    checked_text(
+        r"arn:aws[a-z-]*:iam::\d{12}:user/[\w+=,.@/-]+",
+        "the ARN of an IAM user, arn:aws:iam::<account>:user/<name>",
+    ),
+]
 PolicyArn = Annotated[
     str,
     checked_text(
-        r"arn:aws(-us-gov|-cn)?:iam::(\d{12}|aws):policy/[\w+=,.@/-]+",
+        r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[\w+=,.@/-]+",
         "the ARN of an IAM policy, arn:aws:iam::<account>:policy/<name>",
+    ),
+]
+TopicArn = Annotated[
+    str,
+    checked_text(
+        r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]{1,256}(\.fifo)?",
+        "the ARN of an SNS topic, arn:aws:sns:<region>:<account>:<name>",
+    ),
+]
+KeyArn = Annotated[
+    str,
+    checked_text(
+        r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[\w-]+",
+        "the ARN of a KMS key (arn:aws:kms:<region>:<account id>:key/<id>), no alias",
     ),
 ]
 IamPath = Annotated[
@@ -53,10 +92,15 @@ IamPath = Annotated[
     # It stands in the resources of policies, where `*`, `?` and `$` would mean more.
     checked_text(
         r"/([\w+=,.@:-]{1,510}/)*",
-        "an IAM path that begins and ends with a slash, of letters, digits and _+=,.@:- between",
+        "an IAM path that begins and ends with a slash, of ASCII letters, digits and _+=,.@:- "
+        "between",
     ),
 ]
-Url = Annotated[str, checked_text(r"https?://[^\s/]+(/\S*)?", "an http or https address")]
+Url = Annotated[
+    str,
+    checked_text(r"[^@?#]*", "an address without user, password and query", private=True),
+    checked_text(r"https?://[^\s/]+(/\S*)?", "an http or https address"),
+]
 ProxyUrl = Annotated[
     str,
     checked_text(
@@ -115,13 +159,6 @@ def at_least(value: str | None, name: str, least: str | None) -> str | None:
 
 
 Digest = Annotated[str, checked_text(r"sha256:[0-9a-f]{64}", "sha256: and 64 hex digits")]
-KeyArn = Annotated[
-    str,
-    checked_text(
-        r"arn:aws(-us-gov|-cn)?:kms:[a-z0-9-]+:\d{12}:key/[\w-]+",
-        "the ARN of a KMS key (arn:aws:kms:<region>:<account id>:key/<id>), no alias",
-    ),
-]
 SubnetId = Annotated[
     str, checked_text(r"subnet-[0-9a-f]{8,17}", "a subnet id such as subnet-0a1b2c3d4e")
 ]
@@ -137,7 +174,7 @@ AutoScalingGroupName = Annotated[
     # No `*`, `?` or `$`: the name stands in a policy's resource, where they would mean more.
     checked_text(
         r"[\w+=,.@()/ -]{1,255}",
-        "1 to 255 letters, digits, spaces or any of _+=,.@()/- (no wildcard)",
+        "1 to 255 ASCII letters, digits, spaces or any of _+=,.@()/- (no wildcard)",
     ),
 ]
 Image = Annotated[
@@ -187,13 +224,23 @@ LabelKey = Annotated[
 LabelValue = Annotated[
     str, checked_text(rf"({_LABEL_NAME})?", "a label value of at most 63 characters")
 ]
+# AWS takes letters and digits of every script in tags:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html
 TagKey = Annotated[
-    str, checked_text(r"[\w .:/=+@-]{1,128}", "1 to 128 letters, digits, spaces or any of _.:/=+-@")
+    str,
+    checked_text(
+        r"[\w .:/=+@-]{1,128}",
+        "1 to 128 letters, digits, spaces or any of _.:/=+-@",
+        alphabet=re.UNICODE,
+    ),
 ]
 TagValue = Annotated[
     str,
-    checked_text(r"[\w .:/=+@-]{0,256}", "at most 256 letters, digits, spaces or any of _.:/=+-@"),
+    checked_text(
+        r"[\w .:/=+@-]{0,256}",
+        "at most 256 letters, digits, spaces or any of _.:/=+-@",
+        alphabet=re.UNICODE,
+    ),
 ]
 Certificates = Annotated[
     str,

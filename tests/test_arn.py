@@ -1,4 +1,5 @@
 import pytest
+from botocore.loaders import Loader
 
 from castai_stack import arn
 
@@ -9,6 +10,11 @@ from castai_stack import arn
         ("eu-central-1", "aws"),
         ("us-gov-west-1", "aws-us-gov"),
         ("cn-north-1", "aws-cn"),
+        ("eusc-de-east-1", "aws-eusc"),
+        ("us-iso-east-1", "aws-iso"),
+        ("us-isob-east-1", "aws-iso-b"),
+        ("eu-isoe-west-1", "aws-iso-e"),
+        ("us-isof-south-1", "aws-iso-f"),
     ],
 )
 def test_the_partition_follows_the_region(region, partition):
@@ -26,3 +32,26 @@ def test_the_partition_follows_the_region(region, partition):
 )
 def test_only_the_path_of_a_role_is_dropped(given, expected):
     assert arn.without_path(given) == expected
+
+
+def test_the_partitions_are_those_of_botocore():
+    """botocore's tables are generated from AWS's own; this one must follow them."""
+    loader = Loader()
+    endpoints = {one["partition"]: one for one in loader.load_data("endpoints")["partitions"]}
+    for one in loader.load_data("partitions")["partitions"]:
+        own = next(partition for partition in arn.PARTITIONS if partition.name == one["id"])
+        for region in one["regions"]:
+            if not region.endswith("-global"):
+                assert arn.partition(region) == one["id"]
+        iam = endpoints[one["id"]]["services"].get("iam", {})
+        # Newer partitions stand in endpoints.json without IAM; theirs is in the only region.
+        if name := iam.get("partitionEndpoint"):
+            assert iam["endpoints"][name]["credentialScope"]["region"] == own.iam_region
+        assert arn.partition(own.iam_region) == own.name
+    assert len(arn.PARTITIONS) == len(loader.load_data("partitions")["partitions"])
+
+
+@pytest.mark.parametrize("region", ["", "eu-central", "xx-east-1", "eu-central-1a", "aws-global"])
+def test_an_unknown_region_has_no_partition(region):
+    with pytest.raises(ValueError, match="no partition of AWS"):
+        arn.partition(region)

@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "castai_stack"
 EDGES = {"pulumi", "pulumi_aws", "pulumi_kubernetes", "lightkube", "requests", "boto3", "sandbox"}
 FLOORS = (
-    {"arn", "component", "fields", "naming", "spot_handler"},
+    {"arn", "component", "naming", "spot_handler"},
+    {"fields"},
     {"kube"},
     {"dynamic"},
     {"castai", "iam"},

@@ -7,7 +7,6 @@ from pydantic_core import PydanticCustomError
 
 from castai_stack.fields import (
     AnyLabelKey,
-    Arn,
     Certificates,
     Cpu,
     Digest,
@@ -19,6 +18,7 @@ from castai_stack.fields import (
     PriorityClass,
     ProxyUrl,
     Registry,
+    RoleArn,
     Section,
     at_least,
     checked_text,
@@ -319,7 +319,7 @@ class Agent(Section):
     """Off: the namespace `castai-agent` is there, and stays after a destroy."""
     existing_secret: ObjectName | None = None
     """A secret of the namespace with the key `API_KEY`; none is made then."""
-    role_arn: Arn | None = None
+    role_arn: RoleArn | None = None
     """IRSA role of the agent's service account."""
     read_custom_resources: bool = True
     """Off: no rule for the custom resources of other projects and of CAST AI."""

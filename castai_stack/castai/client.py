@@ -1,4 +1,4 @@
-"""Typed client of the CAST AI API: bounded, retried where a repetition is harmless, silent on keys.
+"""Typed client of the CAST AI API: bounds each call, repeats the harmless ones, shows no key.
 
 Paths and fields are those of the public Terraform provider
 (castai/terraform-provider-castai, castai/sdk/client.gen.go and castai/sdk/api.gen.go).
@@ -14,7 +14,15 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from castai_stack.castai.model import CastaiError, Cluster, FieldViolation, Node, advice_for
+from castai_stack.castai.model import (
+    NOT_FOUND,
+    CastaiError,
+    Cluster,
+    FieldViolation,
+    Node,
+    advice_for,
+)
+from castai_stack.spot_handler import api_key as api_key_text
 
 CLUSTERS = "/v1/kubernetes/external-clusters"
 REQUEST_ID_HEADER = "X-Castai-Request-Id"
@@ -22,13 +30,14 @@ REQUEST_ID_HEADER = "X-Castai-Request-Id"
 _PAGE = 200
 _ATTEMPTS = 7
 _RETRIED = (429, 500, 502, 503, 504)
+_SERVER_ERROR = 500
 _SHORTEST_SECRET = 6
 _LONGEST_RETRY_AFTER = 30
 """Seconds, whatever a Retry-After asks for: time-outs are the resources' to set."""
 
 
 class _ApiKey(requests.auth.AuthBase):
-    """Adds the key to a request; keeps it out of every repr, and `.netrc` out of the request."""
+    """Adds the key to a request; its repr hides the key, and requests reads no `.netrc`."""
 
     __slots__ = ("_value",)
 
@@ -39,7 +48,7 @@ class _ApiKey(requests.auth.AuthBase):
         return "<API key>"
 
     def redact(self, text: str) -> str:
-        """Return `text` without the key, should a server have sent it back."""
+        """Text of a server without the key, which it may have sent back."""
         return _redact(text, self._value)
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -48,22 +57,17 @@ class _ApiKey(requests.auth.AuthBase):
 
 
 class CastaiApi:
-    """The endpoints that connecting and leaving need.
+    """The endpoints that connecting and disconnecting a cluster need.
 
-    Calls that may be repeated are, on 429 and 5xx and broken connections, with growing and
-    jittered pauses. A token and a principal are asked for once: only a 429, or a connection that
-    was never made, leads to a second request, because nothing was carried out.
+    Calls are repeated on 429, 5xx and broken connections, with growing and jittered pauses.
+    Creating a token or a principal is repeated only after a 429 or a refused connection, when
+    nothing was carried out. Every method raises CastaiError.
     """
 
     def __init__(self, url: str, api_key: str, timeout_seconds: float = 60) -> None:
+        """`timeout_seconds` bounds one attempt. Raises CastaiError for an address or key."""
         self.url = checked_url(url)
-        if not api_key.strip():
-            raise CastaiError(
-                "log in",
-                message="the API key is empty",
-                advice="Set CASTAI_API_KEY, or `pulumi config set --secret castai-eks:apiKey`.",
-            )
-        self._key = _ApiKey(api_key.strip())
+        self._key = _ApiKey(_checked_key(api_key))
         self._timeout = timeout_seconds
         self._repeating = self._session(_retry(_RETRIED, read=_ATTEMPTS))
         self._once = self._session(_retry((429,), read=0))
@@ -73,7 +77,7 @@ class CastaiApi:
 
     def check_key(self) -> None:
         """Fail unless the service accepts the key."""
-        self._call("GET", "/v1/auth/tokens", action="check the API key")
+        self._call("GET", "/v1/auth/tokens", action="check the API key", names_no_object=True)
 
     def register(
         self,
@@ -84,7 +88,7 @@ class CastaiApi:
         organization_id: str | None = None,
         cluster_id: str | None = None,
     ) -> Cluster:
-        """Make the cluster known; one that is known already keeps its id.
+        """Register the cluster; a registered one keeps its id.
 
         The call is idempotent (castai/castware-operator, internal/castai/client.go).
         """
@@ -101,11 +105,15 @@ class CastaiApi:
 
     def list_clusters(self) -> list[Cluster]:
         """Every cluster that the key may see."""
-        answer = self._call("GET", CLUSTERS, action="list clusters")
-        return [Cluster.parse(item) for item in answer.get("items") or []]
+        action = "list clusters"
+        answer = self._call("GET", CLUSTERS, action=action, names_no_object=True)
+        clusters = _items(answer, action)
+        if not all(cluster.get("id") for cluster in clusters):
+            raise CastaiError(action, message="the answer holds a cluster without id")
+        return [Cluster.parse(cluster) for cluster in clusters]
 
     def get_cluster(self, cluster_id: str) -> Cluster | None:
-        """Return the cluster, or None when the service knows none of that id."""
+        """Return the cluster, or None when the service knows none with that id."""
         try:
             return self._cluster("GET", _path(cluster_id), f"read cluster {cluster_id}")
         except CastaiError as error:
@@ -116,7 +124,7 @@ class CastaiApi:
     def hand_over_keys(
         self, cluster_id: str, access_key_id: str, secret_access_key: str
     ) -> Cluster:
-        """Give the service an IAM user's access key; every call makes a new credentials id.
+        """Hand over an IAM user's access key; every call creates a new credentials id.
 
         The value is a JSON text inside JSON (castai/docs, the onboarding script of 2021).
         """
@@ -126,18 +134,18 @@ class CastaiApi:
         )
 
     def hand_over_role(self, cluster_id: str, role_arn: str) -> Cluster:
-        """Give the service a role to assume; every call makes a new credentials id."""
+        """Hand over a role to assume; every call creates a new credentials id."""
         return self.update_credentials(cluster_id, {"eks": {"assumeRoleArn": role_arn}})
 
     def update_credentials(
         self, cluster_id: str, body: Mapping[str, Any], *, secret: str = ""
     ) -> Cluster:
-        """Send the hand-over; `secret` is kept out of whatever the service answers."""
+        """Send credentials; `secret` is removed from the text of a refusal."""
         action = f"hand credentials over for cluster {cluster_id}"
         return self._cluster("POST", _path(cluster_id), action, body, secret=secret)
 
     def create_token(self, cluster_id: str) -> str:
-        """Make a new cluster token; earlier ones may stop working."""
+        """Create a cluster token; earlier ones may stop working."""
         action = f"create a token for cluster {cluster_id}"
         answer = self._call("POST", _path(cluster_id, "token"), action=action, repeat=False)
         token = str(answer.get("token") or "")
@@ -146,7 +154,7 @@ class CastaiApi:
         return token
 
     def get_principal(self, cluster_id: str) -> str | None:
-        """ARN of the user with which CAST AI assumes this cluster's role, if there is one."""
+        """ARN of CAST AI's user that assumes this cluster's role, or None when there is none."""
         answer = self._call(
             "GET",
             _path(cluster_id, "assume-role-principal"),
@@ -155,7 +163,7 @@ class CastaiApi:
         return str(answer.get("arn") or "") or None
 
     def create_principal(self, cluster_id: str) -> str:
-        """Make that user; one that exists may be answered with a server error, so read first."""
+        """Create that user; the service may answer a server error when it exists, so read first."""
         action = f"create the principal of cluster {cluster_id}"
         answer = self._call(
             "POST", _path(cluster_id, "assume-role-principal"), action=action, repeat=False
@@ -166,7 +174,7 @@ class CastaiApi:
         return arn
 
     def delete_principal(self, cluster_id: str) -> None:
-        """Remove that user; fine if it is gone."""
+        """Delete that user; a missing one is no error."""
         try:
             self._call(
                 "DELETE",
@@ -178,11 +186,11 @@ class CastaiApi:
                 raise
 
     def reconcile(self, cluster_id: str) -> None:
-        """Have the service try the cluster again now."""
+        """Ask the service to check the cluster again now."""
         self._call("POST", _path(cluster_id, "reconcile"), action=f"reconcile cluster {cluster_id}")
 
     def disconnect(self, cluster_id: str, *, delete_nodes: bool) -> Cluster:
-        """Ask the service to let go of the cluster; it does so in its own time."""
+        """Start the disconnect; the service finishes it later."""
         return self._cluster(
             "POST",
             _path(cluster_id, "disconnect"),
@@ -191,7 +199,7 @@ class CastaiApi:
         )
 
     def delete_cluster(self, cluster_id: str) -> None:
-        """Remove the cluster from the service; fine if it is gone."""
+        """Delete the cluster from the service; a missing one is no error."""
         try:
             self._call("DELETE", _path(cluster_id), action=f"delete cluster {cluster_id}")
         except CastaiError as error:
@@ -199,20 +207,21 @@ class CastaiApi:
                 raise
 
     def list_nodes(self, cluster_id: str) -> list[Node]:
-        """Every node of the cluster that the service knows, page by page."""
+        """Every node of the cluster that the service knows, from all pages."""
         return list(self._nodes(cluster_id))
 
     def _nodes(self, cluster_id: str) -> Iterator[Node]:
-        cursor, seen = "", set()
-        while cursor not in seen:
-            seen.add(cursor)
+        action = f"list the nodes of cluster {cluster_id}"
+        cursor, visited = "", set()
+        while cursor not in visited:
+            visited.add(cursor)
             answer = self._call(
                 "GET",
                 _path(cluster_id, "nodes"),
-                action=f"list the nodes of cluster {cluster_id}",
+                action=action,
                 query={"page.limit": str(_PAGE), **({"page.cursor": cursor} if cursor else {})},
             )
-            yield from map(Node.parse, answer.get("items") or [])
+            yield from map(Node.parse, _items(answer, action))
             cursor = str(answer.get("nextCursor") or "")
             if not cursor:
                 return
@@ -240,8 +249,10 @@ class CastaiApi:
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
         repeat: bool = True,
+        names_no_object: bool = False,
         secret: str = "",
     ) -> dict[str, Any]:
+        """Send a request. `names_no_object`: a 404 can only mean a wrong address."""
         session = self._repeating if repeat else self._once
         try:
             response = session.request(
@@ -252,7 +263,8 @@ class CastaiApi:
                 timeout=self._timeout,
                 allow_redirects=False,  # a redirect would carry the key to another host
             )
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:
+            # Only the type: http.client quotes the header that it refuses, which is the key.
             raise CastaiError(
                 action,
                 message=f"{type(error).__name__} at {self.url}",
@@ -261,15 +273,23 @@ class CastaiApi:
                     "(HTTPS_PROXY, NO_PROXY)."
                 ),
             ) from None
-        return self._answer(response, action, secret)
+        return self._answer(response, action, secret, names_no_object=names_no_object)
 
-    def _answer(self, response: requests.Response, action: str, secret: str) -> dict[str, Any]:
+    def _answer(
+        self, response: requests.Response, action: str, secret: str, *, names_no_object: bool
+    ) -> dict[str, Any]:
         try:
             body = response.json() if response.content else {}
         except ValueError:
             body = None
         if response.ok and not response.is_redirect and isinstance(body, dict):
             return body
+        # A gateway before the API answers 5xx in HTML, too.
+        wrong_address = response.status_code < _SERVER_ERROR and (
+            not isinstance(body, dict)
+            or response.is_redirect
+            or (names_no_object and response.status_code == NOT_FOUND)
+        )
 
         def clean(text: object) -> str:
             return self._key.redact(_redact(str(text), secret))
@@ -289,7 +309,7 @@ class CastaiApi:
             message=message,
             violations=violations,
             request_id=response.headers.get(REQUEST_ID_HEADER),
-            advice=advice_for(response.status_code, self.url),
+            advice=advice_for(response.status_code, self.url, wrong_address=wrong_address),
         )
 
     def _session(self, retry: Retry) -> requests.Session:
@@ -303,17 +323,54 @@ class CastaiApi:
 
 
 def checked_url(url: str) -> str:
-    """Return the address without a trailing slash; refuse to send a key in clear over a network."""
-    parts = urlsplit(url)
-    if parts.scheme == "https" and parts.hostname:
-        return url.rstrip("/")
-    if parts.scheme == "http" and parts.hostname and _is_loopback(parts.hostname):
-        return url.rstrip("/")
+    """Return the address without a trailing slash.
+
+    Raises CastaiError for an address that would send a key in clear over a network, or that holds
+    a user and password, which no message may show.
+    """
+    try:
+        parts = urlsplit(url)
+        host, credentials = parts.hostname, parts.username or parts.password
+    except ValueError:
+        parts, host, credentials = None, None, None
+    if parts and host and not credentials:
+        if parts.scheme == "https":
+            return url.rstrip("/")
+        if parts.scheme == "http" and _is_loopback(host):
+            return url.rstrip("/")
     raise CastaiError(
         "use the API address",
-        message=f"api.url is a {parts.scheme or 'scheme-less'} address on {parts.hostname}",
-        advice="Give an https:// address; http:// is for this machine only.",
+        message=_refused_address(parts.scheme if parts else "", host, has_user=bool(credentials)),
+        advice=(
+            "Give an https:// address without user and password, such as https://api.cast.ai; "
+            "http:// is for this machine only."
+        ),
     )
+
+
+def _refused_address(scheme: str, host: str | None, *, has_user: bool) -> str:
+    if has_user:
+        return "api.url holds a user or password"
+    return f"api.url is a {scheme or 'scheme-less'} address on {host or 'no host'}"
+
+
+def _checked_key(text: str) -> str:
+    try:
+        return api_key_text.clean(text)
+    except api_key_text.ApiKeyError as error:
+        raise CastaiError(
+            "log in",
+            message=str(error),
+            advice="Set CASTAI_API_KEY, or `pulumi config set --secret castai-eks:apiKey`.",
+        ) from None
+
+
+def _items(answer: Mapping[str, Any], action: str) -> list[Mapping[str, Any]]:
+    """Return the objects of a list; the service leaves an empty list out."""
+    items = answer.get("items") or []
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise CastaiError(action, message="the answer's items are no list of objects")
+    return items
 
 
 def _is_loopback(host: str) -> bool:
@@ -328,7 +385,7 @@ def _retry(statuses: tuple[int, ...], *, read: int) -> Retry:
         total=_ATTEMPTS,
         read=read,
         other=0,
-        allowed_methods=None,  # which calls may be repeated is decided by session, not by verb
+        allowed_methods=None,  # the session decides whether a call is repeated, not its verb
         status_forcelist=statuses,
         backoff_factor=0.3,
         backoff_max=10,

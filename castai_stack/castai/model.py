@@ -11,14 +11,14 @@ BAD_REQUEST = 400
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """What the API says is wrong with one field."""
+    """The API's complaint about one field."""
 
     field: str
     description: str
 
 
 class CastaiError(Exception):
-    """A request failed; the text says what was tried and what came back, and holds no secret."""
+    """A request failed; the text names the action and the answer, and holds no secret."""
 
     def __init__(
         self,
@@ -40,12 +40,12 @@ class CastaiError(Exception):
 
     @property
     def not_found(self) -> bool:
-        """The service knows no such object."""
+        """Whether the service knows no such object."""
         return self.status == NOT_FOUND
 
     @property
     def refuses_credentials(self) -> bool:
-        """What was handed over does not work (yet): IAM may still be spreading it.
+        """Whether the credentials do not work yet, because IAM may still be propagating them.
 
         castai/terraform-provider-castai, castai/cluster.go, retries on exactly this shape.
         """
@@ -85,7 +85,7 @@ class Cluster:
 
     @property
     def archived(self) -> bool:
-        """Removed from the service, and as good as gone."""
+        """Whether the service has removed the cluster."""
         return self.status == "archived"
 
     @classmethod
@@ -134,11 +134,16 @@ class Node:
         )
 
 
-def advice_for(status: int, url: str) -> str:
-    """Return what to do about a status that a setting explains; empty for any other status."""
+def advice_for(status: int, url: str, *, wrong_address: bool = False) -> str:
+    """Advice on an answer that a setting explains; empty for any other one."""
     if status == UNAUTHENTICATED:
         return (
             f"{url} does not accept the API key: check CASTAI_API_KEY or castai-eks:apiKey, "
             "and that api.url is the region of your account."
+        )
+    if wrong_address:
+        return (
+            f"{url} does not answer as CAST AI's API: api.url (or CASTAI_API_URL) is the API's "
+            "address without a version, https://api.cast.ai or https://api.eu.cast.ai."
         )
     return ""

@@ -7,15 +7,16 @@ from pydantic import Field
 from castai_stack.access.modes import AuthenticationMode
 from castai_stack.access.settings import Access
 from castai_stack.agent.settings import Agent
+from castai_stack.config.principals import PRINCIPALS, ModeName, Principal
 from castai_stack.fields import (
     AccountId,
-    Arn,
     ClusterName,
     Region,
     Section,
     TagKey,
     TagValue,
     Url,
+    UserArn,
     Uuid,
     VpcId,
     checked_text,
@@ -30,9 +31,9 @@ class Cluster(Section):
     name: ClusterName
     """Name of the EKS cluster."""
     region: Region
-    """Its AWS region."""
+    """AWS region of the cluster."""
     account_id: AccountId
-    """Its AWS account, in quotes; credentials of another account are refused."""
+    """AWS account of the cluster, in quotes; credentials of another account are refused."""
     kubeconfig: Annotated[str, Field(min_length=1)] = "from-eks"
     """`from-eks` (login by the AWS CLI), `ambient` (KUBECONFIG of each run), or a path."""
     context: str | None = None
@@ -46,22 +47,22 @@ class Cluster(Section):
 
 
 class Api(Section):
-    """CAST AI's API and how this cluster meets it."""
+    """CAST AI's API and the cluster's registration there."""
 
     url: Url = "https://api.cast.ai"
     """CAST AI's API, such as `https://api.eu.cast.ai`."""
     console_url: Url = "https://console.cast.ai"
     """CAST AI's console, for the output `console_url`."""
     register_cluster: bool = Field(default=True, alias="register")
-    """Off: CAST AI's API is not called, and `clusterId` and the agent's key are brought along."""
+    """Off: CAST AI's API is never called; give `clusterId` and the agent's key yourself."""
     cluster_id: Uuid | None = None
     """CAST AI's id of the cluster, when `register` is off."""
-    principal_arn: Arn | None = None
+    principal_arn: UserArn | None = None
     """CAST AI's own user, when `register` is off and the mode is `role`."""
     organization_id: Uuid | None = None
     """CAST AI organization, for a key that belongs to several."""
     revive_archived: bool = False
-    """Connect a cluster again that CAST AI has archived; off, that is an error."""
+    """Connect a cluster that CAST AI has archived; off, an archived cluster is an error."""
     online_timeout_seconds: Annotated[int, Field(ge=10, le=3600)] = 600
     """How long to wait until CAST AI reports the agent online."""
     ready_timeout_seconds: Annotated[int, Field(ge=10, le=3600)] = 600
@@ -69,7 +70,7 @@ class Api(Section):
     disconnect_timeout_seconds: Annotated[int, Field(ge=10, le=7200)] = 900
     """How long a destroy waits for the disconnect."""
     delete_nodes_on_disconnect: bool = False
-    """Have CAST AI delete the nodes that it started when it is disconnected."""
+    """CAST AI deletes the nodes that it started when it is disconnected."""
     allow_disconnect: bool = False
     """Lets `credentials.mode: none` or `register: false` disconnect a connected cluster."""
 
@@ -77,12 +78,12 @@ class Api(Section):
 class Credentials(Section):
     """How CAST AI gets access."""
 
-    mode: Literal["none", "user", "role"] = "user"
+    mode: ModeName = "user"
     """`none`: agent only. `user`: keys of an IAM user. `role`: a cross-account role."""
     rotation: Annotated[int, Field(ge=0)] = 0
     """Counts the user's key rotations; raise it by one to rotate."""
     delete_inactive_key: bool = False
-    """Delete the key of the generation before at once instead of keeping it inactive."""
+    """Delete the previous generation's key at once instead of keeping it inactive."""
     external_id: (
         Annotated[
             str, checked_text(r"[\w+=,.@:/-]{2,1224}", "2 to 1224 letters, digits and +=,.@:/-")
@@ -92,8 +93,15 @@ class Credentials(Section):
     """External id of the role's trust policy; the cluster id when absent, as CAST AI sends it."""
 
 
+class Preflight(Section):
+    """Checks before the first write."""
+
+    missing_permissions: Literal["refuse", "warn"] = "refuse"
+    """`warn`: `pulumi up` goes on although AWS or Kubernetes denies a permission that it needs."""
+
+
 class StackConfig(Section):
-    """Everything a stack may say."""
+    """All settings of a stack."""
 
     cluster: Cluster
     """The EKS cluster to connect."""
@@ -115,3 +123,10 @@ class StackConfig(Section):
     """The Lambda that reports Spot interruptions."""
     access: Access = Access()
     """Mapping of the principals into the cluster."""
+    preflight: Preflight = Preflight()
+    """Checks before the first write."""
+
+    @property
+    def principal(self) -> Principal | None:
+        """IAM principal of the credentials' mode; None where CAST AI gets no access to AWS."""
+        return PRINCIPALS[self.credentials.mode]

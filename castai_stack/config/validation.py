@@ -1,6 +1,9 @@
-"""Settings out of a raw object: every problem at once, each with its key, finding and rule."""
+"""Settings of a raw object: all problems at once, each with its key, finding and rule."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
 from itertools import chain
 from typing import Any
 
@@ -13,11 +16,11 @@ from castai_stack.config.model import StackConfig
 
 
 class SettingsError(ValueError):
-    """The settings are unusable; the message lists every problem, a line each."""
+    """The settings are unusable; the message lists every problem, one on each line."""
 
 
 def validate(raw: object, key: str, *, show_values: bool = True) -> StackConfig:
-    """Turn the `castai` object into settings; `key` is its name in messages.
+    """Validate the `castai` object; `key` is its name in messages.
 
     Raises SettingsError with all problems: the key path, what was found and what is allowed.
     A value is never shown when `show_values` is off or when its key is unknown.
@@ -25,9 +28,9 @@ def validate(raw: object, key: str, *, show_values: bool = True) -> StackConfig:
     try:
         settings = StackConfig.model_validate(raw)
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        lines = [_line(problem, show_values=show_values) for problem in found]
-        lines += _disagreements(_repaired(raw, found))
+        errors = error.errors(include_url=False)
+        lines = [_line(problem, show_values=show_values) for problem in errors]
+        lines += _disagreements(_repaired(raw, errors))
         raise SettingsError(_message(key, lines)) from None
     if lines := _disagreements(settings):
         raise SettingsError(_message(key, lines))
@@ -53,31 +56,38 @@ _ALLOWED: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "private_text": lambda c: str(c["allowed"]),
 }
 _SHOWN = 60
+_HIDDEN = {"private_text", "model_type", "dict_type", "list_type"}
+"""Kinds of problems whose value may be a secret: a password, or a text where a group belongs."""
 
 
 def _line(problem: ErrorDetails, *, show_values: bool) -> str:
     path = ".".join(_place(problem)) or "(the whole object)"
     kind, value = problem["type"], problem["input"]
     if kind == "extra_forbidden":
-        return f"{path}: unknown key; compare the table in the README"
+        return f"{path}: unknown key; docs/configuration.md lists the keys"
     allowed = _ALLOWED.get(kind, lambda _: problem["msg"])(problem.get("ctx", {}))
     if kind == "missing":
         return f"{path}: {allowed}, and not given"
-    shown = show_values and kind != "private_text"
-    hint = ""
-    if kind == "string_type" and isinstance(value, int | float):
-        read_as = "true or false" if isinstance(value, bool) else "a number"
-        hint = f"; YAML read {read_as}, write it in quotes"
-    return f"{path}: found {_found(value, show_values=shown)}; allowed: {allowed}{hint}"
+    if kind == "string_type" and isinstance(value, bool | int | float | date):
+        # YAML reads 012345670123 as an octal number, so the value is not what the file says.
+        return f"{path}: found {_yaml_type(value)} without quotes; allowed: {allowed}, in quotes"
+    shown = show_values and kind not in _HIDDEN
+    return f"{path}: found {_shown(value, show_values=shown)}; allowed: {allowed}"
+
+
+def _yaml_type(value: object) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    return "a date" if isinstance(value, date) else "a number"
 
 
 def _place(problem: ErrorDetails) -> tuple[str, ...]:
-    """Return where a problem is; pydantic ends the place of a wrong key by a word of its own."""
+    """Path of the offending key, without the `[key]` that pydantic appends."""
     place = tuple(map(str, problem["loc"]))
     return place[:-1] if place[-1:] == ("[key]",) else place
 
 
-def _found(value: object, *, show_values: bool) -> str:
+def _shown(value: object, *, show_values: bool) -> str:
     if not show_values or not isinstance(value, str | int | float | None):
         return f"a {type(value).__name__}"
     text = repr(value)
@@ -87,39 +97,38 @@ def _found(value: object, *, show_values: bool) -> str:
 _REQUIRED = {"name": "placeholder", "region": "us-east-1", "accountId": "000000000000"}
 
 
-def _repaired(raw: object, found: list[ErrorDetails]) -> StackConfig | None:
-    """Return the settings without their broken values, to see what else disagrees."""
+def _repaired(raw: object, errors: list[ErrorDetails]) -> StackConfig | None:
+    """Return the settings without their broken values, to find what else disagrees."""
     if not isinstance(raw, dict):
         return None
-    bad = {_place(problem) for problem in found}
-    kept = _without(raw, bad, ())
-    cluster = kept.get("cluster")
-    kept["cluster"] = {**_REQUIRED, **(cluster if isinstance(cluster, dict) else {})}
+    rest = _without(raw, {_place(problem) for problem in errors}, ())
+    cluster = rest.get("cluster")
+    rest["cluster"] = {**_REQUIRED, **(cluster if isinstance(cluster, dict) else {})}
     try:
-        return StackConfig.model_validate(kept)
+        return StackConfig.model_validate(rest)
     except ValidationError:
         return None
 
 
-def _without(node: Any, bad: set[tuple[str, ...]], at: tuple[str, ...]) -> Any:
+def _without(node: Any, broken: set[tuple[str, ...]], place: tuple[str, ...]) -> Any:
+    """Copy of a tree of mappings and lists without the nodes at the `broken` places."""
     if isinstance(node, dict):
-        inside = {str(k): (*at, str(k)) for k in node}
+        children = [(key, (*place, str(key)), value) for key, value in node.items()]
         return {
-            k: _without(v, bad, inside[str(k)])
-            for k, v in node.items()
-            if inside[str(k)] not in bad
+            key: _without(value, broken, path)
+            for key, path, value in children
+            if path not in broken
         }
     if isinstance(node, list):
-        return [
-            _without(v, bad, (*at, str(i))) for i, v in enumerate(node) if (*at, str(i)) not in bad
-        ]
+        items = [((*place, str(index)), item) for index, item in enumerate(node)]
+        return [_without(item, broken, path) for path, item in items if path not in broken]
     return node
 
 
 def _disagreements(settings: StackConfig | None) -> list[str]:
     if settings is None:
         return []
-    rules = (_registration, _reach, _boundaries, _partitions, _tags)
+    rules = (_registration, _reach, _boundaries, _arns, _tags)
     return list(chain.from_iterable(rule(settings) for rule in rules))
 
 
@@ -128,7 +137,7 @@ _MAXIMUM_TAGS = 40
 
 
 def _registration(settings: StackConfig) -> Iterator[str]:
-    api, mode = settings.api, settings.credentials.mode
+    api = settings.api
     if api.register_cluster:
         if api.cluster_id is not None:
             yield (
@@ -146,10 +155,11 @@ def _registration(settings: StackConfig) -> Iterator[str]:
             "api.clusterId: not given while api.register is false; "
             "give the id that the CAST AI console shows, or let this program register"
         )
-    if mode == "role" and api.principal_arn is None:
+    principal = settings.principal
+    if principal and principal.trusts_castai and api.principal_arn is None:
         yield (
-            "api.principalArn: not given while api.register is false and credentials.mode is role; "
-            "give CAST AI's user that the console shows"
+            "api.principalArn: not given while api.register is false and credentials.mode is "
+            f"{settings.credentials.mode}; give CAST AI's user that the console shows"
         )
 
 
@@ -180,15 +190,52 @@ def _boundaries(settings: StackConfig) -> Iterator[str]:
         )
 
 
-def _partitions(settings: StackConfig) -> Iterator[str]:
-    expected = arn.partition(settings.cluster.region)
-    for path, value in _arns(settings):
-        found = value.split(":")[1]
-        if found != expected:
+def _arns(settings: StackConfig) -> Iterator[str]:
+    """ARNs of another partition, region or account than AWS takes at their place."""
+    cluster = settings.cluster
+    partition = arn.partition(cluster.region)
+    for place in _places(settings):
+        if place.value is None:
+            continue
+        _, found_partition, _, region, account, *_ = place.value.split(":")
+        if found_partition != partition:
             yield (
-                f"{path}: found an ARN of partition {found}; "
-                f"allowed: {expected}, where region {settings.cluster.region} is"
+                f"{place.path}: found an ARN of partition {found_partition}; "
+                f"allowed: {partition}, where region {cluster.region} is"
             )
+        elif place.same_region and region != cluster.region:
+            yield (
+                f"{place.path}: found an ARN of region {region}; "
+                f"allowed: {cluster.region}, the cluster's region"
+            )
+        elif place.same_account and account not in {"aws", cluster.account_id}:
+            yield (
+                f"{place.path}: found an ARN of account {account}; "
+                f"allowed: {cluster.account_id}, the cluster's account"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A setting that holds an ARN, and what the ARN must share with the cluster."""
+
+    path: str
+    value: str | None
+    same_region: bool = False
+    same_account: bool = False
+
+
+def _places(settings: StackConfig) -> Iterator[_Place]:
+    # A boundary is looked up in the account of the principal that carries it:
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
+    boundary = settings.iam.permissions_boundary_arn
+    yield _Place("iam.permissionsBoundaryArn", boundary, same_account=True)
+    yield _Place("agent.roleArn", settings.agent.role_arn)
+    # A volume's key and an alarm's topic lie in the region of the volume and of the alarm; either
+    # may belong to another account.
+    yield _Place("spot.alarmTopicArn", settings.spot.alarm_topic_arn, same_region=True)
+    for index, key in enumerate(settings.iam.kms_key_arns):
+        yield _Place(f"iam.kmsKeyArns.{index}", key, same_region=True)
 
 
 def _tags(settings: StackConfig) -> Iterator[str]:
@@ -200,14 +247,9 @@ def _tags(settings: StackConfig) -> Iterator[str]:
             )
     if len(settings.tags) > _MAXIMUM_TAGS:
         yield f"tags: found {len(settings.tags)} tags; allowed: {_MAXIMUM_TAGS}"
-
-
-def _arns(settings: StackConfig) -> Iterator[tuple[str, str]]:
-    """Every ARN of the operator's own account, with its key path."""
-    own = {
-        "iam.permissionsBoundaryArn": settings.iam.permissions_boundary_arn,
-        "agent.roleArn": settings.agent.role_arn,
-        "spot.alarmTopicArn": settings.spot.alarm_topic_arn,
-        **{f"iam.kmsKeyArns.{i}": key for i, key in enumerate(settings.iam.kms_key_arns)},
-    }
-    return ((path, value) for path, value in own.items() if value is not None)
+    # IAM compares tag keys without case and refuses the second one:
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html
+    spellings = Counter(tag.casefold() for tag in settings.tags)
+    for folded in (key for key, count in spellings.items() if count > 1):
+        same = ", ".join(sorted(tag for tag in settings.tags if tag.casefold() == folded))
+        yield f"tags: found {same}, which differ in case only; allowed: one of them"

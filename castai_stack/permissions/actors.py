@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from castai_stack import naming
 from castai_stack.arn import partition
 from castai_stack.config.model import StackConfig
+from castai_stack.config.principals import Principal
 from castai_stack.iam import castai_policy, feature_policy, node_role, quotas, restricted_policy
 from castai_stack.iam.document import PolicyDocument
 from castai_stack.iam.scope import Scope
@@ -138,14 +139,16 @@ def _trust(scope: Scope, settings: StackConfig) -> PolicyDocument:
     return castai_policy.principal_trust(principal, external_id)
 
 
-def _principal_documents(scope: Scope, settings: StackConfig) -> Iterator[_Sized]:
+def _principal_documents(
+    scope: Scope, settings: StackConfig, principal: Principal
+) -> Iterator[_Sized]:
     """Yield the documents of CAST AI's principal; the restricted one is inline in a role."""
     flavour, iam, names = settings.permissions, settings.iam, scope.names
     yield _Sized(
         names.castai_policy, "managed", (castai_policy.castai_policy(scope, flavour, iam),)
     )
     restricted = (restricted_policy.restricted_policy(scope, flavour, iam),)
-    if settings.credentials.mode == "role":
+    if principal.restricted_policy == "inline":
         yield _Sized(castai_policy.RESTRICTED_INLINE, "role inline", restricted)
     else:
         yield _Sized(names.restricted_policy, "managed", restricted)
@@ -155,10 +158,11 @@ def _principal_documents(scope: Scope, settings: StackConfig) -> Iterator[_Sized
 
 
 def _documents(scope: Scope, settings: StackConfig) -> Iterator[_Sized]:
-    if settings.credentials.mode == "none":
+    principal = settings.principal
+    if principal is None:
         return
-    yield from _principal_documents(scope, settings)
-    if settings.credentials.mode == "role":
+    yield from _principal_documents(scope, settings, principal)
+    if principal.trusts_castai:
         yield _Sized(f"trust of {scope.names.principal}", "trust", (_trust(scope, settings),))
     if node_role.has_node_boundary(settings.permissions, settings.iam):
         boundary = node_role.node_boundary(scope, settings.iam)
@@ -186,27 +190,28 @@ def _problems(documents: Iterable[_Sized]) -> tuple[str, ...]:
 
 
 def _actors(scope: Scope, settings: StackConfig) -> Iterator[Actor]:
-    if settings.credentials.mode == "none":
+    if settings.principal is None:
         return
-    yield _castai(scope, settings)
+    yield _castai(scope, settings, settings.principal)
     yield _nodes(scope, settings)
     if settings.spot.enabled:
         yield _spot(scope, settings)
 
 
-def _castai(scope: Scope, settings: StackConfig) -> Actor:
-    role = settings.credentials.mode == "role"
+def _castai(scope: Scope, settings: StackConfig, principal: Principal) -> Actor:
     entered_by = "CAST AI, with the access key that it was handed"
-    if role:
-        principal = settings.api.principal_arn or "<castai-principal>"
+    if principal.trusts_castai:
+        trusted = settings.api.principal_arn or "<castai-principal>"
         external_id = settings.credentials.external_id or "<cluster-id>"
-        entered_by = f"{principal}, when it sends the external id {external_id}"
+        entered_by = f"{trusted}, when it sends the external id {external_id}"
     documents = [
-        document for one in _principal_documents(scope, settings) for document in one.documents
+        document
+        for one in _principal_documents(scope, settings, principal)
+        for document in one.documents
     ]
     return Actor(
         title="CAST AI",
-        arn=display(scope.iam("role" if role else "user", scope.names.principal)),
+        arn=display(scope.iam(principal.kind, scope.names.principal)),
         entered_by=entered_by,
         managed=castai_policy.PRINCIPAL_MANAGED,
         limits=tuple(_operator_limits(settings)),
@@ -260,7 +265,7 @@ def _operator_limits(settings: StackConfig) -> Iterator[str]:
 
 
 def _notes(settings: StackConfig) -> Iterator[str]:
-    if settings.credentials.mode == "none":
+    if settings.principal is None:
         yield (
             "credentials.mode is none: nobody gets access to AWS. The agent only reads Kubernetes."
         )
@@ -273,7 +278,7 @@ def _notes(settings: StackConfig) -> Iterator[str]:
     yield from _node_notes(settings)
     if settings.permissions == "scoped":
         yield from _scoped_notes(settings)
-    if settings.credentials.mode == "user" and "system:masters" in settings.access.user_groups:
+    if settings.principal.is_mapped and "system:masters" in settings.access.user_groups:
         yield (
             "Inside Kubernetes the user is mapped to system:masters and may do everything there "
             "(access.userGroups); in role mode nobody is mapped but the nodes."

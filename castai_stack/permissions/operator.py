@@ -1,6 +1,6 @@
-"""AWS permissions that the operator of a stack needs, to preview and to apply.
+"""Permissions that the operator of a stack needs in AWS, as data: to preview, and to apply.
 
-The preflight checks these and the documentation prints them, so that both agree.
+The preflight asks for exactly these, and docs/operator-permissions.md is generated from them.
 """
 
 import re
@@ -10,7 +10,8 @@ from typing import Any
 
 from castai_stack import arn, naming
 from castai_stack.config.model import StackConfig
-from castai_stack.iam import feature_policy, node_role
+from castai_stack.config.principals import Principal
+from castai_stack.iam import document, feature_policy, node_role
 from castai_stack.spot import alarms as spot_alarms
 from castai_stack.spot import events
 
@@ -19,16 +20,54 @@ _READS = re.compile(r":(Get|List|Describe|Simulate)")
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """Actions on one group of resources; `part` is its name in messages."""
+    """Actions on one group of resources."""
 
     part: str
+    """Name of the group in messages and in the policy's `Sid`."""
     actions: tuple[str, ...]
     resources: tuple[str, ...]
+    boundary: str | None = None
+    """ARN of the permissions boundary that the stack sets on these principals."""
+    passed_to: str | None = None
+    """Service that receives a passed role."""
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Actions that change nothing, which are all that a preview needs."""
+        """Actions that change nothing; a preview needs no others."""
         return tuple(action for action in self.actions if _READS.search(action))
+
+
+_DETERMINED = re.compile(
+    r"aws:(RequestedRegion|TagKeys|RequestTag/.+)|iam:(PermissionsBoundary|PassedToService)",
+    re.IGNORECASE,
+)
+
+
+def request_context(requirement: Requirement, settings: StackConfig) -> dict[str, tuple[str, ...]]:
+    """Condition keys of the stack's requests, as far as the settings determine them.
+
+    All calls of a requirement share one context: a key that only some of the calls carry, such as
+    `aws:RequestTag/…`, is there for all of them.
+    Sources: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html,
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
+    """
+    region = settings.cluster.region
+    if requirement.actions[0].startswith("iam:"):
+        region = arn.iam_region(region)
+    tags = {naming.CLUSTER_TAG: settings.cluster.name, **settings.tags}
+    context = {"aws:RequestedRegion": (region,), "aws:TagKeys": tuple(tags)}
+    for key, value in tags.items():
+        context[f"aws:RequestTag/{key}"] = context[f"aws:ResourceTag/{key}"] = (value,)
+    if requirement.boundary is not None:
+        context["iam:PermissionsBoundary"] = (requirement.boundary,)
+    if requirement.passed_to is not None:
+        context["iam:PassedToService"] = (requirement.passed_to,)
+    return context
+
+
+def is_determined(condition_key: str) -> bool:
+    """Whether the settings determine a condition key, even if they leave it out of a request."""
+    return _DETERMINED.fullmatch(condition_key) is not None
 
 
 def _iam(*names: str) -> tuple[str, ...]:
@@ -103,100 +142,144 @@ _ENTRY = (
 
 
 def requirements(settings: StackConfig, *, access_entries: bool) -> tuple[Requirement, ...]:
-    """Return the permissions of `pulumi up` and `pulumi destroy`, on exact names.
+    """Every call of `pulumi up` and `pulumi destroy` in AWS, on exact names.
 
-    The node role's name ends in eight characters of the registration's id; `????????` stands for
-    them.
+    Eight characters of the node role's name come from the registration and are a pattern here.
     """
     return tuple(_requirements(settings, access_entries=access_entries))
 
 
 def _requirements(settings: StackConfig, *, access_entries: bool) -> Iterator[Requirement]:
-    cluster, mode = settings.cluster, settings.credentials.mode
-    partition = arn.partition(cluster.region)
-    own = naming.names(cluster.name, settings.names)
-    path = settings.iam.path
-
-    def iam(kind: str, *names: str) -> tuple[str, ...]:
-        return tuple(arn.iam(partition, cluster.account_id, f"{kind}{path}{n}") for n in names)
-
-    def here(service: str, *resources: str) -> tuple[str, ...]:
-        return tuple(
-            arn.regional(partition, service, cluster.region, cluster.account_id, r)
-            for r in resources
-        )
-
-    this = here("eks", f"cluster/{cluster.name}")
-    yield Requirement("cluster", ("eks:DescribeCluster",), this)
-    if mode == "none":
+    cluster, principal = settings.cluster, settings.principal
+    names = naming.names(cluster.name, settings.names)
+    here = _Account(settings)
+    own_cluster = here.regional("eks", f"cluster/{cluster.name}")
+    yield Requirement("cluster", ("eks:DescribeCluster",), own_cluster)
+    if principal is None:
         return
-    node = naming.node_role(cluster.name, "?" * 8)
-    roles = [node]
-    policies = [own.castai_policy]
-    if mode == "user":
-        yield Requirement("user", _USER, iam("user", own.principal))
-        # The provider lists the account's devices before it deletes a user with `force_destroy`:
+    operators = settings.iam.permissions_boundary_arn
+    if principal.kind == "user":
+        user = here.iam("user", names.principal)
+        yield Requirement("user", _USER, user, boundary=operators)
+        # Deleting a user with everything on it lists the account's devices:
         # hashicorp/terraform-provider-aws, internal/service/iam/user.go
         yield Requirement("devices of the user", ("iam:ListVirtualMFADevices",), ("*",))
-        policies.append(own.restricted_policy)
-    else:
-        roles.append(own.principal)
-    if feature_policy.has_features(settings.permissions, settings.iam):
-        policies.append(own.feature_policy)
-    if node_role.has_node_boundary(settings.permissions, settings.iam):
-        policies.append(own.node_boundary)
     if settings.spot.enabled:
-        roles.append(own.lambda_role)
-        if node_role.has_boundaries(settings.permissions, settings.iam):
-            policies.append(own.lambda_boundary)
-        yield from _spot(settings, own, iam, here)
-    yield Requirement("roles", _ROLE, iam("role", *roles))
-    yield Requirement("policies", _POLICY, iam("policy", *policies))
-    yield Requirement("instance profile", _PROFILE, iam("instance-profile", node))
-    yield Requirement("node role for instances", ("iam:PassRole",), iam("role", node))
+        yield from _spot(settings, names, here)
+    yield from _roles(settings, principal, names, here)
+    yield Requirement(
+        "policies", _POLICY, here.iam("policy", *_policies(settings, principal, names))
+    )
+    node = naming.node_role(cluster.name, "?" * 8)
+    yield Requirement("instance profile", _PROFILE, here.iam("instance-profile", node))
+    yield Requirement(
+        "node role for instances",
+        ("iam:PassRole",),
+        here.iam("role", node),
+        passed_to=document.ec2_services(here.partition)[-1],
+    )
     if access_entries:
-        yield Requirement("access entries of the cluster", _ENTRY_ON_CLUSTER, this)
-        entries = here("eks", f"access-entry/{cluster.name}/*")
+        yield Requirement("access entries of the cluster", _ENTRY_ON_CLUSTER, own_cluster)
+        entries = here.regional("eks", f"access-entry/{cluster.name}/*")
         yield Requirement("access entries", _ENTRY, entries)
 
 
-def _spot(settings: StackConfig, own: naming.Names, iam: Any, here: Any) -> Iterator[Requirement]:
+class _Account:
+    """ARNs in the account, region and IAM path of a stack."""
+
+    def __init__(self, settings: StackConfig) -> None:
+        self.partition = arn.partition(settings.cluster.region)
+        self._region, self._account = settings.cluster.region, settings.cluster.account_id
+        self._path = settings.iam.path
+
+    def iam(self, kind: str, *names: str) -> tuple[str, ...]:
+        return tuple(
+            arn.iam(self.partition, self._account, f"{kind}{self._path}{name}") for name in names
+        )
+
+    def regional(self, service: str, *resources: str) -> tuple[str, ...]:
+        return tuple(
+            arn.regional(self.partition, service, self._region, self._account, resource)
+            for resource in resources
+        )
+
+
+def _policies(settings: StackConfig, principal: Principal, names: naming.Names) -> list[str]:
+    iam, flavour = settings.iam, settings.permissions
+    own_boundaries = node_role.has_boundaries(flavour, iam)
+    return [
+        names.castai_policy,
+        *([names.restricted_policy] if principal.restricted_policy == "managed" else []),
+        *([names.feature_policy] if feature_policy.has_features(flavour, iam) else []),
+        *([names.node_boundary] if node_role.has_node_boundary(flavour, iam) else []),
+        *([names.lambda_boundary] if settings.spot.enabled and own_boundaries else []),
+    ]
+
+
+def _roles(
+    settings: StackConfig, principal: Principal, names: naming.Names, here: _Account
+) -> Iterator[Requirement]:
+    """Roles, grouped by the boundary that they carry, which a condition may ask for."""
+    iam, flavour = settings.iam, settings.permissions
+    operators = iam.permissions_boundary_arn
+    own_node = node_role.has_node_boundary(flavour, iam)
+    own_function = node_role.has_boundaries(flavour, iam)
+
+    def boundary(name: str, *, own: bool) -> str | None:
+        return here.iam("policy", name)[0] if own else operators
+
+    node = naming.node_role(settings.cluster.name, "?" * 8)
+    roles = {node: boundary(names.node_boundary, own=own_node)}
+    if principal.kind == "role":
+        roles[names.principal] = operators
+    if settings.spot.enabled:
+        roles[names.lambda_role] = boundary(names.lambda_boundary, own=own_function)
+    for carried in dict.fromkeys(roles.values()):
+        group = [name for name, boundary_arn in roles.items() if boundary_arn == carried]
+        yield Requirement("roles", _ROLE, here.iam("role", *group), boundary=carried)
+
+
+def _spot(settings: StackConfig, names: naming.Names, here: _Account) -> Iterator[Requirement]:
     spot = settings.spot
-    function = here("lambda", f"function:{own.function}")
+    function = here.regional("lambda", f"function:{names.function}")
     yield Requirement("function", _FUNCTION, function)
     if spot.reserved_concurrency is not None:
         yield Requirement("function concurrency", _CONCURRENCY, function)
-    yield Requirement("function role", ("iam:PassRole",), iam("role", own.lambda_role))
-    rules = here("events", f"rule/{own.interruption_rule}", f"rule/{own.rebalance_rule}")
-    yield Requirement("rules", _RULE, rules)
-    group = f"log-group:/aws/lambda/{own.function}"
-    yield Requirement("log group", _LOG_GROUP, here("logs", group, f"{group}:*"))
-    yield Requirement("log groups", ("logs:DescribeLogGroups",), here("logs", "log-group:*"))
-    yield Requirement("dead-letter queue", _QUEUE, here("sqs", own.dead_letter_queue))
-    # Exact names; a pattern would cover alarms and secrets of clusters with longer names.
-    alarms = [spot_alarms.alarm_name(own.function, alarm) for alarm in spot_alarms.ALARMS]
-    yield Requirement("alarms", _ALARM, here("cloudwatch", *(f"alarm:{a}" for a in alarms)))
+    role = here.iam("role", names.lambda_role)
+    yield Requirement("function role", ("iam:PassRole",), role, passed_to="lambda.amazonaws.com")
+    rules = (f"rule/{names.interruption_rule}", f"rule/{names.rebalance_rule}")
+    yield Requirement("rules", _RULE, here.regional("events", *rules))
+    group = f"log-group:/aws/lambda/{names.function}"
+    yield Requirement("log group", _LOG_GROUP, here.regional("logs", group, f"{group}:*"))
+    groups = here.regional("logs", "log-group:*")
+    yield Requirement("log groups", ("logs:DescribeLogGroups",), groups)
+    yield Requirement("dead-letter queue", _QUEUE, here.regional("sqs", names.dead_letter_queue))
+    # Exact names: a pattern would reach the alarms and keys of clusters with longer names.
+    alarms = [spot_alarms.alarm_name(names.function, alarm) for alarm in spot_alarms.ALARMS]
+    alarm_arns = here.regional("cloudwatch", *(f"alarm:{alarm}" for alarm in alarms))
+    yield Requirement("alarms", _ALARM, alarm_arns)
     if spot.key_in_secrets_manager:
-        secret = f"secret:{events.secret_name(own.function)}-??????"
-        yield Requirement("secret", _SECRET, here("secretsmanager", secret))
+        secret = f"secret:{events.secret_name(names.function)}-??????"
+        yield Requirement("secret", _SECRET, here.regional("secretsmanager", secret))
 
 
 def policy(needed: Iterable[Requirement], *, apply: bool) -> dict[str, Any]:
-    """Return the operator's policy document: for an apply, or the reads of a preview."""
-    statements = []
+    """Policy document of the operator: all permissions, or only the reads of a preview."""
+    resources: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for requirement in needed:
         actions = requirement.actions if apply else requirement.reads
         if actions:
-            sid = "".join(word.capitalize() for word in requirement.part.split())
-            statements.append(
-                {
-                    "Sid": sid.replace("-", ""),
-                    "Effect": "Allow",
-                    "Action": sorted(actions),
-                    "Resource": list(requirement.resources),
-                }
-            )
-    # These look-ups name the caller's own principal, which the program cannot know.
+            resources.setdefault((requirement.part, actions), []).extend(requirement.resources)
+    statements = [
+        {
+            "Sid": "".join(word.capitalize() for word in part.split()).replace("-", ""),
+            "Effect": "Allow",
+            "Action": sorted(actions),
+            "Resource": named,
+        }
+        for (part, actions), named in resources.items()
+    ]
+    # The simulator and AWS-managed policies are read without a resource to name.
     statements.append(
         {
             "Sid": "Lookups",

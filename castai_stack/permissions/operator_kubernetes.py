@@ -87,7 +87,7 @@ def kubernetes_requirements(
             for one in manifests.runtime_objects(NAMESPACE)
             if one["kind"] == "Lease"
         ]
-    if aws_auth and settings.credentials.mode != "none":
+    if aws_auth and settings.principal is not None:
         needed.append(KubernetesRequirement(("create",), "", "configmaps", entries.NAMESPACE))
         needed += [
             KubernetesRequirement(_NAMED_WRITES, "", "configmaps", entries.NAMESPACE, name)

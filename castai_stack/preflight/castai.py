@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pulumi
-
 from castai_stack.castai.client import CastaiApi
 from castai_stack.castai.model import CastaiError
 from castai_stack.config.model import StackConfig
@@ -11,12 +9,23 @@ from castai_stack.preflight.findings import Findings
 from castai_stack.preflight.lookups import first_line
 
 
-async def castai_findings(settings: StackConfig, key: pulumi.Output[str]) -> Findings:
-    """Ask CAST AI whether it knows the key; without registration the key is the agent's alone."""
-    if not settings.api.register_cluster:
+def needs_key(settings: StackConfig) -> bool:
+    """Whether an apply uses CAST AI's API key at all.
+
+    With registration the resources call the API. Without it the key goes to the agent's secret and
+    to the Spot function.
+    """
+    api_key_of_agent = settings.agent.existing_secret is None
+    function = settings.principal is not None and settings.spot.enabled
+    return settings.api.register_cluster or api_key_of_agent or function
+
+
+async def castai_findings(settings: StackConfig, api_key: str | None) -> Findings:
+    """Ask CAST AI whether it accepts the key; without registration it is never called."""
+    if not settings.api.register_cluster or api_key is None:
         return Findings()
-    api = CastaiApi(settings.api.url, await key.future() or "")
     try:
+        api = CastaiApi(settings.api.url, api_key)
         await asyncio.to_thread(api.check_key)
     except CastaiError as error:
         return Findings(problems=(first_line(error),))

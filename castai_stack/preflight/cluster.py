@@ -28,11 +28,11 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE
 
 @dataclass(frozen=True, slots=True)
 class InCluster:
-    """What the cluster answered: findings, and objects of an agent that is there already."""
+    """The cluster's answers."""
 
     findings: Findings
     existing: frozenset[str] = frozenset()
-    """Objects to take over, as AgentArgs wants them."""
+    """Objects of an existing agent that are to be adopted, in the form of AgentArgs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,10 @@ async def ask_cluster(  # noqa: PLR0917 - what one visit to the cluster needs
     authority: str,
     plan: AwsAuthPlan | None = None,
 ) -> InCluster:
-    """Ask the API server who it is, what the caller may do, and whose agent is there.
+    """Check the cluster's identity, the caller's permissions and an existing agent.
 
-    `authority` are the cluster's certificates as EKS gives them, in base64.
-
-    Access reviews are answered, not stored.
+    `authority` holds the cluster's certificates as EKS gives them, in base64. The API server
+    stores no access review.
     Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/
     """
     return await asyncio.to_thread(
@@ -78,16 +77,16 @@ def _ask_cluster(  # noqa: PLR0917
             return InCluster(Findings(problems=(_relative_line(kubeconfig, keys),)))
         identity = _identity(client, release.cluster_name, authority)
         missing = _missing(client, needed)
-        found = adoption.find(client, release)
+        installed = adoption.find(client, release)
         # A caller without every permission cannot write the map, and perhaps not read it.
         in_map = aws_auth_findings(client, plan) if plan and not missing else Findings()
-    except Exception as error:  # noqa: BLE001 - whatever the client raises, the cluster is not usable
+    except Exception as error:  # noqa: BLE001 - any error of the client makes the cluster unusable
         return InCluster(Findings(problems=(f"Kubernetes: {explain(error)}",)))
-    refusal = adoption.refusal(found, release)
-    own = Findings(problems=(refusal,) if refusal else (), missing=missing)
-    findings = identity + own + in_map
-    adopted = adoption.existing(found) if release.settings.adopt else frozenset()
-    return InCluster(findings, adopted)
+    refusal = adoption.refusal(installed, release)
+    of_agent = Findings(problems=(refusal,) if refusal else (), missing=missing)
+    findings = identity + of_agent + in_map
+    existing = adoption.existing(installed) if release.settings.adopt else frozenset()
+    return InCluster(findings, existing)
 
 
 def _relative_line(kubeconfig: str, keys: tuple[str, ...]) -> str:
@@ -116,9 +115,9 @@ def aws_auth_findings(client: "lightkube.Client", plan: AwsAuthPlan) -> Findings
 
 
 def _identity(client: "lightkube.Client", name: str, authority: str) -> Findings:
-    """Compare the certificates that the cluster publishes in itself with those that EKS names.
+    """Compare the certificates that the cluster publishes with those that EKS names.
 
-    A kubeconfig may go by a proxy with an address and certificates of its own.
+    A kubeconfig may lead through a proxy with an address and certificates of its own.
     Source: https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
     """
     from lightkube import ApiError  # noqa: PLC0415 - only this thread pays for it
@@ -132,13 +131,13 @@ def _identity(client: "lightkube.Client", name: str, authority: str) -> Findings
         return Findings(
             inconclusive=(
                 (
-                    f"Kubernetes: whether the kubeconfig leads to {name} is not known, "
+                    f"Kubernetes: it was not checked whether the kubeconfig leads to {name}: "
                     f"{explain(error)}"
                 ),
             )
         )
-    here = _certificates((published.data or {}).get("ca.crt", ""))
-    if here & _certificates(base64.b64decode(authority).decode(errors="replace")):
+    own = _certificates((published.data or {}).get("ca.crt", ""))
+    if own & _certificates(base64.b64decode(authority).decode(errors="replace")):
         return Findings()
     return Findings(
         problems=(
@@ -164,7 +163,7 @@ def _missing(
     )
     from lightkube.resources.authorization_v1 import SelfSubjectAccessReview  # noqa: PLC0415
 
-    def may(question: tuple[KubernetesRequirement, str]) -> bool:
+    def is_allowed(question: tuple[KubernetesRequirement, str]) -> bool:
         requirement, verb = question
         attributes = ResourceAttributes(
             verb=verb,
@@ -182,14 +181,14 @@ def _missing(
         )
         return bool(review.status and review.status.allowed)
 
-    # Whoever may do everything is asked once; most operators are cluster administrators.
-    if may((KubernetesRequirement(("*",), "*", "*"), "*")):
+    # One question is enough for a cluster administrator.
+    if is_allowed((KubernetesRequirement(("*",), "*", "*"), "*")):
         return ()
-    asked = [(requirement, verb) for requirement in needed for verb in requirement.verbs]
+    questions = [(requirement, verb) for requirement in needed for verb in requirement.verbs]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = list(pool.map(may, asked))
+        answers = list(pool.map(is_allowed, questions))
     missing: dict[KubernetesRequirement, list[str]] = {}
-    for (requirement, verb), allowed in zip(asked, answers, strict=True):
+    for (requirement, verb), allowed in zip(questions, answers, strict=True):
         if not allowed:
             missing.setdefault(requirement, []).append(verb)
     return tuple(_kubernetes_line(requirement, verbs) for requirement, verbs in missing.items())

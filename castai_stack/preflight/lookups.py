@@ -1,4 +1,4 @@
-"""What the program must know of AWS before it can compose anything, asked once and side by side."""
+"""Facts from AWS that the composition depends on, asked once and side by side."""
 
 import asyncio
 import re
@@ -27,13 +27,13 @@ class ClusterFacts:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who runs this program."""
+    """Principal that runs this program."""
 
     account_id: str
     arn: str
 
 
-class LookupFailed(pulumi.RunError):
+class AwsLookupError(pulumi.RunError):
     """AWS did not answer a question; the message names the question and the answer."""
 
 
@@ -46,21 +46,21 @@ T = TypeVar("T")
 async def ask(
     function: str, arguments: Mapping[str, Any], answer: type[T], provider: aws.Provider
 ) -> T:
-    """Call a function of the provider; what it refuses is raised here, and nowhere else.
+    """Call a function of the provider. Raises the provider's refusal.
 
     The SDK's own `..._output` functions leave a failed Output behind, which ends the program with
-    a traceback whatever its caller made of the failure.
+    a traceback even if the caller handles the failure.
     """
     options = pulumi.InvokeOptions(provider=provider)
-    found = await pulumi.runtime.invoke_async(function, dict(arguments), options, answer)
-    if found is None:
-        raise LookupFailed("A lookup has no answer; its provider is not configured yet")
-    return found
+    result = await pulumi.runtime.invoke_async(function, dict(arguments), options, answer)
+    if result is None:
+        raise AwsLookupError("A lookup has no answer; its provider is not configured yet")
+    return result
 
 
 async def look_up(cluster: Cluster, provider: aws.Provider) -> tuple[Caller, ClusterFacts]:
-    """Return the caller and the cluster. Raises LookupFailed, with every answer that was wrong."""
-    caller, found = await asyncio.gather(
+    """Caller and cluster. Raises AwsLookupError with every refusal."""
+    caller, cluster_answer = await asyncio.gather(
         ask(
             "aws:index/getCallerIdentity:getCallerIdentity",
             {},
@@ -79,38 +79,43 @@ async def look_up(cluster: Cluster, provider: aws.Provider) -> tuple[Caller, Clu
         f"  {question}: {first_line(answer)}"
         for question, answer in (
             ("who am I (sts:GetCallerIdentity)", caller),
-            (f"cluster {cluster.name} in {cluster.region} (eks:DescribeCluster)", found),
+            (f"cluster {cluster.name} in {cluster.region} (eks:DescribeCluster)", cluster_answer),
         )
         if isinstance(answer, BaseException)
     ]
-    if isinstance(caller, BaseException) or isinstance(found, BaseException):
-        raise LookupFailed(
+    if isinstance(caller, BaseException) or isinstance(cluster_answer, BaseException):
+        raise AwsLookupError(
             "AWS does not answer, nothing was written:\n"
             + "\n".join(problems)
             + "\nLog in again, or correct cluster.accountId, cluster.name or cluster.region"
         )
-    return Caller(caller.account_id, caller.arn), _facts(found)
+    return Caller(caller.account_id, caller.arn), _facts(cluster_answer)
 
 
 _MODES: dict[str, AuthenticationMode] = {mode: mode for mode in get_args(AuthenticationMode)}
 
 
-def _facts(found: aws.eks.GetClusterResult) -> ClusterFacts:
-    access, authorities = found.access_configs, found.certificate_authorities
-    # Clusters from before access entries carry no mode; they read aws-auth only.
-    said = access[0].authentication_mode if access else ""
+def _facts(answer: aws.eks.GetClusterResult) -> ClusterFacts:
+    if not answer.vpc_config:
+        raise AwsLookupError(
+            f"{answer.arn} is a cluster of another provider, which the EKS Connector registered; "
+            "this program connects clusters that run in EKS. Correct cluster.name"
+        )
+    access, authorities = answer.access_configs, answer.certificate_authorities
+    # Clusters older than access entries carry no mode and read aws-auth only.
+    mode = access[0].authentication_mode if access else ""
     return ClusterFacts(
-        arn=found.arn,
-        status=found.status,
-        vpc_id=found.vpc_config.vpc_id,
-        # A cluster that is being made has neither of them yet.
-        endpoint=found.endpoint or "",
+        arn=answer.arn,
+        status=answer.status,
+        vpc_id=answer.vpc_config.vpc_id,
+        # A cluster in creation has neither of them yet.
+        endpoint=answer.endpoint or "",
         certificate_authority=authorities[0].data if authorities else "",
-        authentication_mode=_MODES.get(said, "CONFIG_MAP"),
+        authentication_mode=_MODES.get(mode, "CONFIG_MAP"),
     )
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says without the engine's preamble and traceback."""
+    """First line of an error, without the engine's preamble and traceback."""
     text = str(error).strip() or type(error).__name__
     return _PREAMBLE.sub("", text).splitlines()[0][:_SHOWN]

@@ -6,6 +6,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "spot_handler"
 FILES = (
     "__init__.py",
+    "api_key.py",
     "castai.py",
     "deadline.py",
     "decide.py",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from castai_stack.fields import Arn, Section
+from castai_stack.fields import Section, TopicArn
 
 
 class Spot(Section):
@@ -28,7 +28,7 @@ class Spot(Section):
     """Concurrent runs reserved for the function, and its limit; null shares the account's."""
     key_in_secrets_manager: bool = False
     """Keeps the API key in a secret instead of the function's encrypted environment."""
-    alarm_topic_arn: Arn | None = None
+    alarm_topic_arn: TopicArn | None = None
     """SNS topic that is notified of alarms and of their end."""
     drain: bool = False
     """Also cordon and drain the node through the Kubernetes API."""

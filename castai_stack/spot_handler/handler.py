@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import boto3
 
-from . import instances
+from . import api_key, instances
 from .castai import Castai, ReportError
 from .deadline import Deadline
 from .decide import NOTICE_SECONDS, Ignore, Notice, Report, judge, read
@@ -191,11 +191,11 @@ def key_source(environment: Mapping[str, str]) -> Callable[[bool], str]:
         def from_secrets_manager(fresh: bool) -> str:
             if fresh or not cached:
                 answer = boto3.client("secretsmanager").get_secret_value(SecretId=arn)
-                cached[:] = [answer["SecretString"]]
+                cached[:] = [api_key.clean(answer["SecretString"])]
             return cached[0]
 
         return from_secrets_manager
-    key = environment["CASTAI_API_KEY"]
+    key = api_key.clean(environment["CASTAI_API_KEY"])
     return lambda _fresh: key
 
 

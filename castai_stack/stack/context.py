@@ -1,47 +1,84 @@
 """Settings, facts, names and providers of one run."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
-from castai_stack import naming
+from castai_stack import arn, naming
+from castai_stack.agent.names import NAMESPACE
+from castai_stack.agent.release import Release
 from castai_stack.config.model import StackConfig
 from castai_stack.iam.key_slots import Slot, slots
 from castai_stack.preflight.lookups import ClusterFacts
 
 
+class ClusterArgs(TypedDict):
+    """The cluster's coordinates, which several components take."""
+
+    cluster_name: str
+    region: str
+    account_id: str
+
+
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What exists before the first part: settings, facts, providers."""
+class Context:
+    """Everything that exists before the first part."""
 
     settings: StackConfig
     facts: ClusterFacts
     names: naming.Names
-    partition: str
-    vpc_account_id: str
     kubeconfig: str
     access_entries: bool
-    """Whether principals are mapped by access entries, or else in aws-auth."""
+    """Whether principals are mapped by access entries; otherwise in aws-auth."""
     aws: aws.Provider
     kubernetes: kubernetes.Provider
     existing: frozenset[str] = frozenset()
-    """Objects of the agent that are there already and are to be taken over."""
+    """Objects of an existing agent that are to be adopted."""
 
-    def on(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
+    @property
+    def cluster(self) -> ClusterArgs:
+        """The cluster's coordinates as arguments of a component."""
+        cluster = self.settings.cluster
+        return {
+            "cluster_name": cluster.name,
+            "region": cluster.region,
+            "account_id": cluster.account_id,
+        }
+
+    @property
+    def partition(self) -> str:
+        """Partition of the cluster's region."""
+        return arn.partition(self.settings.cluster.region)
+
+    @property
+    def release(self) -> Release:
+        """The agent's installation."""
+        return Release(
+            **self.cluster,
+            api_url=self.settings.api.url,
+            settings=self.settings.agent,
+            namespace=NAMESPACE,
+        )
+
+    @property
+    def key_slots(self) -> tuple[Slot, ...]:
+        """Slots of the access keys under this run's rotation settings; none without keys."""
+        principal = self.settings.principal
+        if principal is None or not principal.has_keys:
+            return ()
+        credentials = self.settings.credentials
+        return slots(
+            credentials.rotation,
+            delete_inactive=credentials.delete_inactive_key,
+            # Without registration a person hands over, at a time that the program never learns.
+            keep_previous_active=not self.settings.api.register_cluster,
+        )
+
+    def options(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
         """Options of a top-level part: the explicit providers, and what it waits for."""
         return pulumi.ResourceOptions(
             providers=[self.aws, self.kubernetes], depends_on=list(depends_on)
         )
-
-
-def key_slots(ground: Ground) -> tuple[Slot, ...]:
-    """Return the slots of the access keys under this run's rotation settings."""
-    credentials = ground.settings.credentials
-    return slots(
-        credentials.rotation,
-        delete_inactive=credentials.delete_inactive_key,
-        # Without registration a person hands over, and nobody knows when that is done.
-        keep_previous_active=not ground.settings.api.register_cluster,
-    )

@@ -1,16 +1,18 @@
-"""The composition: the only place that knows every part and their order.
+"""The composition: the only module that knows every part and their order.
 
 Registration, token, agent, agent online, CAST AI's principal, IAM, mapping, keys, hand-over. The
-hand-over depends on all of them, so that a destroy begins with the disconnect and takes away
-nothing that CAST AI still needs.
+hand-over depends on all of them, so that a destroy begins with the disconnect and deletes nothing
+that CAST AI still needs.
 """
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
 
 import pulumi
 
-from castai_stack import arn, naming
+from castai_stack import naming
 from castai_stack.agent.names import NAMESPACE
 from castai_stack.agent.resources import AgentOnline
 from castai_stack.castai.connection_guard import BY_HAND, ConnectionGuard
@@ -19,16 +21,18 @@ from castai_stack.castai.principal import AssumeRolePrincipal
 from castai_stack.castai.registration import ClusterRegistration
 from castai_stack.castai.token import ClusterToken
 from castai_stack.config import program
-from castai_stack.config.model import StackConfig
+from castai_stack.config.model import Cluster, StackConfig
+from castai_stack.config.principals import Principal
 from castai_stack.kube import connection
 from castai_stack.kube import kubeconfig as kube_kubeconfig
 from castai_stack.preflight import aws as preflight_aws
-from castai_stack.preflight import findings as preflight_findings
-from castai_stack.preflight.lookups import Caller, look_up
-from castai_stack.stack.checks import permission_findings, run_checks
-from castai_stack.stack.context import Ground
+from castai_stack.preflight.findings import Findings, judge
+from castai_stack.preflight.lookups import Caller, ClusterFacts, look_up
+from castai_stack.stack.checks import apply_checks, required_checks
+from castai_stack.stack.context import Context
 from castai_stack.stack.outputs import access_outputs, address_outputs, next_step
 from castai_stack.stack.parts import (
+    AccessParts,
     access_parts,
     agent_part,
     current_key,
@@ -41,119 +45,179 @@ from castai_stack.stack.providers import aws_provider, kubernetes_provider
 async def deploy() -> pulumi.Inputs:
     """Check everything, compose everything, and return the stack's outputs.
 
-    Raises ConfigError, LookupFailed or PreflightFailed before any resource but the providers.
+    Raises ConfigError, AwsLookupError or PreflightError before any resource but the providers.
     """
     stack = pulumi.Config()
     settings = program.load(stack)
-    key = program.api_key(stack)
-    ground, caller = await _ground(settings)
-    permissions = asyncio.ensure_future(permission_findings(ground, caller))
-    existing, findings = await run_checks(ground, caller, key)
-    ground = replace(ground, existing=existing)
+    for line in program.unread_settings(stack):
+        pulumi.log.warn(line)
+    api_key = program.api_key(stack)
+    context, caller = await _context(settings)
     preview = pulumi.runtime.is_dry_run()
-    if preview and not findings.problems:
-        # What is still being asked can only warn here, so that composing need not wait for it.
-        outputs = _compose(ground, key)
-        preflight_findings.judge(findings + await permissions, preview=True)
-        return outputs
-    preflight_findings.judge(findings + await permissions, preview=preview)
-    return _compose(ground, key)
+    async with _running(apply_checks(context, caller)) as for_apply:
+        existing, findings = await required_checks(context, caller, api_key)
+        context = replace(context, existing=existing)
+        outputs = None
+        if preview and not findings.problems:
+            # The other checks only warn here, so that composing need not wait for them.
+            outputs = _compose(context, _secret(api_key))
+        _judge(findings + await for_apply, settings, preview=preview)
+    return _compose(context, _secret(api_key)) if outputs is None else outputs
 
 
-async def _ground(settings: StackConfig) -> tuple[Ground, Caller]:
+@contextlib.asynccontextmanager
+async def _running(
+    coroutine: Coroutine[None, None, Findings],
+) -> AsyncIterator[asyncio.Task[Findings]]:
+    """Run a coroutine beside the block and leave no task behind, whatever the block raises.
+
+    A TaskGroup would wrap the block's RunError, which Pulumi then shows as a traceback.
+    """
+    task = asyncio.create_task(coroutine)
+    try:
+        yield task
+    finally:
+        await asyncio.wait({task})
+        task.exception()  # Otherwise asyncio logs it when the block has failed, too.
+
+
+def _judge(findings: Findings, settings: StackConfig, *, preview: bool) -> None:
+    judge(findings, preview=preview, missing_permissions=settings.preflight.missing_permissions)
+
+
+def _secret(api_key: str | None) -> pulumi.Output[str]:
+    """Return the API key as a secret, or an unknown secret, which a preview can show."""
+    if api_key is not None:
+        return pulumi.Output.secret(api_key)
+    loop = asyncio.get_running_loop()
+    value: asyncio.Future[str] = loop.create_future()
+    known, secret = loop.create_future(), loop.create_future()
+    value.set_result("")
+    known.set_result(False)
+    secret.set_result(True)
+    return pulumi.Output(set(), value, known, secret)
+
+
+async def _context(settings: StackConfig) -> tuple[Context, Caller]:
     cluster = settings.cluster
-    names = naming.names(cluster.name, settings.names)
     for name in naming.shortened(cluster.name, settings.names):
         pulumi.log.warn(f"The cluster's name is too long for {name}: a hash ends it")
     provider = aws_provider(cluster)
-    # The first question starts the plugin of AWS, which is time to load what comes next.
+    # The first question starts the AWS plugin, which leaves time to load the cluster's client.
     (caller, facts), _ = await asyncio.gather(
         look_up(cluster, provider), asyncio.to_thread(connection.load)
     )
-    kubeconfig = (
-        kube_kubeconfig.eks_kubeconfig(
-            cluster.name, cluster.region, facts.endpoint, facts.certificate_authority
-        )
-        if cluster.kubeconfig == kube_kubeconfig.FROM_EKS
-        else cluster.kubeconfig
-    )
-    ground = Ground(
+    kubeconfig = _kubeconfig(cluster, facts)
+    context = Context(
         settings=settings,
         facts=facts,
-        names=names,
-        partition=arn.partition(cluster.region),
-        vpc_account_id=cluster.vpc_account_id or cluster.account_id,
+        names=naming.names(cluster.name, settings.names),
         kubeconfig=kubeconfig,
         access_entries=preflight_aws.uses_access_entries(settings, facts),
         aws=provider,
         kubernetes=kubernetes_provider(facts, kubeconfig, cluster.context),
     )
-    return ground, caller
+    return context, caller
 
 
-def _compose(ground: Ground, key: pulumi.Output[str]) -> dict[str, pulumi.Input[object]]:
-    """Wire the parts. Without registration there is nobody to hand anything to but the operator."""
-    api = ground.settings.api
+def _kubeconfig(cluster: Cluster, facts: ClusterFacts) -> str:
+    if cluster.kubeconfig != kube_kubeconfig.FROM_EKS:
+        return cluster.kubeconfig
+    return kube_kubeconfig.eks_kubeconfig(
+        cluster.name, cluster.region, facts.endpoint, facts.certificate_authority
+    )
+
+
+def _compose(context: Context, api_key: pulumi.Output[str]) -> dict[str, pulumi.Input[object]]:
+    api = context.settings.api
     ConnectionGuard(
         "connection",
-        mode=ground.settings.credentials.mode if api.register_cluster else BY_HAND,
+        mode=context.settings.credentials.mode if api.register_cluster else BY_HAND,
         allow_disconnect=api.allow_disconnect,
     )
-    if api.register_cluster:
-        return _registered(ground)
-    cluster_id = pulumi.Output.from_input(api.cluster_id or "")
-    agent = agent_part(ground, cluster_id, key)
-    outputs = address_outputs(ground, cluster_id)
-    if ground.settings.credentials.mode == "none":
+    return _registered(context) if api.register_cluster else _by_hand(context, api_key)
+
+
+def _by_hand(context: Context, api_key: pulumi.Output[str]) -> dict[str, pulumi.Input[object]]:
+    """Without registration a person hands over in CAST AI's console."""
+    settings = context.settings
+    cluster_id = pulumi.Output.from_input(settings.api.cluster_id or "")
+    agent = agent_part(context, cluster_id, api_key)
+    outputs = address_outputs(context, cluster_id)
+    if settings.principal is None:
         return outputs
-    principal = pulumi.Output.from_input(api.principal_arn or "")
-    access = access_parts(ground, cluster_id, key, principal, [agent])
-    key_pair = current_key(ground, access, None)
-    retired_key(ground, access, [key_pair] if key_pair else [])
-    return outputs | access_outputs(access, key_pair) | {"next_step": next_step(ground)}
+    trusted = pulumi.Output.from_input(settings.api.principal_arn or "")
+    access = access_parts(
+        context, settings.principal, cluster_id, api_key, trusted_user=trusted, after=[agent]
+    )
+    access_key = current_key(context, access, None)
+    retired_key(context, access, [access_key] if access_key else [])
+    paste = {"next_step": next_step(settings.principal)}
+    return outputs | access_outputs(access, access_key) | paste
 
 
-def _registered(ground: Ground) -> dict[str, pulumi.Input[object]]:
-    settings, cluster = ground.settings, ground.settings.cluster
+def _registered(context: Context) -> dict[str, pulumi.Input[object]]:
+    settings = context.settings
     registration = ClusterRegistration(
         "registration",
-        cluster_name=cluster.name,
-        region=cluster.region,
-        account_id=cluster.account_id,
+        **context.cluster,
         organization_id=settings.api.organization_id,
         revive_archived=settings.api.revive_archived,
     )
     token = ClusterToken("token", cluster_id=registration.id)
-    agent = agent_part(ground, registration.id, token.token)
+    agent = agent_part(context, registration.id, token.token)
     online = AgentOnline(
         "agent-online",
         cluster_id=registration.id,
         timeout_seconds=settings.api.online_timeout_seconds,
-        kubeconfig=ground.kubeconfig,
-        context=cluster.context,
+        kubeconfig=context.kubeconfig,
+        context=settings.cluster.context,
         namespace=NAMESPACE,
         opts=pulumi.ResourceOptions(depends_on=[agent]),
     )
-    outputs = address_outputs(ground, registration.id)
-    if settings.credentials.mode == "none":
+    outputs = address_outputs(context, registration.id)
+    if settings.principal is None:
         return outputs
-    principal_arn: pulumi.Output[str] = pulumi.Output.from_input("")
-    if settings.credentials.mode == "role":
-        principal = AssumeRolePrincipal(
-            "principal",
-            cluster_id=registration.id,
-            opts=pulumi.ResourceOptions(depends_on=[online]),
-        )
-        principal_arn = principal.arn
-    access = access_parts(ground, registration.id, token.token, principal_arn, [online])
-    key = current_key(ground, access, registration.id)
-    hand_over = hand_over_part(ground, registration, access, key)
+    trusted = _trusted_user(settings.principal, registration, online)
+    access = access_parts(
+        context,
+        settings.principal,
+        registration.id,
+        token.token,
+        trusted_user=trusted,
+        after=[online],
+    )
+    return outputs | _handed_over(context, settings.principal, registration, access)
+
+
+def _trusted_user(
+    principal: Principal, registration: ClusterRegistration, online: AgentOnline
+) -> pulumi.Output[str]:
+    """ARN of CAST AI's user that assumes the principal; empty where nobody assumes it."""
+    if not principal.trusts_castai:
+        return pulumi.Output.from_input("")
+    return AssumeRolePrincipal(
+        "principal",
+        cluster_id=registration.id,
+        opts=pulumi.ResourceOptions(depends_on=[online]),
+    ).arn
+
+
+def _handed_over(
+    context: Context,
+    principal: Principal,
+    registration: ClusterRegistration,
+    access: AccessParts,
+) -> dict[str, pulumi.Input[object]]:
+    """Hand the principal over, and retire the previous key once CAST AI uses the current one."""
+    access_key = current_key(context, access, registration.id)
+    hand_over = hand_over_part(context, principal, registration, access, access_key)
     ready = CredentialsReady(
         "credentials-ready",
         cluster_id=registration.id,
         credentials_id=hand_over.credentials_id,
-        timeout_seconds=settings.api.ready_timeout_seconds,
+        timeout_seconds=context.settings.api.ready_timeout_seconds,
         opts=pulumi.ResourceOptions(depends_on=[hand_over]),
     )
-    retired_key(ground, access, [ready])
-    return outputs | access_outputs(access, key)
+    retired_key(context, access, [ready])
+    return access_outputs(access, access_key)

@@ -6,46 +6,44 @@ import pulumi
 import pulumi_aws as aws
 
 from castai_stack import naming
-from castai_stack.access.component import AwsAuthMapping, MappedRole
+from castai_stack.access.component import AwsAuthMapping, AwsAuthMappingArgs, MappedRole
 from castai_stack.agent.component import AgentComponent
 from castai_stack.agent.names import NAMESPACE
 from castai_stack.castai.hand_over import NODE_ROLE, HandOver
 from castai_stack.castai.registration import ClusterRegistration
 from castai_stack.castai.rotation_guard import RotationGuard
+from castai_stack.config.principals import Principal
 from castai_stack.iam import feature_policy
 from castai_stack.iam.component import CastIamComponent
 from castai_stack.iam.key_slots import Slot
 from castai_stack.spot import rbac
 from castai_stack.spot.component import SpotLambdaComponent
-from castai_stack.stack.context import Ground, key_slots
+from castai_stack.stack.context import Context
 
 
 def agent_part(
-    ground: Ground, cluster_id: pulumi.Output[str], key: pulumi.Output[str]
+    context: Context, cluster_id: pulumi.Output[str], api_key: pulumi.Output[str]
 ) -> AgentComponent:
-    """Compose the agent."""
-    cluster = ground.settings.cluster
+    """Compose the agent; `api_key` is the cluster's token, or the key that the operator gives."""
     return AgentComponent(
         "agent",
         {
-            "cluster_name": cluster.name,
-            "region": cluster.region,
-            "account_id": cluster.account_id,
-            "api_url": ground.settings.api.url,
-            "settings": ground.settings.agent,
+            **context.cluster,
+            "api_url": context.settings.api.url,
+            "settings": context.settings.agent,
             "namespace": NAMESPACE,
             "cluster_id": cluster_id,
-            "api_key": key,
-            "kubeconfig": ground.kubeconfig,
-            "context": cluster.context,
-            "existing": ground.existing,
+            "api_key": api_key,
+            "kubeconfig": context.kubeconfig,
+            "context": context.settings.cluster.context,
+            "existing": context.existing,
         },
-        ground.on(),
+        context.options(),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class AccessParts:
     """The parts between the agent and the hand-over."""
 
     iam: CastIamComponent
@@ -54,91 +52,107 @@ class Access:
 
     @property
     def needed(self) -> list[pulumi.Resource]:
-        """Everything that CAST AI relies on: the hand-over waits for it and a destroy spares it."""
+        """Resources that CAST AI relies on: created before the hand-over, deleted after it."""
         return [*self.iam.ready, *([self.spot] if self.spot else []), self.mapping]
 
 
 def access_parts(
-    ground: Ground,
+    context: Context,
+    principal: Principal,
     cluster_id: pulumi.Output[str],
-    key: pulumi.Output[str],
-    castai_principal: pulumi.Output[str],
+    api_key: pulumi.Output[str],
+    *,
+    trusted_user: pulumi.Output[str],
     after: list[pulumi.Resource],
-) -> Access:
-    """Compose IAM, Spot handling and mapping."""
-    settings, cluster = ground.settings, ground.settings.cluster
-    user_mode = settings.credentials.mode == "user"
-    iam = CastIamComponent(
+) -> AccessParts:
+    """Compose IAM, Spot handling and mapping; `trusted_user` is CAST AI's, that assumes a role."""
+    iam = _iam_part(context, principal, cluster_id, trusted_user, after)
+    spot = None
+    if context.settings.spot.enabled:
+        spot = _spot_part(context, cluster_id, api_key, after)
+    return AccessParts(iam, spot, _mapping_part(context, principal, iam, spot))
+
+
+def _iam_part(
+    context: Context,
+    principal: Principal,
+    cluster_id: pulumi.Output[str],
+    trusted_user: pulumi.Output[str],
+    after: list[pulumi.Resource],
+) -> CastIamComponent:
+    settings = context.settings
+    return CastIamComponent(
         "iam",
         {
-            "partition": ground.partition,
-            "region": cluster.region,
-            "account_id": cluster.account_id,
-            "cluster_name": cluster.name,
+            **context.cluster,
+            "partition": context.partition,
             "cluster_id": cluster_id,
-            "vpc_id": ground.facts.vpc_id,
-            "vpc_account_id": ground.vpc_account_id,
-            "names": ground.names,
-            "mode": "user" if user_mode else "role",
+            "vpc_id": context.facts.vpc_id,
+            "vpc_account_id": settings.cluster.vpc_account_id or settings.cluster.account_id,
+            "names": context.names,
+            "mode": principal.kind,
             "flavour": settings.permissions,
-            "castai_principal_arn": castai_principal,
+            "castai_principal_arn": trusted_user,
             "external_id": settings.credentials.external_id or cluster_id,
             "settings": settings.iam,
             "tags": settings.tags,
         },
-        ground.on(*after),
+        context.options(*after),
     )
-    spot = (
-        SpotLambdaComponent(
-            "spot",
-            {
-                "partition": ground.partition,
-                "region": cluster.region,
-                "account_id": cluster.account_id,
-                "cluster_name": cluster.name,
-                "cluster_id": cluster_id,
-                "api_url": settings.api.url,
-                "api_key": key,
-                "names": ground.names,
-                "flavour": settings.permissions,
-                "settings": settings.spot,
-                "iam": settings.iam,
-                "tags": settings.tags,
-                "cluster_endpoint": ground.facts.endpoint,
-                "certificate_authority": ground.facts.certificate_authority,
-            },
-            ground.on(*after),
-        )
-        if settings.spot.enabled
-        else None
-    )
-    mapping = AwsAuthMapping(
-        "access",
+
+
+def _spot_part(
+    context: Context,
+    cluster_id: pulumi.Output[str],
+    api_key: pulumi.Output[str],
+    after: list[pulumi.Resource],
+) -> SpotLambdaComponent:
+    settings = context.settings
+    return SpotLambdaComponent(
+        "spot",
         {
-            "cluster_name": cluster.name,
-            "partition": ground.partition,
-            "mode": "access-entries" if ground.access_entries else "aws-auth",
-            "region": cluster.region,
-            "node_role_arn": iam.node_role_arn,
-            "node_role_unique_id": iam.node_role_unique_id,
-            **(
-                {
-                    "user_arn": iam.principal_arn,
-                    "user_unique_id": iam.principal_unique_id,
-                    "user_name": ground.names.principal,
-                }
-                if user_mode
-                else {}
-            ),
-            "roles": {"spot": _drainer(spot)} if spot and settings.spot.drain else {},
-            "kubeconfig": ground.kubeconfig,
-            "context": cluster.context,
-            "settings": settings.access,
+            **context.cluster,
+            "partition": context.partition,
+            "cluster_id": cluster_id,
+            "api_url": settings.api.url,
+            "api_key": api_key,
+            "names": context.names,
+            "flavour": settings.permissions,
+            "settings": settings.spot,
+            "iam": settings.iam,
             "tags": settings.tags,
+            "cluster_endpoint": context.facts.endpoint,
+            "certificate_authority": context.facts.certificate_authority,
         },
-        ground.on(),
+        context.options(*after),
     )
-    return Access(iam, spot, mapping)
+
+
+def _mapping_part(
+    context: Context,
+    principal: Principal,
+    iam: CastIamComponent,
+    spot: SpotLambdaComponent | None,
+) -> AwsAuthMapping:
+    settings = context.settings
+    args: AwsAuthMappingArgs = {
+        "cluster_name": settings.cluster.name,
+        "partition": context.partition,
+        "mode": "access-entries" if context.access_entries else "aws-auth",
+        "region": settings.cluster.region,
+        "node_role_arn": iam.node_role_arn,
+        "node_role_unique_id": iam.node_role_unique_id,
+        "roles": {"spot": _drainer(spot)} if spot and settings.spot.drain else {},
+        "kubeconfig": context.kubeconfig,
+        "context": settings.cluster.context,
+        "settings": settings.access,
+        "tags": settings.tags,
+    }
+    if principal.is_mapped:
+        args["user_arn"] = iam.principal_arn
+        args["user_unique_id"] = iam.principal_unique_id
+        args["user_name"] = context.names.principal
+    return AwsAuthMapping("access", args, context.options())
 
 
 def _drainer(spot: SpotLambdaComponent) -> MappedRole:
@@ -151,27 +165,25 @@ def _drainer(spot: SpotLambdaComponent) -> MappedRole:
 
 
 def current_key(
-    ground: Ground, access: Access, handed_to: pulumi.Output[str] | None
+    context: Context, access: AccessParts, handed_to: pulumi.Output[str] | None
 ) -> aws.iam.AccessKey | None:
-    """Return the key of this generation; a jump of the counter is refused before it is touched."""
-    credentials = ground.settings.credentials
-    if credentials.mode != "user":
+    """Key of this generation; the guard refuses a jump of the counter before it changes a key."""
+    current = next((slot for slot in context.key_slots if slot.current), None)
+    if current is None:
         return None
-    guard = RotationGuard("rotation", generation=credentials.rotation, cluster_id=handed_to)
-    (slot,) = [s for s in key_slots(ground) if s.current]
-    return _access_key(access, slot, [guard])
+    guard = RotationGuard("rotation", generation=current.generation, cluster_id=handed_to)
+    return _access_key(access, current, [guard])
 
 
-def retired_key(ground: Ground, access: Access, after: list[pulumi.Resource]) -> None:
-    """Keep the key of the generation before, inactive, once CAST AI uses the current one."""
-    if ground.settings.credentials.mode == "user":
-        for slot in key_slots(ground):
-            if not slot.current:
-                _access_key(access, slot, after)
+def retired_key(context: Context, access: AccessParts, after: list[pulumi.Resource]) -> None:
+    """Keep the previous generation's key, inactive, once CAST AI uses the current one."""
+    for slot in context.key_slots:
+        if not slot.current:
+            _access_key(access, slot, after)
 
 
-def _access_key(access: Access, slot: Slot, after: list[pulumi.Resource]) -> aws.iam.AccessKey:
-    # AWS allows two keys at most, so the old one of a slot goes before the new one comes.
+def _access_key(access: AccessParts, slot: Slot, after: list[pulumi.Resource]) -> aws.iam.AccessKey:
+    # AWS allows two keys at most, so a slot's old key is deleted before the new one is created.
     return aws.iam.AccessKey(
         f"iam-key-{slot.name}",
         user=access.iam.principal_name,
@@ -186,40 +198,43 @@ def _access_key(access: Access, slot: Slot, after: list[pulumi.Resource]) -> aws
 
 
 def hand_over_part(
-    ground: Ground,
+    context: Context,
+    principal: Principal,
     registration: ClusterRegistration,
-    access: Access,
-    key: aws.iam.AccessKey | None,
+    access: AccessParts,
+    access_key: aws.iam.AccessKey | None,
 ) -> HandOver:
     """Compose the hand-over, which depends on everything that CAST AI uses."""
-    api = ground.settings.api
+    api = context.settings.api
     return HandOver(
         "hand-over",
         cluster_id=registration.id,
-        mode="role" if key is None else "user",
-        role_arn=access.iam.ready_principal_arn if key is None else None,
-        access_key_id=key.id if key else None,
-        secret_access_key=key.secret if key else None,
+        mode=principal.kind,
+        role_arn=access.iam.ready_principal_arn if access_key is None else None,
+        access_key_id=access_key.id if access_key else None,
+        secret_access_key=access_key.secret if access_key else None,
         delete_nodes_on_disconnect=api.delete_nodes_on_disconnect,
         disconnect_timeout_seconds=api.disconnect_timeout_seconds,
-        objects=_replaced_by_a_path(ground, registration.id),
-        opts=pulumi.ResourceOptions(depends_on=[*access.needed, *([key] if key else [])]),
+        objects=_replaced_by_a_path(context, principal, registration.id),
+        opts=pulumi.ResourceOptions(
+            depends_on=[*access.needed, *([access_key] if access_key else [])]
+        ),
     )
 
 
 def _replaced_by_a_path(
-    ground: Ground, cluster_id: pulumi.Output[str]
+    context: Context, principal: Principal, cluster_id: pulumi.Output[str]
 ) -> dict[str, pulumi.Input[str]]:
-    """Name the IAM objects that another path replaces; a user only moves."""
-    settings, names, path = ground.settings, ground.names, ground.settings.iam.path
-    found = {"policy": names.castai_policy}
-    if settings.credentials.mode == "role":
-        found["role"] = names.principal
-    else:
-        found["restricted policy"] = names.restricted_policy
+    """IAM objects that another path replaces; a user only moves."""
+    settings, names, path = context.settings, context.names, context.settings.iam.path
+    objects = {"policy": names.castai_policy}
+    if principal.kind == "role":
+        objects["role"] = names.principal
+    if principal.restricted_policy == "managed":
+        objects["restricted policy"] = names.restricted_policy
     if feature_policy.has_features(settings.permissions, settings.iam):
-        found["feature policy"] = names.feature_policy
+        objects["feature policy"] = names.feature_policy
     node_role = cluster_id.apply(
-        lambda known: f"{path}{naming.node_role(settings.cluster.name, known)}"
+        lambda id_: f"{path}{naming.node_role(settings.cluster.name, id_)}"
     )
-    return {NODE_ROLE: node_role, **{kind: f"{path}{name}" for kind, name in found.items()}}
+    return {NODE_ROLE: node_role, **{kind: f"{path}{name}" for kind, name in objects.items()}}

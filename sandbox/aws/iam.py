@@ -498,8 +498,20 @@ def _simulated(
                     {"SourcePolicyId": policy.name, "SourcePolicyType": policy.kind}
                     for policy in verdict.matched
                 ],
-                "MissingContextValues": list(verdict.missing),
+                "MissingContextValues": [],
             }
+            if params.get("ResourceArns"):
+                # Only a question about `*` has its missing keys at the top:
+                # https://docs.aws.amazon.com/IAM/latest/APIReference/API_EvaluationResult.html
+                result["ResourceSpecificResults"] = [
+                    {
+                        "EvalResourceName": resource,
+                        "EvalResourceDecision": verdict.decision,
+                        "MissingContextValues": list(verdict.missing),
+                    }
+                ]
+            else:
+                result["MissingContextValues"] = list(verdict.missing)
             if verdict.boundary is not None:
                 allowed = verdict.boundary == "allowed"
                 result["PermissionsBoundaryDecisionDetail"] = {

@@ -6,6 +6,7 @@ Answers: `internal/service/{sts,eks,iam}/*_data_source.go` in `hashicorp/terrafo
 import re
 
 from sandbox.aws_provider.account import Account, RefusedError, absent_is_fine
+from sandbox.aws_provider.documents import text
 from sandbox.aws_provider.resource import Lookup, Properties, moment
 
 _SESSION = re.compile(r"arn:aws[\w-]*:sts::\d{12}:assumed-role/([\w+=,.@-]+)/([\w+=,.@-]+)")
@@ -56,6 +57,16 @@ def _simulation(aws: Account, arguments: Properties) -> Properties:
     pages = simulator.paginate(
         PolicySourceArn=arguments["policySourceArn"],
         ActionNames=arguments["actionNames"],
+        PolicyInputList=arguments.get("additionalPoliciesJsons", []),
+        PermissionsBoundaryPolicyInputList=arguments.get("permissionsBoundaryPoliciesJsons", []),
+        ContextEntries=[
+            {
+                "ContextKeyName": context["key"],
+                "ContextKeyType": context["type"],
+                "ContextKeyValues": context["values"],
+            }
+            for context in arguments.get("contexts", [])
+        ],
         **({"ResourceArns": resources} if resources else {}),
     )
     results = [_verdict(item) for page in pages for item in page["EvaluationResults"]]
@@ -117,12 +128,80 @@ def _access_keys(aws: Account, arguments: Properties) -> Properties:
     }
 
 
+def _user(aws: Account, arguments: Properties) -> Properties:
+    name, user = arguments["userName"], None
+    with absent_is_fine():
+        user = aws.client("iam").get_user(UserName=name)["User"]
+    if user is None:
+        raise RefusedError(f"reading IAM User ({name}): couldn't find resource")
+    return {
+        "id": user["UserId"],
+        "arn": user["Arn"],
+        "path": user["Path"],
+        "permissionsBoundary": _boundary(user),
+        "tags": _tags(user),
+        "userId": user["UserId"],
+    }
+
+
+def _role(aws: Account, arguments: Properties) -> Properties:
+    name, role = arguments["name"], None
+    with absent_is_fine():
+        role = aws.client("iam").get_role(RoleName=name)["Role"]
+    if role is None:
+        raise RefusedError(f"reading IAM Role ({name}): couldn't find resource")
+    return {
+        "id": name,
+        "arn": role["Arn"],
+        "assumeRolePolicy": text(role["AssumeRolePolicyDocument"]),
+        "createDate": moment(role["CreateDate"]),
+        "description": role.get("Description", ""),
+        "maxSessionDuration": role["MaxSessionDuration"],
+        "path": role["Path"],
+        "permissionsBoundary": _boundary(role),
+        "roleLastUseds": [],
+        "tags": _tags(role),
+        "uniqueId": role["RoleId"],
+    }
+
+
+def _boundary(principal: Properties) -> str:
+    return principal.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "")
+
+
+def _tags(principal: Properties) -> Properties:
+    return {tag["Key"]: tag["Value"] for tag in principal.get("Tags", [])}
+
+
+def _function(aws: Account, arguments: Properties) -> Properties:
+    name, function = arguments["functionName"], None
+    with absent_is_fine():
+        function = aws.client("lambda").get_function(FunctionName=name)
+    if function is None:
+        raise RefusedError(f"reading Lambda Function ({name}): couldn't find resource")
+    return {
+        "id": name,
+        "arn": function["Configuration"]["FunctionArn"],
+        "tags": function.get("Tags", {}),
+    }
+
+
 LOOKUPS = {
     "aws:index/getCallerIdentity:getCallerIdentity": Lookup(_caller_identity),
     "aws:eks/getCluster:getCluster": Lookup(_cluster, ("name",)),
     "aws:iam/getPrincipalPolicySimulation:getPrincipalPolicySimulation": Lookup(
-        _simulation, ("actionNames", "policySourceArn"), ("resourceArns",)
+        _simulation,
+        ("actionNames", "policySourceArn"),
+        (
+            "resourceArns",
+            "contexts",
+            "additionalPoliciesJsons",
+            "permissionsBoundaryPoliciesJsons",
+        ),
     ),
     "aws:iam/getSessionContext:getSessionContext": Lookup(_session_context, ("arn",)),
     "aws:iam/getAccessKeys:getAccessKeys": Lookup(_access_keys, ("user",)),
+    "aws:iam/getUser:getUser": Lookup(_user, ("userName",)),
+    "aws:iam/getRole:getRole": Lookup(_role, ("name",)),
+    "aws:lambda/getFunction:getFunction": Lookup(_function, ("functionName",)),
 }

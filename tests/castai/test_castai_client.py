@@ -423,3 +423,63 @@ def test_absent_fields_of_a_cluster_are_empty():
 def test_the_reason_of_a_failed_reconcile_is_found_in_either_place():
     assert Cluster.parse({"id": ID, "reconcileError": "a"}).reconcile_error == "a"
     assert Cluster.parse({"id": ID, "reconcileInfo": {"error": "b"}}).reconcile_error == "b"
+
+
+def test_a_cluster_without_an_id_is_an_error_that_names_it(api, service):
+    service.will_answer(200, {"items": [{"name": "no id"}]})
+    with pytest.raises(CastaiError, match="the answer holds a cluster without id"):
+        api.list_clusters()
+
+
+@pytest.mark.parametrize("items", ["text", {"id": ID}, ["text"], [None]])
+def test_items_that_are_no_objects_are_an_error(api, service, items):
+    service.will_answer(200, {"items": items})
+    with pytest.raises(CastaiError, match="the answer's items are no list of objects"):
+        api.list_clusters()
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [(404, {"message": "Not Found"}), (404, "<html>"), (200, "<html>"), (302, {}), (403, "no")],
+)
+def test_whatever_answers_at_a_wrong_address_is_told_with_the_address(api, service, status, answer):
+    service.will_answer(status, answer, {"Location": "/login"} if status == 302 else {})
+    with pytest.raises(CastaiError) as caught:
+        api.check_key()
+    assert str(caught.value).endswith(
+        f"{service.server.url} does not answer as CAST AI's API: api.url (or CASTAI_API_URL) is "
+        "the API's address without a version, https://api.cast.ai or https://api.eu.cast.ai."
+    )
+
+
+@pytest.mark.parametrize("answer", [{"message": "maintenance"}, "<html>"])
+def test_a_service_that_is_down_is_not_a_wrong_address(api, service, answer):
+    for _ in range(20):
+        service.will_answer(503, answer)
+    with pytest.raises(CastaiError) as caught:
+        api.check_key()
+    assert "api.url" not in str(caught.value)
+
+
+def test_a_missing_cluster_is_not_a_wrong_address(api, service):
+    service.will_answer(404, {"message": "no such cluster"})
+    assert api.get_cluster(ID) is None
+
+
+def test_an_address_with_a_password_is_refused_without_it():
+    with pytest.raises(CastaiError) as caught:
+        CastaiApi("https://me:SENTINEL@api.cast.ai", KEY)
+    assert "SENTINEL" not in str(caught.value)
+    assert "api.url holds a user or password" in str(caught.value)
+
+
+def test_the_error_of_a_library_that_saw_the_key_is_told_by_its_type_only(api, monkeypatch):
+    def refuse(*_, **__):
+        raise ValueError(f"Invalid header value {KEY!r}")
+
+    monkeypatch.setattr(api._repeating, "request", refuse)
+    with pytest.raises(CastaiError) as caught:
+        api.check_key()
+    assert KEY not in str(caught.value)
+    assert "ValueError at" in str(caught.value)
+    assert caught.value.__suppress_context__

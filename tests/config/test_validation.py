@@ -1,4 +1,7 @@
+import datetime as dt
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,11 +40,10 @@ def test_all_problems_come_at_once_with_key_finding_and_rule():
     assert problems(raw) == [
         f"  {KEY}.cluster.name: found '-x'; allowed: 1 to 100 letters, digits, hyphens or "
         "underscores, the first a letter or digit",
-        f"  {KEY}.cluster.accountId: found 12345678901; allowed: a text; "
-        "YAML read a number, write it in quotes",
+        f"  {KEY}.cluster.accountId: found a number without quotes; allowed: a text, in quotes",
         f"  {KEY}.credentials.mode: found 'keys'; allowed: 'none', 'user' or 'role'",
         f"  {KEY}.credentials.rotation: found -1; allowed: 0 or more",
-        f"  {KEY}.spott: unknown key; compare the table in the README",
+        f"  {KEY}.spott: unknown key; docs/configuration.md lists the keys",
         f"  {KEY}.api.clusterId: not given while api.register is false; "
         "give the id that the CAST AI console shows, or let this program register",
         f"  {KEY}.tags.aws:x: the prefix is reserved; "
@@ -176,4 +178,127 @@ def test_what_may_be_a_password_or_a_private_key_is_never_shown():
         "allowed: an http or https address of a proxy, without user and password",
         f"  {KEY}.agent.trustedCaCertificate: found a str; "
         "allowed: certificates in PEM form and nothing else",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("012345670123", "a number"),
+        ("123456789012", "a number"),
+        ("1_2", "a number"),
+        ("1e3", "a number"),
+        (".inf", "a number"),
+        ("yes", "true or false"),
+        ("2001-01-01", "a date"),
+    ],
+)
+def test_what_yaml_turned_into_something_else_is_never_shown_as_a_value(written, found):
+    # YAML 1.1 as some tools read it; PyYAML takes `1e3` for a text, which the engine does not.
+    value = 1000.0 if written == "1e3" else yaml.safe_load(written)
+    assert isinstance(value, bool | int | float | dt.date)
+
+    assert problems({"cluster": {**CLUSTER, "accountId": value}}) == [
+        f"  {KEY}.cluster.accountId: found {found} without quotes; allowed: a text, in quotes"
+    ]
+
+
+REGIONS = (
+    "eu-central-1", "us-gov-west-1", "cn-north-1", "eusc-de-east-1", "us-iso-east-1",
+    "us-isob-east-1", "eu-isoe-west-1", "us-isof-south-1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_every_region_of_aws_can_be_set(region):
+    assert validate({"cluster": {**CLUSTER, "region": region}}, KEY).cluster.region == region
+
+
+@pytest.mark.parametrize("region", ["eu-central", "xx-east-1", "eu-central-1a", "eu-größe-1"])
+def test_another_region_is_refused_with_those_that_work(region):
+    [line] = problems({"cluster": {**CLUSTER, "region": region}})
+
+    assert line.endswith(
+        "allowed: an AWS region such as eu-central-1, us-gov-west-1, cn-north-1 or eusc-de-east-1"
+    )
+
+
+def test_tags_that_differ_in_case_only_are_refused_by_iam_and_so_here():
+    tags = {"owner": "a", "Owner": "b", "team": "c", "STRASSE": "d", "straße": "e"}
+
+    assert problems({"cluster": CLUSTER, "tags": tags}) == [
+        f"  {KEY}.tags: found Owner, owner, which differ in case only; allowed: one of them",
+        f"  {KEY}.tags: found STRASSE, straße, which differ in case only; allowed: one of them",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("iam", "path", "/größe/"),
+        ("iam", "autoScalingGroupNames", ["größe"]),
+        ("iam", "permissionsBoundaryArn", "arn:aws:iam::012345678901:policy/größe"),
+        ("iam", "permissionsBoundaryArn", "arn:aws:iam::٠١٢٣٤٥٦٧٨٩٠١:policy/b"),
+        ("cluster", "accountId", "٠١٢٣٤٥٦٧٨٩٠١"),
+        ("cluster", "vpcAccountId", "٠١٢٣٤٥٦٧٨٩٠١"),
+        ("credentials", "externalId", "größe"),
+        ("access", "userGroups", ["größe"]),
+        ("agent", "tag", "v1.2.٣"),
+        ("agent", "imageRegistry", "größe.example"),
+        ("agent", "memory", "٣Gi"),
+        ("agent", "labels", {"größe": "x"}),
+        ("agent", "labels", {"x": "größe"}),
+        ("agent", "extraEnv", {"GRÖSSE": "x"}),
+    ],
+)
+def test_letters_and_digits_are_those_of_ascii_where_aws_and_kubernetes_say_so(section, key, value):
+    base = {"cluster": CLUSTER}
+    [line] = problems({**base, section: {**base.get(section, {}), key: value}})
+
+    assert f".{section}.{key}" in line
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "allowed"),
+    [
+        ("spot", "alarmTopicArn", "arn:aws:s3:::bucket", "the ARN of an SNS topic"),
+        ("spot", "alarmTopicArn", "arn:aws:sns:eu-central-1:012345678901:t:sub", "an SNS topic"),
+        ("spot", "alarmTopicArn", "arn:aws:sns:us-east-1:012345678901:t", "eu-central-1, the cl"),
+        ("agent", "roleArn", "arn:aws:iam::012345678901:user/x", "the ARN of an IAM role"),
+        ("agent", "roleArn", "arn:aws-cn:iam::012345678901:role/x", "aws, where region"),
+        ("iam", "kmsKeyArns", ["arn:aws:kms:us-east-1:012345678901:key/0a1b"], "eu-central-1, th"),
+        ("iam", "kmsKeyArns", ["arn:aws:kms:eu-central-1:012345678901:alias/x"], "a KMS key"),
+        ("iam", "permissionsBoundaryArn", "arn:aws:iam::999999999999:policy/b", "012345678901, "),
+        ("iam", "permissionsBoundaryArn", "arn:aws:iam::012345678901:role/b", "an IAM policy"),
+        ("api", "principalArn", "arn:aws:iam::809060229965:role/x", "the ARN of an IAM user"),
+    ],
+)
+def test_an_arn_is_of_the_kind_region_and_account_that_aws_takes_there(
+    section, key, value, allowed
+):
+    lines = problems({"cluster": CLUSTER, section: {key: value}})
+
+    assert any(
+        f".{section}.{key}" in line and allowed in line.split("allowed: ")[1] for line in lines
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("spot", "alarmTopicArn", "arn:aws:sns:eu-central-1:999999999999:alarms"),
+        ("agent", "roleArn", "arn:aws:iam::999999999999:role/path/agent"),
+        ("iam", "kmsKeyArns", ["arn:aws:kms:eu-central-1:999999999999:key/mrk-0a1b"]),
+        ("iam", "permissionsBoundaryArn", "arn:aws:iam::aws:policy/ReadOnlyAccess"),
+    ],
+)
+def test_an_arn_of_another_account_is_taken_where_aws_takes_it(section, key, value):
+    validate({"cluster": CLUSTER, section: {key: value}}, KEY)
+
+
+def test_an_address_with_a_password_is_refused_and_never_shown():
+    lines = problems({"cluster": CLUSTER, "api": {"url": "https://me:SENTINEL@api.cast.ai"}})
+
+    assert lines == [
+        f"  {KEY}.api.url: found a str; allowed: an address without user, password and query"
     ]

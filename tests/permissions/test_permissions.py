@@ -116,7 +116,9 @@ def test_under_documented_grants_reach_beyond_the_cluster():
 def test_the_grants_of_castai_are_those_of_the_documents():
     chosen = settings(cluster={**CLUSTER, "vpcId": VPC})
     access = actors.effective_permissions(chosen, cluster_id=ID)
-    documents = actors._principal_documents(actors.stack_scope(chosen, ID, VPC), chosen)
+    documents = actors._principal_documents(
+        actors.stack_scope(chosen, ID, VPC), chosen, chosen.principal
+    )
     expected = {
         (action, resource, statement["Sid"])
         for one in documents

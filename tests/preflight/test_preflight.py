@@ -13,7 +13,7 @@ from castai_stack.config.validation import validate
 from castai_stack.iam import scope
 from castai_stack.permissions.operator_kubernetes import KubernetesRequirement
 from castai_stack.preflight import aws, cluster
-from castai_stack.preflight.findings import Findings, PreflightFailed, judge
+from castai_stack.preflight.findings import Findings, PreflightError, judge
 from castai_stack.preflight.lookups import Caller, ClusterFacts
 
 CLUSTER = {"name": "demo", "region": "eu-central-1", "accountId": "012345678901"}
@@ -43,13 +43,13 @@ def test_a_matching_cluster_has_no_finding():
             Caller("999999999999", "arn:aws:iam::999999999999:user/x"),
             FACTS,
             "account: the credentials are arn:aws:iam::999999999999:user/x of account "
-            "999999999999; cluster.accountId says 012345678901. Choose other credentials, "
+            "999999999999; cluster.accountId is 012345678901. Choose other credentials, "
             "or correct it",
         ),
         (
             CALLER,
             dataclasses.replace(FACTS, status="CREATING"),
-            "cluster: demo is CREATING; it must be ACTIVE. Wait for it, or mend it",
+            "cluster: demo is CREATING; it must be ACTIVE. Wait for it, or repair it",
         ),
         (
             CALLER,
@@ -67,7 +67,7 @@ def test_a_stated_fact_that_aws_denies_is_a_problem():
     stated = settings(cluster={**CLUSTER, "vpcId": "vpc-00000000"})
 
     assert aws.cluster_findings(stated, CALLER, FACTS).problems == (
-        "cluster.vpcId: found vpc-00000000; EKS says vpc-0123456789abcdef0. "
+        "cluster.vpcId: found vpc-00000000; EKS answers vpc-0123456789abcdef0. "
         "Remove it, it is looked up",
     )
 
@@ -104,20 +104,49 @@ def test_a_preview_warns_of_missing_permissions_and_goes_on(monkeypatch):
 
 
 def test_an_apply_stops_at_missing_permissions_and_says_that_nothing_was_written():
-    with pytest.raises(PreflightFailed) as error:
+    with pytest.raises(PreflightError) as error:
         judge(
             Findings(problems=("cluster: gone",), missing=("AWS, roles: iam:CreateRole on x",)),
             preview=False,
         )
 
     assert str(error.value) == (
-        "Preflight failed, nothing was written:\n  cluster: gone\n  AWS, roles: iam:CreateRole on x"
+        "Preflight failed, nothing was written:\n  cluster: gone\n  AWS, roles: iam:CreateRole on x\n"
+        "If a permission listed above is there nevertheless, go on with "
+        "`pulumi config set --path castai.preflight.missingPermissions warn`"
     )
 
 
 def test_a_preview_stops_at_problems():
-    with pytest.raises(PreflightFailed):
+    with pytest.raises(PreflightError):
         judge(Findings(problems=("cluster: gone",)), preview=True)
+
+
+def test_an_apply_goes_on_without_a_permission_that_the_operator_vouches_for(monkeypatch):
+    warnings = []
+    monkeypatch.setattr(pulumi.log, "warn", warnings.append)
+
+    judge(
+        Findings(missing=("AWS, roles: iam:CreateRole on x",)),
+        preview=False,
+        missing_permissions="warn",
+    )
+
+    assert warnings == ["This caller is missing:\n  AWS, roles: iam:CreateRole on x"]
+
+
+@pytest.mark.parametrize("missing_permissions", ["refuse", "warn"])
+def test_an_obstacle_stops_an_apply_and_a_preview_names_it(monkeypatch, missing_permissions):
+    warnings = []
+    monkeypatch.setattr(pulumi.log, "warn", warnings.append)
+    findings = Findings(obstacles=("IAM user u exists",))
+
+    judge(findings, preview=True)
+    with pytest.raises(PreflightError) as error:
+        judge(findings, preview=False, missing_permissions=missing_permissions)
+
+    assert warnings == ["An apply would stop at:\n  IAM user u exists"]
+    assert str(error.value) == "Preflight failed, nothing was written:\n  IAM user u exists"
 
 
 @pytest.mark.parametrize(
@@ -207,22 +236,7 @@ def test_a_cluster_that_does_not_say_who_it_is_is_no_problem(status):
     findings = identity(status, certificate("bmV3"))
 
     assert findings.problems == ()
-    assert "whether the kubeconfig leads to demo is not known" in findings.inconclusive[0]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "asked"),
-    [
-        ("*", {}),
-        (
-            "arn:aws:iam::012345678901:role/cast-demo-eks-*",
-            {"resourceArns": ["arn:aws:iam::012345678901:role/cast-demo-eks-00000000"]},
-        ),
-        ("secret:handler-api-key-??????", {"resourceArns": ["secret:handler-api-key-000000"]}),
-    ],
-)
-def test_the_simulator_is_asked_about_whole_resources(pattern, asked):
-    assert aws._simulated([pattern]) == asked
+    assert "it was not checked whether the kubeconfig leads to demo" in findings.inconclusive[0]
 
 
 class Reviews:

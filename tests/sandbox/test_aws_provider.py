@@ -959,3 +959,59 @@ def test_the_keys_of_a_user_are_listed_without_their_secrets(provider):
 
     assert key.keys() == {"accessKeyId", "createDate", "status"}
     assert key["accessKeyId"] == identifier
+
+
+def test_what_stands_under_a_name_is_found_whatever_its_path(provider):
+    made(provider, USER, name="occupied", path="/delegated/", tags={"castai-eks:cluster": "demo"})
+    made(provider, ROLE, name="occupied", path="/team/", assumeRolePolicy=trust())
+
+    user = provider.invoke("aws:iam/getUser:getUser", userName="occupied")
+    role = provider.invoke("aws:iam/getRole:getRole", name="occupied")
+
+    assert user["arn"] == f"arn:aws:iam::{ACCOUNT}:user/delegated/occupied"
+    assert user["tags"]["castai-eks:cluster"] == "demo"
+    assert role["arn"] == f"arn:aws:iam::{ACCOUNT}:role/team/occupied"
+
+
+@pytest.mark.parametrize(
+    ("token", "argument"),
+    [
+        ("aws:iam/getUser:getUser", "userName"),
+        ("aws:iam/getRole:getRole", "name"),
+        ("aws:lambda/getFunction:getFunction", "functionName"),
+    ],
+)
+def test_a_free_name_is_answered_with_the_words_of_the_provider(provider, token, argument):
+    with pytest.raises(RefusedError, match="couldn't find resource"):
+        provider.invoke(token, **{argument: "free"})
+
+
+def test_a_simulation_carries_context_and_further_policies(provider):
+    region = {"StringEquals": {"aws:RequestedRegion": "eu-central-1"}}
+    statement = {"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": region}
+    allow_all = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    made(provider, ROLE, name="conditional", assumeRolePolicy=trust())
+    made(
+        provider,
+        "aws:iam/rolePolicy:RolePolicy",
+        role="conditional",
+        name="p",
+        policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+
+    def asked(**more):
+        [result] = provider.invoke(
+            "aws:iam/getPrincipalPolicySimulation:getPrincipalPolicySimulation",
+            policySourceArn=f"arn:aws:iam::{ACCOUNT}:role/conditional",
+            actionNames=["s3:ListBucket"],
+            **more,
+        )["results"]
+        return result["allowed"], result["missingContextKeys"]
+
+    context = {"key": "aws:RequestedRegion", "type": "string", "values": ["eu-central-1"]}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allow_all]})
+    assert asked() == (False, ["aws:RequestedRegion"])
+    assert asked(resourceArns=["arn:aws:s3:::b"]) == (False, []), "the API reports them elsewhere"
+    assert asked(contexts=[context]) == (True, [])
+    assert asked(additionalPoliciesJsons=[document])[0]
+    assert not asked(permissionsBoundaryPoliciesJsons=[document])[0]

@@ -10,10 +10,10 @@ import pytest
 from google.protobuf import json_format
 
 from castai_stack.kube import connection
-from castai_stack.preflight import aws, castai
+from castai_stack.preflight import castai, names, permissions
 from castai_stack.preflight import cluster as preflight_cluster
 from castai_stack.preflight.cluster import InCluster
-from castai_stack.preflight.findings import Findings, PreflightFailed
+from castai_stack.preflight.findings import Findings, PreflightError
 from castai_stack.stack import deployment
 from tests.support.engine import CLUSTER_ID, run
 
@@ -53,7 +53,8 @@ def nothing_outside(monkeypatch):
     monkeypatch.setenv("CASTAI_API_KEY", "SENTINEL-of-a-key")
     monkeypatch.delenv("CASTAI_API_URL", raising=False)
     monkeypatch.setattr(preflight_cluster, "ask_cluster", cluster)
-    monkeypatch.setattr(aws, "aws_findings", quiet)
+    monkeypatch.setattr(permissions, "permission_findings", quiet)
+    monkeypatch.setattr(names, "name_findings", quiet)
     monkeypatch.setattr(castai, "castai_findings", quiet)
     yield
     pulumi.runtime.set_all_config({})
@@ -125,7 +126,7 @@ def test_a_preview_is_composed_while_permissions_are_asked_and_warns_of_them(mon
         await asyncio.wait_for(composed.wait(), 10)
         return Findings(missing=("iam:CreateRole",))
 
-    monkeypatch.setattr(aws, "aws_findings", late)
+    monkeypatch.setattr(permissions, "permission_findings", late)
     monkeypatch.setattr(pulumi.log, "warn", warnings.append)
 
     ran(preview=True)
@@ -148,7 +149,7 @@ def test_the_client_of_the_cluster_is_loaded_while_aws_answers(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("preview", "permissions", "cluster"),
+    ("preview", "allowed", "cluster"),
     [
         (False, Findings(missing=("iam:CreateRole",)), Findings()),
         (False, Findings(missing=("iam:CreateRole",)), Findings(problems=("gone",))),
@@ -156,26 +157,26 @@ def test_the_client_of_the_cluster_is_loaded_while_aws_answers(monkeypatch):
     ],
     ids=["missing", "missing and unreachable", "unreachable in a preview"],
 )
-def test_nothing_is_composed_after_a_refusal(monkeypatch, preview, permissions, cluster):
+def test_nothing_is_composed_after_a_refusal(monkeypatch, preview, allowed, cluster):
     composed = composing(monkeypatch)
     warnings = []
 
     async def in_aws(*_):
-        return permissions
+        return allowed
 
     async def in_cluster(*_):
         return InCluster(cluster)
 
-    monkeypatch.setattr(aws, "aws_findings", in_aws)
+    monkeypatch.setattr(permissions, "permission_findings", in_aws)
     monkeypatch.setattr(preflight_cluster, "ask_cluster", in_cluster)
     monkeypatch.setattr(pulumi.log, "warn", warnings.append)
 
-    with pytest.raises(PreflightFailed) as failure:
+    with pytest.raises(PreflightError) as failure:
         ran(preview=preview)
 
     assert not composed.is_set()
     told = "\n".join([str(failure.value), *warnings])
-    assert all(line in told for line in permissions.missing + cluster.problems)
+    assert all(line in told for line in allowed.missing + cluster.problems)
 
 
 @pytest.mark.parametrize("mode", MODES)
