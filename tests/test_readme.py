@@ -1,10 +1,12 @@
 from tests.support import readme
 
 
-def test_the_table_holds_every_key_of_today():
-    text = readme.README.read_text()
+def test_the_configuration_page_holds_every_key_of_today():
+    assert readme.CONFIGURATION.read_text() == readme.configuration_document(), "run `make readme`"
 
-    assert readme.rendered(text) == text, "run `make readme`"
+
+def test_the_readme_links_the_configuration_page():
+    assert "(docs/configuration.md)" in readme.README.read_text()
 
 
 def test_the_operators_documents_are_those_that_the_preflight_asks_for():

@@ -21,17 +21,43 @@ from castai_stack.fields import Section
 from castai_stack.permissions import operator, operator_kubernetes
 
 README = Path(__file__).parents[2] / "README.md"
-BEGIN, END = "<!-- configuration: begin (make readme) -->\n", "<!-- configuration: end -->\n"
+CONFIGURATION = README.parent / "docs" / "configuration.md"
 
 
-def table() -> str:
-    """One row a key, sections spread out, in the order of the settings."""
-    rows = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
-    rows += [
-        f"| `{key}` | {kind} | {default} | {text} |"
-        for key, kind, default, text in _rows(StackConfig, "")
+def configuration_document() -> str:
+    """Every key of the stack configuration, one table for each section."""
+    parts = [
+        "# Configuration",
+        "Settings stand under `castai-eks:castai` in the stack file, as one object. The API key is a "
+        "secret of its own, `castai-eks:apiKey`. `CASTAI_API_URL` and `CASTAI_API_KEY` of the "
+        "environment come before `api.url` and that secret. An unknown key is an error; all errors "
+        "are reported at once.",
+        "```yaml\nconfig:\n  castai-eks:castai:\n    cluster:\n      name: prod\n"
+        '      region: eu-central-1\n      accountId: "012345678901"\n```',
+        "`make readme` writes this page from the code, and a test compares the two.",
     ]
-    return "\n".join(rows) + "\n"
+    rows = list(_rows(StackConfig, ""))
+    sections = [name for name, field in StackConfig.model_fields.items() if _is_section(field)]
+    for section in sections:
+        inside = [row for row in rows if row[0].startswith(f"{section}.")]
+        parts += [
+            f"## {section}",
+            f"{StackConfig.model_fields[section].description}",
+            table(inside),
+        ]
+    parts += ["## Other keys", table([row for row in rows if "." not in row[0]])]
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _is_section(field: FieldInfo) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+
+
+def table(rows: list[tuple[str, str, str, str]]) -> str:
+    """One row a key, in the order of the settings."""
+    lines = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+    lines += [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in rows]
+    return "\n".join(lines) + "\n"
 
 
 def _rows(model: type[BaseModel], prefix: str) -> typing.Iterator[tuple[str, str, str, str]]:
@@ -78,13 +104,6 @@ def _default(field: FieldInfo) -> str:
     if isinstance(field.default, list):
         return f"`[{', '.join(map(str, field.default))}]`"
     return f"`{field.default}`"
-
-
-def rendered(readme: str) -> str:
-    """Return the README's text with the table of today between its marks."""
-    before, rest = readme.split(BEGIN)
-    after = rest.split(END)[1]
-    return f"{before}{BEGIN}{table()}{END}{after}"
 
 
 COMMANDS = README.parent / "docs" / "commands.md"
@@ -138,6 +157,6 @@ def operator_document() -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(rendered(README.read_text()))
+    CONFIGURATION.write_text(configuration_document())
     OPERATOR.write_text(operator_document())
     COMMANDS.write_text(commands_rendered(COMMANDS.read_text()))
