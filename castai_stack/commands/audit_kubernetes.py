@@ -67,15 +67,15 @@ def objects(client: lightkube.Client, place: Place, names: set[str]) -> list[Lef
     version, kind, namespace = place
     where: dict[str, Any] = {"namespace": namespace} if namespace else {}
     resource: Any = resource_registry.load(version, kind)
-    found = []
+    leftovers_here = []
     with answering():
         for entry in client.list(resource, **where):
             name = entry.metadata.name
             # The chart and newer agents use further names with the agent's prefix.
             prefixed = namespace == agent_names.NAMESPACE and name.startswith(agent_names.AGENT)
             if name in names or prefixed:
-                found.append(_leftover(kind, entry.metadata))
-    return found
+                leftovers_here.append(_leftover(kind, entry.metadata))
+    return leftovers_here
 
 
 def _leftover(kind: str, metadata: Any) -> Leftover:
@@ -95,7 +95,7 @@ def mappings(client: lightkube.Client, patterns: NamePatterns) -> list[Leftover]
         if error.not_found:
             return []
         raise
-    found = [
+    leftovers_here = [
         Leftover("kubernetes", "aws-auth entry", arn, origin)
         for kind, key in entries.KEYS.items()
         for arn in mapped_arns(kind, (aws_auth.data or {}).get(key) or "")
@@ -103,10 +103,10 @@ def mappings(client: lightkube.Client, patterns: NamePatterns) -> list[Leftover]
     ]
     annotations = (aws_auth.metadata.annotations if aws_auth.metadata else None) or {}
     if protocol.ENTRIES_ANNOTATION in annotations:
-        found.append(
+        leftovers_here.append(
             Leftover("kubernetes", "aws-auth annotation", protocol.ENTRIES_ANNOTATION, OURS)
         )
-    return found
+    return leftovers_here
 
 
 def mapped_arns(kind: entries.Kind, value: str) -> list[str]:
