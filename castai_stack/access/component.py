@@ -44,9 +44,6 @@ class AwsAuthMappingArgs(TypedDict):
     """The user's name inside the cluster; goes with `user_arn`."""
     roles: NotRequired[Mapping[str, MappedRole]]
     """More roles, by the suffix of their resources."""
-    kubeconfig: str
-    """How the map is reached: `ambient`, a path, or a text without a secret."""
-    context: str | None
     settings: access_settings.Access
     tags: Mapping[str, str]
 
@@ -116,10 +113,7 @@ class AwsAuthMapping(pulumi.ComponentResource):
             arn=principal_arn,
             username=username,
             groups=groups,
-            kubeconfig=self._args["kubeconfig"],
-            context=self._args["context"],
             adopt=chosen.adopt,
-            override_guards=chosen.override_guards,
             opts=self._after(needs),
         )
 

@@ -26,9 +26,6 @@ class AgentArgs(TypedDict):
     """The cluster's id at CAST AI; with it the agent does not register itself."""
     api_key: pulumi.Input[str]
     """The cluster's token, or the operator's own key; unused with an existing secret."""
-    kubeconfig: pulumi.Input[str]
-    """As `connection.connect` takes it: for the rollout and for the clean-up on destroy."""
-    context: str | None
     existing: NotRequired[Collection[str]]
     """Objects to take over instead of creating them, by `object.object_key`."""
 
@@ -68,8 +65,6 @@ class AgentComponent(pulumi.ComponentResource):
             parts["leftovers"] = AgentLeftovers(
                 f"{name}-leftovers",
                 namespace=release.namespace,
-                kubeconfig=args["kubeconfig"],
-                context=args["context"],
                 opts=pulumi.ResourceOptions(parent=self),
             )
         existing = frozenset(args.get("existing", ()))
@@ -92,8 +87,6 @@ class AgentComponent(pulumi.ComponentResource):
                 lambda values: manifests.rollout_digest(release, *values)
             ),
             timeout_seconds=settings.rollout_timeout_seconds,
-            kubeconfig=args["kubeconfig"],
-            context=args["context"],
             opts=pulumi.ResourceOptions(
                 parent=self, depends_on=[parts[part] for part in deployments]
             ),

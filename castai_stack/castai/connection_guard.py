@@ -1,31 +1,35 @@
 """A guard against an unintended disconnect."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-import pulumi
-from pulumi.dynamic import (
+from castai_stack.castai.provider import CastaiHandler
+from castai_stack.plugin.handler import (
     CheckFailure,
     CheckResult,
     CreateResult,
     DiffResult,
+    Property,
     ReadResult,
-    Resource,
     UpdateResult,
 )
-
-from castai_stack.castai.provider import CastaiProvider
 
 BY_HAND = "by-hand"
 """Stands for a mode where this stack does not register, and so hands nothing over."""
 
 
-class ConnectionGuardProvider(CastaiProvider):
+class ConnectionGuardHandler(CastaiHandler):
     """Refuses to drop a connection by a mere change of settings."""
 
-    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+    name = "ConnectionGuard"
+    properties: ClassVar = {
+        "mode": Property("string"),
+        "allow_disconnect": Property("boolean", required=False, kept=False),
+    }
+
+    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Compare with the mode of the last run."""
         failures = []
-        old, new = _olds.get("mode", BY_HAND), news.get("mode")
+        old, new = olds.get("mode", BY_HAND), news.get("mode")
         if new == BY_HAND:
             change, drops = "api.register went from true to false", old != BY_HAND
         else:
@@ -41,39 +45,18 @@ class ConnectionGuardProvider(CastaiProvider):
             )
         return CheckResult(news, failures)
 
-    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+    def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """Compare the mode."""
-        return DiffResult(changes=_olds.get("mode") != _news.get("mode"), replaces=[])
+        return DiffResult(changes=olds.get("mode") != news.get("mode"), replaces=[])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Remember the mode."""
         return CreateResult("connection", {"mode": props["mode"]})
 
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+    def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         """Remember the new mode."""
-        return UpdateResult({"mode": _news["mode"]})
+        return UpdateResult({"mode": news["mode"]})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Keep what was remembered."""
         return ReadResult(id_, {"mode": props["mode"]})
-
-
-class ConnectionGuard(Resource, module="castai", name="ConnectionGuard"):
-    """Stands in every mode, before everything that a change of mode takes away."""
-
-    mode: pulumi.Output[str]
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        mode: str,
-        allow_disconnect: bool = False,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__(
-            ConnectionGuardProvider(),
-            name,
-            {"mode": mode, "allow_disconnect": allow_disconnect},
-            opts,
-        )

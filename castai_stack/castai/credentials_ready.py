@@ -1,14 +1,19 @@
 """A gate: CAST AI uses the credentials that it was handed."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, UpdateResult
-
-from castai_stack.castai.provider import CastaiProvider
-from castai_stack.dynamic.base import ResourceFailed, differs, unknown
-from castai_stack.dynamic.waiting import Wait
+from castai_stack.castai.provider import CastaiHandler
+from castai_stack.plugin.handler import (
+    CreateResult,
+    DiffResult,
+    Property,
+    ReadResult,
+    UpdateResult,
+    differs,
+    unknown,
+)
+from castai_stack.plugin.run import ResourceError
 
 if TYPE_CHECKING:
     from castai_stack.castai.model import Cluster
@@ -16,16 +21,23 @@ if TYPE_CHECKING:
 _IN_USE = ("ready", "warning", "hibernating", "hibernated", "resuming")
 
 
-class CredentialsReadyProvider(CastaiProvider):
+class CredentialsReadyHandler(CastaiHandler):
     """Waits whenever there is another hand-over."""
 
-    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+    name = "CredentialsReady"
+    properties: ClassVar = {
+        "cluster_id": Property("string"),
+        "credentials_id": Property("string"),
+        "timeout_seconds": Property("integer", kept=False),
+    }
+
+    def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """Wait for every new hand-over."""
-        replaces = differs(_olds, _news, "cluster_id")
+        replaces = differs(olds, news, "cluster_id")
         changes = (
             bool(replaces)
-            or unknown(_news, "cluster_id", "credentials_id")
-            or bool(differs(_olds, _news, "credentials_id"))
+            or unknown(news, "cluster_id", "credentials_id")
+            or bool(differs(olds, news, "credentials_id"))
         )
         return DiffResult(changes=changes, replaces=replaces)
 
@@ -33,9 +45,9 @@ class CredentialsReadyProvider(CastaiProvider):
         """Wait."""
         return CreateResult(f"{props['cluster_id']}/ready", self._wait(props))
 
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+    def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         """Wait again."""
-        return UpdateResult(self._wait(_news))
+        return UpdateResult(self._wait(news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Keep a gate that was passed."""
@@ -43,14 +55,14 @@ class CredentialsReadyProvider(CastaiProvider):
 
     def _wait(self, props: dict[str, Any]) -> dict[str, Any]:
         cluster_id, seconds = props["cluster_id"], int(props["timeout_seconds"])
-        wait = Wait(f"CAST AI's access to cluster {cluster_id}", seconds)
+        wait = self.run.wait(f"CAST AI's access to cluster {cluster_id}", seconds)
         seen: list[Cluster] = []
 
         def look() -> bool | None:
             cluster = self.found(cluster_id)
             seen.append(cluster)
             if cluster.credentials_id != props["credentials_id"]:
-                raise ResourceFailed(
+                raise ResourceError(
                     f"Somebody else handed credentials over for cluster {cluster_id} while this "
                     "stack waited for its own to be used. Run `pulumi refresh` and `pulumi up` to "
                     "hand over again."
@@ -65,7 +77,7 @@ class CredentialsReadyProvider(CastaiProvider):
 
         if wait.until(look) is None:
             reason = seen[-1].reconcile_error
-            raise ResourceFailed(
+            raise ResourceError(
                 f"CAST AI does not use the access to cluster {cluster_id} after {seconds} s: its "
                 f"status is {seen[-1].status}{f' ({reason})' if reason else ''}. Check the "
                 "cluster in CAST AI's console; the next `pulumi up` waits again."
@@ -75,29 +87,3 @@ class CredentialsReadyProvider(CastaiProvider):
 
 def _ready_outs(props: Mapping[str, Any]) -> dict[str, Any]:
     return {"cluster_id": props["cluster_id"], "credentials_id": props["credentials_id"]}
-
-
-class CredentialsReady(Resource, module="castai", name="CredentialsReady"):
-    """Stands once CAST AI uses what it was handed."""
-
-    cluster_id: pulumi.Output[str]
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        cluster_id: pulumi.Input[str],
-        credentials_id: pulumi.Input[str],
-        timeout_seconds: int,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__(
-            CredentialsReadyProvider(),
-            name,
-            {
-                "cluster_id": cluster_id,
-                "credentials_id": credentials_id,
-                "timeout_seconds": timeout_seconds,
-            },
-            opts,
-        )

@@ -5,30 +5,25 @@ update, so that nothing is ever disconnected in between.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import pulumi
-from pulumi.dynamic import (
+from castai_stack.castai.provider import LEAVE_NODES, TAKE_OVER, CastaiHandler
+from castai_stack.plugin.handler import (
+    GONE,
     CheckFailure,
     CheckResult,
     CreateResult,
     DiffResult,
+    Property,
     ReadResult,
-    Resource,
     UpdateResult,
-)
-
-from castai_stack.castai.provider import LEAVE_NODES, TAKE_OVER, CastaiProvider
-from castai_stack.dynamic.base import (
-    ResourceFailed,
     differs,
     is_known,
     switched_on,
-    tell,
     unknown,
-    warn,
 )
-from castai_stack.dynamic.waiting import Wait
+from castai_stack.plugin.run import ResourceError
+from castai_stack.plugin.waiting import Wait
 
 if TYPE_CHECKING:
     from castai_stack.castai.model import Cluster, Node
@@ -48,10 +43,24 @@ _LEFT = ("deleted", "archived")
 _SHOWN_NODES = 5
 
 
-class HandOverProvider(CastaiProvider):
+class HandOverHandler(CastaiHandler):
     """Hands over, notices when somebody else did, and disconnects."""
 
-    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+    name = "HandOver"
+    properties: ClassVar = {
+        "cluster_id": Property("string"),
+        "mode": Property("string"),
+        "role_arn": Property("string", required=False),
+        "access_key_id": Property("string", required=False),
+        "secret_access_key": Property("string", required=False, kept=False, secret=True),
+        "delete_nodes_on_disconnect": Property("boolean"),
+        "disconnect_timeout_seconds": Property("integer"),
+        "spreading_timeout_seconds": Property("integer", required=False, kept=False),
+        "objects": Property("map", required=False, kept=False),
+        "credentials_id": Property("string", computed=True),
+    }
+
+    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Tell a hand-over that cannot be, and in the preview a replacement that leaves a gap."""
         failures = []
         needed = {"role": ("role_arn",), "user": ("access_key_id", "secret_access_key")}
@@ -63,27 +72,27 @@ class HandOverProvider(CastaiProvider):
             for name in needed.get(str(mode), ())
             if not news.get(name)
         ]
-        if _olds.get("mode") == mode:
-            for kind, old, new in _gaps(_olds.get("objects") or {}, news.get("objects") or {}):
+        if olds.get("mode") == mode:
+            for kind, old, new in _gaps(olds.get("objects") or {}, news.get("objects") or {}):
                 meanwhile = (
                     "nodes that run have no working role from then on: have them replaced"
                     if kind == NODE_ROLE
                     else "CAST AI has no access for the moments in between"
                 )
-                warn(
+                self.run.warn(
                     f"{kind} {old} becomes {new}: AWS allows the name once, so the old one is "
                     f"deleted first and {meanwhile}"
                 )
         return CheckResult(news, failures)
 
-    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+    def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """Replace for another cluster only, and never for something that is not known yet."""
-        replaces = differs(_olds, _news, "cluster_id")
+        replaces = differs(olds, news, "cluster_id")
         changes = (
             bool(replaces)
-            or unknown(_news, "cluster_id", "role_arn", "access_key_id")
-            or _handed(_olds) != _handed(_news)
-            or any(_olds.get(name) != _news.get(name) for name in _KEPT)
+            or unknown(news, "cluster_id", "role_arn", "access_key_id")
+            or _handed(olds) != _handed(news)
+            or any(olds.get(name) != news.get(name) for name in _KEPT)
         )
         return DiffResult(changes=changes, replaces=replaces)
 
@@ -91,11 +100,11 @@ class HandOverProvider(CastaiProvider):
         """Hand over; the one write here may be repeated without harm."""
         return CreateResult(props["cluster_id"], self._hand_over(props))
 
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+    def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         """Hand over anew if what CAST AI has is not what is wanted."""
-        if _handed(_olds) == _handed(_news):
-            return UpdateResult(_outs(_news, _olds["credentials_id"]))
-        return UpdateResult(self._hand_over(_news))
+        if _handed(olds) == _handed(news):
+            return UpdateResult(_outs(news, olds["credentials_id"]))
+        return UpdateResult(self._hand_over(news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Compare the credentials id with the one of our own hand-over.
@@ -107,12 +116,12 @@ class HandOverProvider(CastaiProvider):
         cluster_id = props["cluster_id"]
         cluster = self.api().get_cluster(cluster_id)
         if cluster is None or cluster.archived:
-            return ReadResult("", {})
+            return GONE
         ours = props.get("credentials_id")
         if ours and cluster.credentials_id == ours:
             return ReadResult(id_, _outs(props, ours))
         if ours and not switched_on(TAKE_OVER):
-            tell(
+            self.run.info(
                 f"Cluster {cluster_id}: CAST AI's credentials are not those that this stack "
                 "handed over; the next `pulumi up` hands over again."
             )
@@ -120,38 +129,45 @@ class HandOverProvider(CastaiProvider):
         # An interrupted hand-over of ours, or one that the operator takes for ours.
         return ReadResult(id_, {**_outs(props, cluster.credentials_id), "mode": _NO_LONGER_OURS})
 
-    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+    def delete(self, id_: str, props: dict[str, Any]) -> None:
         """Disconnect, and wait until the service has let go.
 
         The cluster itself is the registration's to remove. Nothing that the service needs for
         this is gone before it ends, because all of that is what the hand-over depends on.
         """
-        cluster_id = _props["cluster_id"]
-        seconds = int(_props["disconnect_timeout_seconds"])
-        delete_nodes = bool(_props["delete_nodes_on_disconnect"])
-        wait = Wait(f"disconnect of cluster {cluster_id}", seconds)
+        cluster_id = props["cluster_id"]
+        seconds = int(props["disconnect_timeout_seconds"])
+        delete_nodes = bool(props["delete_nodes_on_disconnect"])
+        wait = self.run.wait(f"disconnect of cluster {cluster_id}", seconds)
         cluster = self.api().get_cluster(cluster_id)
         if _has_left(cluster):
             if cluster is not None:
                 self._require_none_left_behind(cluster_id)
             return
         if cluster is not None and cluster.status not in _LEAVING:
-            self._require_ours(cluster, _props)
+            self._require_ours(cluster, props)
             self._require_no_nodes(cluster_id, delete_nodes=delete_nodes)
             self.api().disconnect(cluster_id, delete_nodes=delete_nodes)
         last = wait.until(lambda: self._left(cluster_id, wait))
         if last is None:
-            raise ResourceFailed(
+            raise ResourceError(
                 f"CAST AI has not disconnected cluster {cluster_id} within {seconds} s. Nothing "
                 "that it needs has been taken away: run the same command again."
             )
         if delete_nodes:
             self._require_none_left_behind(cluster_id)
 
+    def plan(self, olds: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
+        """Keep the credentials id while nothing new is handed over."""
+        planned = super().plan(olds, news)
+        if "credentials_id" in olds and _handed(olds) == _handed(news):
+            planned["credentials_id"] = olds["credentials_id"]
+        return planned
+
     def _hand_over(self, props: dict[str, Any]) -> dict[str, Any]:
         from castai_stack.castai.model import CastaiError  # noqa: PLC0415 - lazy
 
-        wait = Wait(
+        wait = self.run.wait(
             f"hand-over of cluster {props['cluster_id']}",
             float(props.get("spreading_timeout_seconds") or SPREADING_SECONDS),
         )
@@ -169,7 +185,7 @@ class HandOverProvider(CastaiProvider):
         refused: list[CastaiError] = []
         credentials_id = wait.until(attempt)
         if credentials_id is None:
-            raise ResourceFailed(
+            raise ResourceError(
                 f"CAST AI cannot use the {_named(props)} that it was handed, and has tried for "
                 f"{wait.seconds:.0f} s: {refused[-1]}. Check its trust policy, external id, "
                 "status and permissions boundary."
@@ -190,7 +206,7 @@ class HandOverProvider(CastaiProvider):
         same_role = bool(props.get("role_arn")) and cluster.assume_role_arn == props["role_arn"]
         if same or same_role or switched_on(TAKE_OVER):
             return
-        raise ResourceFailed(
+        raise ResourceError(
             f"Cluster {cluster.id} is connected with credentials that this stack did not hand "
             "over, so it is not disconnected: somebody else may rely on them. Run `pulumi up` to "
             f"hand over again, or set {TAKE_OVER}=yes for this run to disconnect all the same."
@@ -201,7 +217,7 @@ class HandOverProvider(CastaiProvider):
             return
         nodes = self._made_nodes(cluster_id)
         if nodes:
-            raise ResourceFailed(
+            raise ResourceError(
                 f"CAST AI made {_listed(nodes)} of cluster {cluster_id}, and what comes next takes "
                 "away the role, profile and mapping that they need. Set "
                 "api.deleteNodesOnDisconnect to true and run `pulumi up` before the destroy, or "
@@ -215,10 +231,12 @@ class HandOverProvider(CastaiProvider):
         try:
             nodes = self._made_nodes(cluster_id)
         except CastaiError as error:
-            warn(f"{error}. `python -m castai_stack audit` looks for nodes that were left behind")
+            self.run.warn(
+                f"{error}. `python -m castai_stack audit` looks for nodes that were left behind"
+            )
             return
         if nodes and not switched_on(LEAVE_NODES):
-            raise ResourceFailed(
+            raise ResourceError(
                 f"Cluster {cluster_id} is disconnected, and CAST AI left {_listed(nodes)} behind. "
                 "What comes next takes away the role, profile and mapping that they need. "
                 "Terminate them (`python -m castai_stack audit` lists them) and run again, with "
@@ -277,49 +295,3 @@ def _gaps(olds: Mapping[str, Any], news: Mapping[str, Any]) -> list[tuple[str, s
         and olds[kind] != path
         and olds[kind].rpartition("/")[2] == path.rpartition("/")[2]
     ]
-
-
-class HandOver(Resource, module="castai", name="HandOver"):
-    """What CAST AI was handed: a user's key or a role; `credentials_id` is CAST AI's id of it."""
-
-    cluster_id: pulumi.Output[str]
-    mode: pulumi.Output[str]
-    credentials_id: pulumi.Output[str]
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        cluster_id: pulumi.Input[str],
-        mode: Mode,
-        role_arn: pulumi.Input[str] | None = None,
-        access_key_id: pulumi.Input[str] | None = None,
-        secret_access_key: pulumi.Input[str] | None = None,
-        delete_nodes_on_disconnect: bool = False,
-        disconnect_timeout_seconds: int = 900,
-        spreading_timeout_seconds: int = SPREADING_SECONDS,
-        objects: Mapping[str, pulumi.Input[str]] | None = None,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        """`objects` are the IAM objects behind this that a path replaces: kind to path and name."""
-        super().__init__(
-            HandOverProvider(),
-            name,
-            {
-                "cluster_id": cluster_id,
-                "mode": mode,
-                "role_arn": role_arn,
-                "access_key_id": access_key_id,
-                "secret_access_key": None
-                if secret_access_key is None
-                else pulumi.Output.secret(secret_access_key),
-                "delete_nodes_on_disconnect": delete_nodes_on_disconnect,
-                "disconnect_timeout_seconds": disconnect_timeout_seconds,
-                "spreading_timeout_seconds": spreading_timeout_seconds,
-                "objects": dict(objects or {}),
-                "credentials_id": None,
-            },
-            pulumi.ResourceOptions.merge(
-                opts, pulumi.ResourceOptions(additional_secret_outputs=["secret_access_key"])
-            ),
-        )

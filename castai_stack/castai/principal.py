@@ -1,21 +1,32 @@
 """CAST AI's own user that assumes the cluster's role."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
+from castai_stack.castai.provider import CastaiHandler
+from castai_stack.plugin.handler import (
+    GONE,
+    CreateResult,
+    DiffResult,
+    Property,
+    ReadResult,
+    differs,
+    unknown,
+)
 
-from castai_stack.castai.provider import CastaiProvider
-from castai_stack.dynamic.base import differs, unknown
 
-
-class AssumeRolePrincipalProvider(CastaiProvider):
+class AssumeRolePrincipalHandler(CastaiHandler):
     """Asks for the user, and has it made if there is none."""
 
-    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+    name = "AssumeRolePrincipal"
+    properties: ClassVar = {
+        "cluster_id": Property("string"),
+        "arn": Property("string", computed=True),
+    }
+
+    def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """Replace for another cluster only."""
-        replaces = differs(_olds, _news, "cluster_id")
-        return DiffResult(changes=bool(replaces) or unknown(_news, "cluster_id"), replaces=replaces)
+        replaces = differs(olds, news, "cluster_id")
+        return DiffResult(changes=bool(replaces) or unknown(news, "cluster_id"), replaces=replaces)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Read, then make: the service may stumble when it is asked to make what exists."""
@@ -40,33 +51,12 @@ class AssumeRolePrincipalProvider(CastaiProvider):
         cluster_id = props["cluster_id"]
         cluster = self.api().get_cluster(cluster_id)
         if cluster is None or cluster.archived:
-            return ReadResult("", {})
+            return GONE
         arn = self.api().get_principal(cluster_id)
         if arn is None:
-            return ReadResult("", {})
+            return GONE
         return ReadResult(id_, {"cluster_id": cluster_id, "arn": arn})
 
-    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+    def delete(self, id_: str, props: dict[str, Any]) -> None:
         """Remove the user, after the hand-over that used it is gone."""
-        self.api().delete_principal(_props["cluster_id"])
-
-
-class AssumeRolePrincipal(Resource, module="castai", name="AssumeRolePrincipal"):
-    """The user in CAST AI's account that a role's trust policy names."""
-
-    cluster_id: pulumi.Output[str]
-    arn: pulumi.Output[str]
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        cluster_id: pulumi.Input[str],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__(
-            AssumeRolePrincipalProvider(),
-            name,
-            {"cluster_id": cluster_id, "arn": None},
-            opts,
-        )
+        self.api().delete_principal(props["cluster_id"])

@@ -1,13 +1,19 @@
 """The cluster as CAST AI knows it; its id is the one that names depend on."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
-
-from castai_stack.castai.provider import TAKE_OVER, CastaiProvider
-from castai_stack.dynamic.base import ResourceFailed, differs, switched_on
-from castai_stack.dynamic.waiting import Wait
+from castai_stack.castai.provider import TAKE_OVER, CastaiHandler
+from castai_stack.plugin.handler import (
+    GONE,
+    CreateResult,
+    DiffResult,
+    Property,
+    ReadResult,
+    differs,
+    switched_on,
+)
+from castai_stack.plugin.run import ResourceError
+from castai_stack.plugin.waiting import Wait
 
 _LEAVE_SECONDS = 900
 """As long as castai/terraform-provider-castai waits (castai/cluster.go)."""
@@ -15,16 +21,25 @@ _GONE = "gone"
 _WAITING = ("deleting", "disconnecting")
 
 
-class ClusterRegistrationProvider(CastaiProvider):
+class ClusterRegistrationHandler(CastaiHandler):
     """Registers, and removes a cluster that holds no credentials any more.
 
     Nothing about a registration is updated in place: while an update is pending the id's outputs
     would be unknown, and every name that hangs on them would look as if it changed.
     """
 
-    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+    name = "ClusterRegistration"
+    properties: ClassVar = {
+        "cluster_name": Property("string"),
+        "region": Property("string"),
+        "account_id": Property("string"),
+        "organization_id": Property("string", required=False),
+        "revive_archived": Property("boolean", required=False, kept=False),
+    }
+
+    def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """Another cluster or organization is another registration."""
-        replaces = differs(_olds, _news, "cluster_name", "region", "account_id", "organization_id")
+        replaces = differs(olds, news, "cluster_name", "region", "account_id", "organization_id")
         return DiffResult(changes=bool(replaces), replaces=replaces)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -43,7 +58,7 @@ class ClusterRegistrationProvider(CastaiProvider):
                 if props.get("revive_archived")
                 else "Set api.reviveArchived to true to take it up again."
             )
-            raise ResourceFailed(
+            raise ResourceError(
                 f"CAST AI holds cluster {wanted[0]} ({wanted[1]}, account {wanted[2]}) "
                 f"as archived, under id {cluster.id}. {advice}"
             )
@@ -61,7 +76,7 @@ class ClusterRegistrationProvider(CastaiProvider):
         """Report an archived cluster as gone."""
         cluster = self.api().get_cluster(id_)
         if cluster is None or cluster.archived:
-            return ReadResult("", {})
+            return GONE
         return ReadResult(
             id_,
             {
@@ -72,16 +87,16 @@ class ClusterRegistrationProvider(CastaiProvider):
             },
         )
 
-    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+    def delete(self, id_: str, props: dict[str, Any]) -> None:
         """Remove the cluster from the service.
 
         The order of questions is that of castai/terraform-provider-castai (castai/cluster.go),
         except that credentials of somebody else are not disconnected behind their back.
         """
-        wait = Wait(f"removal of cluster {_id} from CAST AI", _LEAVE_SECONDS)
-        if wait.until(lambda: self._try_to_leave(_id, wait)) is None:
-            raise ResourceFailed(
-                f"CAST AI has not let go of cluster {_id} within {_LEAVE_SECONDS} s. "
+        wait = self.run.wait(f"removal of cluster {id_} from CAST AI", _LEAVE_SECONDS)
+        if wait.until(lambda: self._try_to_leave(id_, wait)) is None:
+            raise ResourceError(
+                f"CAST AI has not let go of cluster {id_} within {_LEAVE_SECONDS} s. "
                 "Run the same command again; if it keeps waiting, look at the cluster in the "
                 "console."
             )
@@ -105,7 +120,7 @@ class ClusterRegistrationProvider(CastaiProvider):
             else:
                 return _GONE
         if not switched_on(TAKE_OVER):
-            raise ResourceFailed(
+            raise ResourceError(
                 f"Cluster {cluster_id} is still connected with credentials that this stack does "
                 "not know of, so they are not this stack's to disconnect. Disconnect it in the "
                 f"console, or set {TAKE_OVER}=yes for this run if they are yours."
@@ -113,36 +128,3 @@ class ClusterRegistrationProvider(CastaiProvider):
         self.api().disconnect(cluster_id, delete_nodes=False)
         wait.say("disconnect asked for")
         return None
-
-
-class ClusterRegistration(Resource, module="castai", name="ClusterRegistration"):
-    """A cluster in CAST AI; `id` is CAST AI's id of it."""
-
-    cluster_name: pulumi.Output[str]
-    region: pulumi.Output[str]
-    account_id: pulumi.Output[str]
-    organization_id: pulumi.Output[str]
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        cluster_name: str,
-        region: str,
-        account_id: str,
-        organization_id: str | None = None,
-        revive_archived: bool = False,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__(
-            ClusterRegistrationProvider(),
-            name,
-            {
-                "cluster_name": cluster_name,
-                "region": region,
-                "account_id": account_id,
-                "organization_id": organization_id,
-                "revive_archived": revive_archived,
-            },
-            opts,
-        )

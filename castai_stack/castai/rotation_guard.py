@@ -1,33 +1,39 @@
 """Guards that stand before what they guard, because a check sees only its own resource's past."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-import pulumi
-from pulumi.dynamic import (
+from castai_stack.castai.provider import CastaiHandler
+from castai_stack.plugin.handler import (
     CheckFailure,
     CheckResult,
     CreateResult,
     DiffResult,
+    Property,
     ReadResult,
-    Resource,
     UpdateResult,
+    is_known,
 )
-
-from castai_stack.castai.provider import CastaiProvider
-from castai_stack.dynamic.base import ResourceFailed, is_known
+from castai_stack.plugin.run import ResourceError
 
 
-class RotationGuardProvider(CastaiProvider):
+class RotationGuardHandler(CastaiHandler):
     """Lets the rotation counter rise by one, and only after the rotation before was finished.
 
     A jump by two gives the slot of the key in use a new key, and AWS deletes the old one first.
     """
 
-    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+    name = "RotationGuard"
+    properties: ClassVar = {
+        "generation": Property("integer"),
+        "cluster_id": Property("string", required=False),
+        "opened_credentials_id": Property("string", computed=True),
+    }
+
+    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Compare with the counter of the last run."""
         failures = []
-        if is_known(_olds.get("generation")) and is_known(news.get("generation")):
-            old, new = int(_olds["generation"]), int(news["generation"])
+        if is_known(olds.get("generation")) and is_known(news.get("generation")):
+            old, new = int(olds["generation"]), int(news["generation"])
             if new not in (old, old + 1):
                 advice = (
                     f"set it back to {old}"
@@ -43,25 +49,25 @@ class RotationGuardProvider(CastaiProvider):
                 )
         return CheckResult(news, failures)
 
-    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+    def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """Compare the counter; before a new rotation, ask whether the last one was finished."""
-        changed = _olds.get("generation") != _news.get("generation")
+        changed = olds.get("generation") != news.get("generation")
         if changed:
-            self._require_finished(_olds, _news)
-        other = is_known(_news.get("cluster_id")) and _olds.get("cluster_id") != _news["cluster_id"]
+            self._require_finished(olds, news)
+        other = is_known(news.get("cluster_id")) and olds.get("cluster_id") != news["cluster_id"]
         return DiffResult(changes=changed or other, replaces=[])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Begin to count."""
         return CreateResult("rotation", self._outs(props))
 
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+    def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         """Open the next rotation."""
-        if _olds.get("generation") != _news["generation"]:
-            self._require_finished(_olds, _news)
-            return UpdateResult(self._outs(_news))
-        opened = _olds.get("opened_credentials_id", "")
-        return UpdateResult({**self._inputs(_news), "opened_credentials_id": opened})
+        if olds.get("generation") != news["generation"]:
+            self._require_finished(olds, news)
+            return UpdateResult(self._outs(news))
+        opened = olds.get("opened_credentials_id", "")
+        return UpdateResult({**self._inputs(news), "opened_credentials_id": opened})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Keep the count: there is nothing outside to compare it with."""
@@ -86,7 +92,7 @@ class RotationGuardProvider(CastaiProvider):
             return
         if self._credentials_id(cluster_id) == olds.get("opened_credentials_id", ""):
             old = int(olds["generation"])
-            raise ResourceFailed(
+            raise ResourceError(
                 f"Rotation {old} was begun and its key has not reached CAST AI yet. Set "
                 f"credentials.rotation back to {old}, run `pulumi up`, then raise it."
             )
@@ -96,30 +102,3 @@ class RotationGuardProvider(CastaiProvider):
             return ""
         cluster = self.api().get_cluster(cluster_id)
         return cluster.credentials_id if cluster is not None else ""
-
-
-class RotationGuard(Resource, module="castai", name="RotationGuard"):
-    """Stands before the keys; give the cluster id where this stack hands the keys over."""
-
-    generation: pulumi.Output[int]
-    cluster_id: pulumi.Output[str]
-    opened_credentials_id: pulumi.Output[str]
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        generation: int,
-        cluster_id: pulumi.Input[str] | None = None,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__(
-            RotationGuardProvider(),
-            name,
-            {
-                "generation": generation,
-                "cluster_id": cluster_id,
-                "opened_credentials_id": None,
-            },
-            opts,
-        )

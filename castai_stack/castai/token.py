@@ -1,15 +1,20 @@
 """The cluster's token, with which its agent reports."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource
+from castai_stack.castai.provider import CastaiHandler
+from castai_stack.plugin.handler import (
+    GONE,
+    CreateResult,
+    DiffResult,
+    Property,
+    ReadResult,
+    differs,
+    unknown,
+)
 
-from castai_stack.castai.provider import CastaiProvider
-from castai_stack.dynamic.base import differs, tell, unknown
 
-
-class ClusterTokenProvider(CastaiProvider):
+class ClusterTokenHandler(CastaiHandler):
     """Makes one token, once: a further one can take the place of the one in use.
 
     Sources: castai/docs, external-clusters.md (repeated onboarding invalidates the token) and
@@ -17,10 +22,16 @@ class ClusterTokenProvider(CastaiProvider):
     expires within hours).
     """
 
-    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+    name = "ClusterToken"
+    properties: ClassVar = {
+        "cluster_id": Property("string"),
+        "token": Property("string", computed=True, secret=True),
+    }
+
+    def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """Replace for another cluster only."""
-        replaces = differs(_olds, _news, "cluster_id")
-        return DiffResult(changes=bool(replaces) or unknown(_news, "cluster_id"), replaces=replaces)
+        replaces = differs(olds, news, "cluster_id")
+        return DiffResult(changes=bool(replaces) or unknown(news, "cluster_id"), replaces=replaces)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Make the token; nothing follows that could fail and lose it."""
@@ -33,7 +44,7 @@ class ClusterTokenProvider(CastaiProvider):
         from castai_stack.castai.client import CastaiApi  # noqa: PLC0415 - lazy
         from castai_stack.castai.model import UNAUTHENTICATED, CastaiError  # noqa: PLC0415 - lazy
 
-        gone = ReadResult("", {})
+        gone = GONE
         token = props.get("token")
         if not token:
             return gone
@@ -48,32 +59,9 @@ class ClusterTokenProvider(CastaiProvider):
             CastaiApi(self.api().url, token).get_cluster(cluster_id)
         except CastaiError as error:
             if error.status == UNAUTHENTICATED:
-                tell(
+                self.run.info(
                     f"The token of cluster {cluster_id} expired before any agent used it; "
                     "the next `pulumi up` makes another."
                 )
                 return gone
         return kept
-
-
-class ClusterToken(Resource, module="castai", name="ClusterToken"):
-    """A token of one cluster; `token` is a secret."""
-
-    cluster_id: pulumi.Output[str]
-    token: pulumi.Output[str]
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        cluster_id: pulumi.Input[str],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__(
-            ClusterTokenProvider(),
-            name,
-            {"cluster_id": cluster_id, "token": None},
-            pulumi.ResourceOptions.merge(
-                opts, pulumi.ResourceOptions(additional_secret_outputs=["token"])
-            ),
-        )

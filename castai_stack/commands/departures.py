@@ -10,7 +10,7 @@ from castai_stack.commands.cluster import ClusterError, answering, connected
 from castai_stack.commands.command_line import RefusedError
 from castai_stack.commands.pending_creates import Pending, PendingLookup, kubernetes_id, pending
 from castai_stack.commands.target import Target
-from castai_stack.dynamic.waiting import Wait
+from castai_stack.plugin.waiting import Wait
 
 KUBERNETES_SECONDS = 300.0
 """A namespace goes when the last of its objects has gone, and pods take their grace period."""

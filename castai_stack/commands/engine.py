@@ -111,7 +111,7 @@ class Engine:
             self.run("stack", "import", "--file", file.name)
 
     def api(self) -> CastaiApi:
-        """Return a client of CAST AI's API with the key and address of the dynamic resources."""
+        """Return a client of CAST AI's API with the key and address of the plugin."""
         url = os.environ.get("CASTAI_API_URL") or self.settings().api.url
         key = os.environ.get("CASTAI_API_KEY")
         if not key:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from castai_stack.config.stack_file import PROJECT
 
-_PLUGINS = ("pulumi-resource-", "pulumi.dynamic", "pulumi-language-")
+_PLUGINS = ("pulumi-resource-", "pulumi-language-")
+_BY_PATH = "PulumiPlugin.yaml"
+"""In the folder of a plugin that Python runs by its path."""
 _ENGINE = "pulumi"
 _WRITING = frozenset({"up", "update", "destroy", "refresh", "import", "watch"})
 """Commands of the engine that change a state."""
@@ -70,7 +72,7 @@ def orphans(folder: Path, processes: Path = _PROCESSES) -> list[tuple[int, str]]
     """
     plugins = []
     for process in _processes_in(folder, processes):
-        name = next((w for w in process.words for plugin in _PLUGINS if plugin in w), None)
+        name = next((word for word in process.words if _is_plugin(word)), None)
         if name is None:
             continue
         entry = processes / str(process.pid)
@@ -79,6 +81,10 @@ def orphans(folder: Path, processes: Path = _PROCESSES) -> list[tuple[int, str]]
             if f"PULUMI_PROJECT={PROJECT}" in environment and not _has_engine(entry, processes):
                 plugins.append((process.pid, Path(name).name))
     return plugins
+
+
+def _is_plugin(word: str) -> bool:
+    return any(plugin in word for plugin in _PLUGINS) or (Path(word) / _BY_PATH).is_file()
 
 
 def _processes_in(folder: Path, processes: Path) -> Iterator[Process]:
@@ -94,10 +100,14 @@ def _words(entry: Path) -> tuple[str, ...]:
 
 
 def _has_engine(entry: Path, processes: Path) -> bool:
+    """Whether an ancestor is an engine; a language host may be in between."""
     # The second field, the name, may hold blanks and brackets: count from the last bracket.
     parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+    if int(parent) <= 1 or not (processes / parent).exists():
+        return False
     words = _words(processes / parent)
-    return bool(words) and Path(words[0]).name == _ENGINE
+    is_engine = bool(words) and Path(words[0]).name == _ENGINE
+    return is_engine or _has_engine(processes / parent, processes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from castai_stack.commands.aws_kinds import BY_TYPE, AwsObject
 from castai_stack.commands.target import Target
 from castai_stack.naming import CLUSTER_TAG
 
-HAND_OVER = "pulumi-python:dynamic/castai:HandOver"
-PRINCIPAL = "pulumi-python:dynamic/castai:AssumeRolePrincipal"
-REGISTRATION = "pulumi-python:dynamic/castai:ClusterRegistration"
-LEFTOVERS = "pulumi-python:dynamic/castai:AgentLeftovers"
-AWS_AUTH = "pulumi-python:dynamic/castai:AwsAuthEntry"
+HAND_OVER = "castai-stack:index:HandOver"
+PRINCIPAL = "castai-stack:index:AssumeRolePrincipal"
+REGISTRATION = "castai-stack:index:ClusterRegistration"
+LEFTOVERS = "castai-stack:index:AgentLeftovers"
+AWS_AUTH = "castai-stack:index:AwsAuthEntry"
 PERMISSION = "aws:lambda/permission:Permission"
 
 
@@ -106,8 +106,8 @@ class PendingLookup:
         self._report = report
         # The id follows from the inputs; the refresh drops an object that does not exist.
         self._derived: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
-            HAND_OVER: lambda inputs: str(inputs["cluster_id"]),
-            PRINCIPAL: lambda inputs: f"{inputs['cluster_id']}/principal",
+            HAND_OVER: lambda inputs: str(inputs["clusterId"]),
+            PRINCIPAL: lambda inputs: f"{inputs['clusterId']}/principal",
             REGISTRATION: self._registration,
             LEFTOVERS: lambda inputs: str(inputs["namespace"]),
             AWS_AUTH: lambda inputs: f"{entries.WHERE}/{entries.KEYS[inputs['kind']]}",

@@ -5,12 +5,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from castai_stack.castai.provider import DEFAULT_URL
 from castai_stack.commands.command_line import CommandError
 from castai_stack.config import stack_file
 from castai_stack.config.model import StackConfig
 from castai_stack.config.validation import SettingsError
 from castai_stack.kube.kubeconfig import AMBIENT, FROM_EKS
+from castai_stack.plugin.run import DEFAULT_URL
 
 _UNUSED = frozenset(StackConfig.model_fields) - {"cluster", "api"}
 """Sections that do not say which cluster, so encrypted values there do no harm."""

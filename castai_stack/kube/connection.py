@@ -1,7 +1,7 @@
 """Connections to the cluster, with time-outs set.
 
-Heavy libraries are imported when a connection is opened, because dynamic resources import this
-module for comparisons, which need no connection.
+Heavy libraries are imported when a connection is opened, because the plugin imports this module
+when it starts, and mostly only compares.
 """
 
 import threading
@@ -23,7 +23,7 @@ _DECODING = threading.Lock()
 """Held while msgspec, below lightkube, decodes an answer.
 
 msgspec 0.22 ends the process with a segmentation fault when two threads decode a type for the first
-time. A dynamic host works on several threads, and so does the preflight.
+time. The plugin works on several threads, and so does the preflight.
 """
 
 

@@ -12,6 +12,7 @@ from castai_stack.agent.names import NAMESPACE
 from castai_stack.agent.release import Release
 from castai_stack.config.model import StackConfig
 from castai_stack.iam.key_slots import Slot, slots
+from castai_stack.plugin.custom_resource import CastaiProvider
 from castai_stack.preflight.lookups import ClusterFacts
 
 
@@ -35,6 +36,7 @@ class Context:
     """Whether principals are mapped by access entries; otherwise in aws-auth."""
     aws: aws.Provider
     kubernetes: kubernetes.Provider
+    castai: CastaiProvider
     existing: frozenset[str] = frozenset()
     """Objects of an existing agent that are to be adopted."""
 
@@ -77,8 +79,12 @@ class Context:
             keep_previous_active=not self.settings.api.register_cluster,
         )
 
+    def at_castai(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
+        """Options of a resource of the plugin, and what it waits for."""
+        return pulumi.ResourceOptions(provider=self.castai, depends_on=list(depends_on))
+
     def options(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
         """Options of a top-level part: the explicit providers, and what it waits for."""
         return pulumi.ResourceOptions(
-            providers=[self.aws, self.kubernetes], depends_on=list(depends_on)
+            providers=[self.aws, self.kubernetes, self.castai], depends_on=list(depends_on)
         )

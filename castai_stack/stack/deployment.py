@@ -15,11 +15,14 @@ import pulumi
 from castai_stack import naming
 from castai_stack.agent.names import NAMESPACE
 from castai_stack.agent.resources import AgentOnline
-from castai_stack.castai.connection_guard import BY_HAND, ConnectionGuard
-from castai_stack.castai.credentials_ready import CredentialsReady
-from castai_stack.castai.principal import AssumeRolePrincipal
-from castai_stack.castai.registration import ClusterRegistration
-from castai_stack.castai.token import ClusterToken
+from castai_stack.castai.connection_guard import BY_HAND
+from castai_stack.castai.resources import (
+    AssumeRolePrincipal,
+    ClusterRegistration,
+    ClusterToken,
+    ConnectionGuard,
+    CredentialsReady,
+)
 from castai_stack.config import program
 from castai_stack.config.model import Cluster, StackConfig
 from castai_stack.config.principals import Principal
@@ -39,7 +42,7 @@ from castai_stack.stack.parts import (
     hand_over_part,
     retired_key,
 )
-from castai_stack.stack.providers import aws_provider, kubernetes_provider
+from castai_stack.stack.providers import aws_provider, castai_provider, kubernetes_provider
 
 
 async def deploy() -> pulumi.Inputs:
@@ -52,7 +55,7 @@ async def deploy() -> pulumi.Inputs:
     for line in program.unread_settings(stack):
         pulumi.log.warn(line)
     api_key = program.api_key(stack)
-    context, caller = await _context(settings)
+    context, caller = await _context(settings, stack.get_secret(program.API_KEY))
     preview = pulumi.runtime.is_dry_run()
     async with _running(apply_checks(context, caller)) as for_apply:
         existing, findings = await required_checks(context, caller, api_key)
@@ -98,7 +101,9 @@ def _secret(api_key: str | None) -> pulumi.Output[str]:
     return pulumi.Output(set(), value, known, secret)
 
 
-async def _context(settings: StackConfig) -> tuple[Context, Caller]:
+async def _context(
+    settings: StackConfig, configured_key: pulumi.Output[str] | None
+) -> tuple[Context, Caller]:
     cluster = settings.cluster
     for name in naming.shortened(cluster.name, settings.names):
         pulumi.log.warn(f"The cluster's name is too long for {name}: a hash ends it")
@@ -116,6 +121,7 @@ async def _context(settings: StackConfig) -> tuple[Context, Caller]:
         access_entries=preflight_aws.uses_access_entries(settings, facts),
         aws=provider,
         kubernetes=kubernetes_provider(facts, kubeconfig, cluster.context),
+        castai=castai_provider(settings, configured_key, kubeconfig),
     )
     return context, caller
 
@@ -134,6 +140,7 @@ def _compose(context: Context, api_key: pulumi.Output[str]) -> dict[str, pulumi.
         "connection",
         mode=context.settings.credentials.mode if api.register_cluster else BY_HAND,
         allow_disconnect=api.allow_disconnect,
+        opts=context.at_castai(),
     )
     return _registered(context) if api.register_cluster else _by_hand(context, api_key)
 
@@ -163,22 +170,21 @@ def _registered(context: Context) -> dict[str, pulumi.Input[object]]:
         **context.cluster,
         organization_id=settings.api.organization_id,
         revive_archived=settings.api.revive_archived,
+        opts=context.at_castai(),
     )
-    token = ClusterToken("token", cluster_id=registration.id)
+    token = ClusterToken("token", cluster_id=registration.id, opts=context.at_castai())
     agent = agent_part(context, registration.id, token.token)
     online = AgentOnline(
         "agent-online",
         cluster_id=registration.id,
         timeout_seconds=settings.api.online_timeout_seconds,
-        kubeconfig=context.kubeconfig,
-        context=settings.cluster.context,
         namespace=NAMESPACE,
-        opts=pulumi.ResourceOptions(depends_on=[agent]),
+        opts=context.at_castai(agent),
     )
     outputs = address_outputs(context, registration.id)
     if settings.principal is None:
         return outputs
-    trusted = _trusted_user(settings.principal, registration, online)
+    trusted = _trusted_user(context, settings.principal, registration, online)
     access = access_parts(
         context,
         settings.principal,
@@ -191,7 +197,10 @@ def _registered(context: Context) -> dict[str, pulumi.Input[object]]:
 
 
 def _trusted_user(
-    principal: Principal, registration: ClusterRegistration, online: AgentOnline
+    context: Context,
+    principal: Principal,
+    registration: ClusterRegistration,
+    online: AgentOnline,
 ) -> pulumi.Output[str]:
     """ARN of CAST AI's user that assumes the principal; empty where nobody assumes it."""
     if not principal.trusts_castai:
@@ -199,7 +208,7 @@ def _trusted_user(
     return AssumeRolePrincipal(
         "principal",
         cluster_id=registration.id,
-        opts=pulumi.ResourceOptions(depends_on=[online]),
+        opts=context.at_castai(online),
     ).arn
 
 
@@ -217,7 +226,7 @@ def _handed_over(
         cluster_id=registration.id,
         credentials_id=hand_over.credentials_id,
         timeout_seconds=context.settings.api.ready_timeout_seconds,
-        opts=pulumi.ResourceOptions(depends_on=[hand_over]),
+        opts=context.at_castai(hand_over),
     )
     retired_key(context, access, [ready])
     return access_outputs(access, access_key)

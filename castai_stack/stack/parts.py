@@ -9,9 +9,8 @@ from castai_stack import naming
 from castai_stack.access.component import AwsAuthMapping, AwsAuthMappingArgs, MappedRole
 from castai_stack.agent.component import AgentComponent
 from castai_stack.agent.names import NAMESPACE
-from castai_stack.castai.hand_over import NODE_ROLE, HandOver
-from castai_stack.castai.registration import ClusterRegistration
-from castai_stack.castai.rotation_guard import RotationGuard
+from castai_stack.castai.hand_over import NODE_ROLE
+from castai_stack.castai.resources import ClusterRegistration, HandOver, RotationGuard
 from castai_stack.config.principals import Principal
 from castai_stack.iam import feature_policy
 from castai_stack.iam.component import CastIamComponent
@@ -34,8 +33,6 @@ def agent_part(
             "namespace": NAMESPACE,
             "cluster_id": cluster_id,
             "api_key": api_key,
-            "kubeconfig": context.kubeconfig,
-            "context": context.settings.cluster.context,
             "existing": context.existing,
         },
         context.options(),
@@ -143,8 +140,6 @@ def _mapping_part(
         "node_role_arn": iam.node_role_arn,
         "node_role_unique_id": iam.node_role_unique_id,
         "roles": {"spot": _drainer(spot)} if spot and settings.spot.drain else {},
-        "kubeconfig": context.kubeconfig,
-        "context": settings.cluster.context,
         "settings": settings.access,
         "tags": settings.tags,
     }
@@ -171,7 +166,12 @@ def current_key(
     current = next((slot for slot in context.key_slots if slot.current), None)
     if current is None:
         return None
-    guard = RotationGuard("rotation", generation=current.generation, cluster_id=handed_to)
+    guard = RotationGuard(
+        "rotation",
+        generation=current.generation,
+        cluster_id=handed_to,
+        opts=context.at_castai(),
+    )
     return _access_key(access, current, [guard])
 
 
@@ -216,9 +216,7 @@ def hand_over_part(
         delete_nodes_on_disconnect=api.delete_nodes_on_disconnect,
         disconnect_timeout_seconds=api.disconnect_timeout_seconds,
         objects=_replaced_by_a_path(context, principal, registration.id),
-        opts=pulumi.ResourceOptions(
-            depends_on=[*access.needed, *([access_key] if access_key else [])]
-        ),
+        opts=context.at_castai(*access.needed, *([access_key] if access_key else [])),
     )
 
 

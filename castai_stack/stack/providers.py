@@ -1,12 +1,13 @@
-"""The two explicit providers; nothing in the program uses a default one."""
+"""The explicit providers; nothing in the program uses a default one."""
 
 import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
-from castai_stack.config.model import Cluster
+from castai_stack.config.model import Cluster, StackConfig
 from castai_stack.kube.kubeconfig import AMBIENT
 from castai_stack.naming import CLUSTER_TAG
+from castai_stack.plugin.custom_resource import CastaiProvider
 from castai_stack.preflight.lookups import ClusterFacts
 
 
@@ -38,6 +39,20 @@ def kubernetes_provider(
         enable_secret_mutable=True,
         enable_config_map_mutable=True,
         opts=pulumi.ResourceOptions(transformations=[_drop_kubeconfig]) if ambient else None,
+    )
+
+
+def castai_provider(
+    settings: StackConfig, key: pulumi.Output[str] | None, kubeconfig: str
+) -> CastaiProvider:
+    """Return the provider of this repository's plugin; `key` is the one of the configuration."""
+    return CastaiProvider(
+        "castai",
+        api_url=settings.api.url,
+        api_key=key,
+        kubeconfig=kubeconfig,
+        context=settings.cluster.context,
+        override_guards=",".join(settings.access.override_guards),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from sandbox import constants, toolchain
 from sandbox.toolchain import MARKER, Programs
 
-_HOST = "pulumi.dynamic"
+_PLUGIN = Path(__file__).parents[2] / "plugin"
 _AWS_STAND_IN = "sandbox.aws_provider"
 _LANGUAGE_STAND_IN = "sandbox.language_host"
 _CLI = """\
@@ -32,12 +32,13 @@ def write(directory: Path, programs: Programs) -> Path:
     for name, target in links.items():
         if target is not None:
             _replace(directory / name).symlink_to(target)
-    _script(directory / "pulumi-resource-pulumi-python", _HOST)
+    # The generated project of an operation names no plugin by path.
+    _script(directory / "pulumi-resource-castai-stack", str(_PLUGIN))
     if programs.aws_plugin is None:
-        _script(directory / "pulumi-resource-aws", _AWS_STAND_IN)
+        _script(directory / "pulumi-resource-aws", "-m", _AWS_STAND_IN)
     if programs.language_host is None:
         arguments = ("--use-executor", str(programs.executor))
-        _script(directory / "pulumi-language-python", _LANGUAGE_STAND_IN, *arguments)
+        _script(directory / "pulumi-language-python", "-m", _LANGUAGE_STAND_IN, *arguments)
     if (cli := toolchain.find("aws")) is not None:
         _executable(
             directory / "aws", _CLI.format(url=constants.STS_URL, cli=shlex.quote(str(cli)))
@@ -50,8 +51,8 @@ def _replace(path: Path) -> Path:
     return path
 
 
-def _script(path: Path, module: str, *arguments: str) -> None:
-    command = shlex.join([sys.executable, "-m", module, *arguments])
+def _script(path: Path, *arguments: str) -> None:
+    command = shlex.join([sys.executable, *arguments])
     _executable(path, f'#!/bin/sh\nexec {command} "$@"\n')
 
 

@@ -323,6 +323,8 @@ class Stack:
         options = {"toolchain": "pip", "virtualenv": sys.prefix}
         project["runtime"] = {"name": "python", "options": options}
         project["main"] = os.path.relpath(self.program, self.work)
+        # The plugin is on PATH, where it starts without a language host.
+        project.pop("plugins", None)
         (self.work / "Pulumi.yaml").write_text(yaml.safe_dump(project, sort_keys=False))
         (self.work / f"Pulumi.{self.name}.yaml").write_text(text)
 

@@ -11,8 +11,8 @@ from castai_stack.access.component import AwsAuthMapping, AwsAuthMappingArgs
 from tests.support import engine
 
 COMPONENT = "castai-stack:index:AwsAuthMapping"
-MAP_ENTRY = "pulumi-python:dynamic/castai:AwsAuthEntry"
-PLACE = "pulumi-python:dynamic/castai:AccessEntryPlace"
+MAP_ENTRY = "castai-stack:index:AwsAuthEntry"
+PLACE = "castai-stack:index:AccessEntryPlace"
 ACCESS_ENTRY = "aws:eks/accessEntry:AccessEntry"
 ASSOCIATION = "aws:eks/accessPolicyAssociation:AccessPolicyAssociation"
 CLUSTER_ROLE = "kubernetes:rbac.authorization.k8s.io/v1:ClusterRole"
@@ -29,8 +29,6 @@ def some_args(mode="aws-auth", *, user=False, partition="aws", **changes: Any):
         "mode": mode,
         "node_role_arn": pulumi.Output.from_input(NODE_ARN),
         "node_role_unique_id": pulumi.Output.from_input("AROANODES"),
-        "kubeconfig": "ambient",
-        "context": "demo",
         "settings": settings.Access.model_validate(changes),
         "tags": {"team": "platform"},
     }
@@ -99,14 +97,13 @@ def test_in_user_mode_the_user_is_an_entry_of_its_own_as_the_page_says():
     }
 
 
-def test_switches_and_the_way_to_the_cluster_reach_every_entry():
-    recorder = recorded(user=True, adopt=True, overrideGuards=["caller"])
+def test_the_switch_for_adoption_reaches_every_entry():
+    recorder = recorded(user=True, adopt=True)
 
     for name in ("aws-auth-node-role", "aws-auth-user"):
         given = inputs(named(recorder, name))
         assert given["adopt"] is True
-        assert given["override_guards"] == ["caller"]
-        assert (given["kubeconfig"], given["context"]) == ("ambient", "demo")
+        assert "kubeconfig" not in given, "that is the provider's"
 
 
 def test_another_role_gets_the_groups_that_it_is_given_in_both_modes():

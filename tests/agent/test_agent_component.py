@@ -11,7 +11,7 @@ from tests.support import engine
 
 COMPONENT = "castai-stack:index:AgentComponent"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
-ROLLOUT = "pulumi-python:dynamic/castai:AgentRollout"
+ROLLOUT = "castai-stack:index:AgentRollout"
 SECRET_MARK = "1b47061264138c4ac30d75fd1eb44270"
 
 
@@ -26,8 +26,6 @@ def some_args(**changes: Any) -> AgentArgs:
         "namespace": "castai-agent",
         "cluster_id": pulumi.Output.from_input("the-id"),
         "api_key": "sentinel",
-        "kubeconfig": "ambient",
-        "context": None,
         "existing": existing,
     }
 
@@ -54,6 +52,7 @@ def test_every_object_is_a_resource_of_its_own_under_the_component():
 
     assert [(kind, name) for kind, name, _ in inventory] == [
         (COMPONENT, "agent"),
+        (ROLLOUT, "agent-rollout"),
         (DEPLOYMENT, "agent-autoscaler"),
         (DEPLOYMENT, "agent-deployment"),
         ("kubernetes:core/v1:ConfigMap", "agent-autoscaler-config"),
@@ -72,7 +71,6 @@ def test_every_object_is_a_resource_of_its_own_under_the_component():
         ("kubernetes:rbac.authorization.k8s.io/v1:Role", "agent-role"),
         ("kubernetes:rbac.authorization.k8s.io/v1:RoleBinding", "agent-config-role-binding"),
         ("kubernetes:rbac.authorization.k8s.io/v1:RoleBinding", "agent-role-binding"),
-        (ROLLOUT, "agent-rollout"),
     ]
     assert parent.name == "agent"
     assert {of.rpartition("::")[2] for _, name, of in inventory if name != "agent"} == {"agent"}
@@ -161,7 +159,7 @@ def test_an_existing_namespace_is_not_made_and_gets_cleared_last():
     recorder = recorded(create_namespace=False)
 
     assert "agent-namespace" not in [one.name for one in recorder.requests]
-    leftovers = recorder.one("pulumi-python:dynamic/castai:AgentLeftovers")
+    leftovers = recorder.one("castai-stack:index:AgentLeftovers")
     assert leftovers.name == "agent-leftovers"
     assert "agent-leftovers" in dependencies(recorder, "agent-deployment")
     assert "agent-leftovers" not in [one.name for one in recorded().requests]
@@ -172,7 +170,7 @@ def test_the_rollout_of_both_deployments_is_waited_for_within_bounds():
     gate = json_format.MessageToDict(recorder.one(ROLLOUT).object)
 
     assert gate["deployments"] == ["castai-agent", "castai-agent-cpvpa"]
-    assert gate["timeout_seconds"] == 90
+    assert gate["timeoutSeconds"] == 90
     assert {"agent-deployment", "agent-autoscaler"} <= dependencies(recorder, "agent-rollout")
 
 

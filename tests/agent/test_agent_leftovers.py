@@ -1,28 +1,21 @@
 """What is removed from a namespace that stays; a real one is shown elsewhere."""
 
-import json
 from typing import Any
 
 import pytest
 from lightkube import ApiError
 from lightkube.models.meta_v1 import Status
-from pulumi.dynamic import Config, ConfigureRequest
 
-from castai_stack.agent.resources import AgentLeftoversProvider
+from castai_stack.agent.handlers import AgentLeftoversHandler
 from castai_stack.kube import connection
+from castai_stack.plugin.run import ResourceError
+from tests.support.plugin import handler
 
-STATE = {"namespace": "castai-agent", "kubeconfig": "ambient"}
+STATE = {"namespace": "castai-agent"}
 
 
 def refused(code: int) -> ApiError:
     return ApiError(status=Status(code=code, message="no"))
-
-
-def configured(cluster: dict[str, Any]) -> AgentLeftoversProvider:
-    provider = AgentLeftoversProvider()
-    castai = json.dumps({"cluster": cluster})
-    provider.configure(ConfigureRequest(Config({"castai-eks:castai": castai}, "castai-eks")))
-    return provider
 
 
 class Cluster:
@@ -38,7 +31,7 @@ class Cluster:
 
 def delete(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> Cluster:
     monkeypatch.setattr(connection, "connect", lambda *_: cluster)
-    configured({}).delete("castai-agent", STATE)
+    handler(AgentLeftoversHandler).delete("castai-agent", STATE)
     return cluster
 
 
@@ -55,7 +48,7 @@ def test_what_is_gone_already_is_no_error(monkeypatch):
 
 
 def test_a_refusal_is_told_in_a_sentence(monkeypatch):
-    with pytest.raises(RuntimeError) as failed:
+    with pytest.raises(ResourceError) as failed:
         delete(monkeypatch, Cluster(refused(403)))
 
     assert str(failed.value) == (
@@ -64,25 +57,15 @@ def test_a_refusal_is_told_in_a_sentence(monkeypatch):
     )
 
 
-@pytest.mark.parametrize(
-    ("news", "changes"), [({}, False), ({"kubeconfig": "/x"}, False), ({"namespace": "y"}, True)]
-)
-def test_another_kubeconfig_is_no_change(news, changes):
-    found = AgentLeftoversProvider().diff("castai-agent", STATE, {**STATE, **news})
+@pytest.mark.parametrize(("news", "changes"), [({}, False), ({"namespace": "y"}, True)])
+def test_another_namespace_is_another_place(news, changes):
+    found = handler(AgentLeftoversHandler).diff("castai-agent", STATE, {**STATE, **news})
 
     assert found.changes is changes
     assert bool(found.replaces) is changes
 
 
-@pytest.mark.parametrize(
-    ("cluster", "reached"),
-    [
-        ({"kubeconfig": "/here", "context": "mine"}, ("/here", "mine")),
-        ({"kubeconfig": "ambient"}, ("ambient", None)),
-        ({}, ("/of/another/machine", "theirs")),
-    ],
-)
-def test_a_kubeconfig_of_now_comes_before_the_one_of_then(monkeypatch, cluster, reached):
+def test_the_cluster_is_reached_as_the_provider_says(monkeypatch):
     asked = []
 
     def connect(*where):
@@ -90,7 +73,6 @@ def test_a_kubeconfig_of_now_comes_before_the_one_of_then(monkeypatch, cluster, 
         return Cluster()
 
     monkeypatch.setattr(connection, "connect", connect)
-    then = {**STATE, "kubeconfig": "/of/another/machine", "context": "theirs"}
-    configured(cluster).delete("castai-agent", then)
+    handler(AgentLeftoversHandler, kubeconfig="/here", context="mine").delete("", STATE)
 
-    assert asked == [reached]
+    assert asked == [("/here", "mine")]

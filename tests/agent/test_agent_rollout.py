@@ -1,21 +1,22 @@
 """The rollout gate against scripted answers; a real rollout is shown elsewhere."""
 
+import threading
 from typing import Any, Self
 
 import pytest
-from pulumi.runtime import rpc
 
-from castai_stack.agent.resources import AgentRolloutProvider
-from castai_stack.dynamic import waiting
-from castai_stack.dynamic.base import ResourceFailed
+from castai_stack.agent.handlers import AgentRolloutHandler
 from castai_stack.kube import connection, kubeconfig
+from castai_stack.plugin import waiting
+from castai_stack.plugin.run import ResourceError
+from castai_stack.plugin.values import UNKNOWN
+from tests.support.plugin import handler
 
 PROPS = {
     "namespace": "castai-agent",
     "deployments": ["castai-agent"],
     "wanted": "abc",
     "timeout_seconds": 20,
-    "kubeconfig": "ambient",
 }
 
 
@@ -64,7 +65,7 @@ class FastClock:
     def monotonic(self) -> float:
         return self.now
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, _stopping: threading.Event) -> None:
         self.now += seconds
 
 
@@ -89,7 +90,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FastClock:
 def create(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> Any:
     cluster = Cluster(*answers)
     monkeypatch.setattr(connection, "connect", lambda *_: cluster)
-    return AgentRolloutProvider().create(PROPS)
+    return handler(AgentRolloutHandler).create(PROPS)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_it_shows_how_it_goes(monkeypatch, capsys):
 
 
 def test_when_time_is_up_it_says_what_keeps_the_pods(monkeypatch, clock):
-    with pytest.raises(ResourceFailed) as failed:
+    with pytest.raises(ResourceError) as failed:
         create(monkeypatch, a_deployment())
 
     assert str(failed.value) == (
@@ -143,8 +144,8 @@ def test_a_kubeconfig_that_cannot_be_used_is_said_at_once(monkeypatch, clock):
         raise kubeconfig.KubeconfigError("there is no file x")
 
     monkeypatch.setattr(connection, "connect", refuse)
-    with pytest.raises(ResourceFailed, match="there is no file x"):
-        AgentRolloutProvider().create(PROPS)
+    with pytest.raises(kubeconfig.KubeconfigError, match="there is no file x"):
+        handler(AgentRolloutHandler).create(PROPS)
     assert clock.now == 0
 
 
@@ -152,16 +153,15 @@ def test_a_kubeconfig_that_cannot_be_used_is_said_at_once(monkeypatch, clock):
     ("news", "changes"),
     [
         ({}, False),
-        ({"kubeconfig": "/elsewhere"}, False),
         ({"timeout_seconds": 5}, False),
         ({"wanted": "def"}, True),
-        ({"wanted": rpc.UNKNOWN}, True),
+        ({"wanted": UNKNOWN}, True),
     ],
 )
 def test_only_other_pods_make_it_wait_again(news, changes):
     olds = {"namespace": "castai-agent", "wanted": "abc"}
 
-    found = AgentRolloutProvider().diff("id", olds, {**PROPS, **news})
+    found = handler(AgentRolloutHandler).diff("id", olds, {**PROPS, **news})
 
     assert found.changes is changes
     assert not found.replaces
@@ -170,7 +170,7 @@ def test_only_other_pods_make_it_wait_again(news, changes):
 def test_it_waits_again_on_update(monkeypatch):
     monkeypatch.setattr(connection, "connect", lambda *_: Cluster(DONE))
 
-    updated = AgentRolloutProvider().update("id", {}, {**PROPS, "wanted": "def"})
+    updated = handler(AgentRolloutHandler).update("id", {}, {**PROPS, "wanted": "def"})
 
     assert updated.outs == {"namespace": "castai-agent", "wanted": "def"}
 
@@ -178,4 +178,4 @@ def test_it_waits_again_on_update(monkeypatch):
 def test_a_refresh_keeps_it():
     state = {"namespace": "castai-agent", "wanted": "abc"}
 
-    assert AgentRolloutProvider().read("id", state).outs == state
+    assert handler(AgentRolloutHandler).read("id", state).outs == state

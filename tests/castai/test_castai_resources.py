@@ -1,48 +1,43 @@
-"""The providers, called as the engine calls them, against the sandbox's service."""
+"""The handlers, called as the engine calls them, against the sandbox's service."""
 
-import base64
-import json
-import pickletools
 import time
 
 import pytest
-from pulumi.dynamic import Config, ConfigureRequest
-from pulumi.dynamic.dynamic import serialize_provider
-from pulumi.runtime import rpc
 
-from castai_stack.agent import resources
-from castai_stack.agent.resources import AgentOnlineProvider
+from castai_stack.agent import handlers
+from castai_stack.agent.handlers import AgentOnlineHandler
 from castai_stack.castai import client
 from castai_stack.castai import provider as castai_provider
 from castai_stack.castai.client import CastaiApi
-from castai_stack.castai.connection_guard import BY_HAND, ConnectionGuardProvider
-from castai_stack.castai.credentials_ready import CredentialsReadyProvider
-from castai_stack.castai.hand_over import HandOverProvider
+from castai_stack.castai.connection_guard import BY_HAND, ConnectionGuardHandler
+from castai_stack.castai.credentials_ready import CredentialsReadyHandler
+from castai_stack.castai.hand_over import HandOverHandler
 from castai_stack.castai.model import CastaiError
-from castai_stack.castai.principal import AssumeRolePrincipalProvider
-from castai_stack.castai.registration import ClusterRegistrationProvider
-from castai_stack.castai.rotation_guard import RotationGuardProvider
-from castai_stack.castai.token import ClusterTokenProvider
-from castai_stack.dynamic import waiting
-from castai_stack.dynamic.base import ResourceFailed
+from castai_stack.castai.principal import AssumeRolePrincipalHandler
+from castai_stack.castai.registration import ClusterRegistrationHandler
+from castai_stack.castai.rotation_guard import RotationGuardHandler
+from castai_stack.castai.token import ClusterTokenHandler
 from castai_stack.kube import connection
+from castai_stack.plugin import waiting
+from castai_stack.plugin.run import ResourceError, Settings
+from castai_stack.plugin.values import UNKNOWN
 from sandbox.castai import API_KEY, Options, serve
 from tests.support.castai import QUICK, REGION, StubCloud
+from tests.support.plugin import handler
 
 ACCOUNT = "012345678901"
 SECRET = "sentinel-secret-access-key"
-UNKNOWN = rpc.UNKNOWN
 CLUSTER = {"cluster_name": "demo", "region": REGION, "account_id": ACCOUNT}
 KEPT = {"delete_nodes_on_disconnect": False, "disconnect_timeout_seconds": 900}
-PROVIDERS = [
-    AgentOnlineProvider,
-    AssumeRolePrincipalProvider,
-    ClusterRegistrationProvider,
-    ClusterTokenProvider,
-    ConnectionGuardProvider,
-    CredentialsReadyProvider,
-    HandOverProvider,
-    RotationGuardProvider,
+HANDLERS = [
+    AgentOnlineHandler,
+    AssumeRolePrincipalHandler,
+    ClusterRegistrationHandler,
+    ClusterTokenHandler,
+    ConnectionGuardHandler,
+    CredentialsReadyHandler,
+    HandOverHandler,
+    RotationGuardHandler,
 ]
 
 
@@ -56,7 +51,7 @@ class SwiftClock:
     def monotonic(self):
         return self.passed
 
-    def sleep(self, seconds):
+    def sleep(self, seconds, _stopping):
         self.passed += seconds
         self.while_waiting()
         time.sleep(min(seconds, 0.05))
@@ -114,15 +109,8 @@ def cluster_id(api):
     return api.register("demo", REGION, ACCOUNT).id
 
 
-def configured(provider_class, castai, **config):
-    values = {
-        "castai-eks:apiKey": API_KEY,
-        "castai-eks:castai": json.dumps({"api": {"url": castai.url}}),
-        **config,
-    }
-    provider = provider_class()
-    provider.configure(ConfigureRequest(Config(values, "castai-eks")))
-    return provider
+def configured(handler_class, castai, **inputs):
+    return handler(handler_class, **{"api_key": API_KEY, "api_url": castai.url, **inputs})
 
 
 def keys(cluster_id, key="AKIAONE", **more):
@@ -143,7 +131,7 @@ def role(cluster_id, name="r", **more):
 
 def handed_over(castai, props):
     """A finished hand-over: its provider and its outputs."""
-    provider = configured(HandOverProvider, castai)
+    provider = configured(HandOverHandler, castai)
     return provider, provider.create(props).outs
 
 
@@ -155,47 +143,34 @@ def state(castai, cluster_id):
 # -- what holds for all -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("provider_class", PROVIDERS)
-def test_providers_are_pickled_by_reference_and_hold_nothing(provider_class):
-    """So that a change of their code is no change of the resources."""
-    pickled = base64.b64decode(serialize_provider(provider_class()))
-    texts = [argument for _, argument, _ in pickletools.genops(pickled) if argument]
-    strings = {text for text in texts if isinstance(text, str)}
-    assert {provider_class.__module__, provider_class.__qualname__} <= strings
-    assert len(pickled) < 200, f"more than a name is pickled: {strings}"
-
-
-@pytest.mark.parametrize("provider_class", PROVIDERS)
+@pytest.mark.parametrize("handler_class", HANDLERS)
 @pytest.mark.parametrize("cluster", ["c1", "c2", UNKNOWN])
-def test_diffs_always_answer_yes_or_no_and_never_replace_for_an_unknown(provider_class, cluster):
+def test_diffs_always_answer_yes_or_no_and_never_replace_for_an_unknown(handler_class, cluster):
     olds = {**CLUSTER, "cluster_id": "c1", "mode": "user", "generation": 0, "access_key_id": "A"}
     news = {**olds, "cluster_id": cluster}
-    result = provider_class().diff("id", olds, news)
+    result = handler(handler_class).diff("id", olds, news)
     assert result.changes in (True, False)
     if cluster == UNKNOWN:
         assert not result.replaces, "an unknown would show a false replacement"
 
 
-def test_address_and_key_of_the_environment_come_before_the_configuration(castai, monkeypatch):
-    """On destroy the configuration is that of the last `up`."""
-    stale = {
-        "castai-eks:apiKey": "stale",
-        "castai-eks:castai": json.dumps({"api": {"url": "https://stale.example"}}),
-    }
+def test_address_and_key_of_the_environment_come_before_the_provider_s(castai, monkeypatch):
+    """A destroy without the program takes the inputs of the provider from the state."""
+    stale = {"api_key": "stale", "api_url": "https://stale.example"}
     monkeypatch.setenv("CASTAI_API_KEY", API_KEY)
     monkeypatch.setenv("CASTAI_API_URL", castai.url)
-    provider = configured(ClusterRegistrationProvider, castai, **stale)
+    provider = configured(ClusterRegistrationHandler, castai, **stale)
     assert provider.create(dict(CLUSTER)).id
 
 
 def test_without_a_key_the_message_says_where_to_put_one(castai):
-    provider = configured(ClusterRegistrationProvider, castai, **{"castai-eks:apiKey": None})
+    provider = configured(ClusterRegistrationHandler, castai, api_key=None)
     with pytest.raises(CastaiError, match="Set CASTAI_API_KEY"):
         provider.create(dict(CLUSTER))
 
 
 def test_without_an_address_it_is_the_services_own(castai):
-    provider = configured(ClusterRegistrationProvider, castai, **{"castai-eks:castai": None})
+    provider = configured(ClusterRegistrationHandler, castai, api_url=None)
     assert provider.api().url == "https://api.cast.ai"
 
 
@@ -203,22 +178,22 @@ def test_without_an_address_it_is_the_services_own(castai):
 
 
 def test_a_registration_is_known_by_the_services_id(castai, api):
-    made = configured(ClusterRegistrationProvider, castai).create(dict(CLUSTER))
+    made = configured(ClusterRegistrationHandler, castai).create(dict(CLUSTER))
     assert api.get_cluster(made.id).name == "demo"
     assert made.outs["organization_id"]
 
 
 def test_registering_again_gives_the_same_id(castai):
-    provider = configured(ClusterRegistrationProvider, castai)
+    provider = configured(ClusterRegistrationHandler, castai)
     assert provider.create(dict(CLUSTER)).id == provider.create(dict(CLUSTER)).id
 
 
 def test_an_archived_cluster_is_refused_with_the_way_out(make):
     castai = make(archived="stay")
-    provider = configured(ClusterRegistrationProvider, castai)
+    provider = configured(ClusterRegistrationHandler, castai)
     first = provider.create(dict(CLUSTER)).id
     castai.service.archive(first)
-    with pytest.raises(ResourceFailed) as caught:
+    with pytest.raises(ResourceError) as caught:
         provider.create(dict(CLUSTER))
     assert str(caught.value) == (
         f"CAST AI holds cluster demo ({REGION}, account {ACCOUNT}) as archived, under id {first}. "
@@ -228,7 +203,7 @@ def test_an_archived_cluster_is_refused_with_the_way_out(make):
 
 def test_an_archived_cluster_is_revived_when_told(make):
     castai = make(archived="stay")
-    provider = configured(ClusterRegistrationProvider, castai)
+    provider = configured(ClusterRegistrationHandler, castai)
     first = provider.create(dict(CLUSTER)).id
     castai.service.archive(first)
     assert provider.create({**CLUSTER, "revive_archived": True}).id == first
@@ -238,19 +213,19 @@ def test_an_archived_cluster_is_revived_when_told(make):
 @pytest.mark.parametrize("name", ["cluster_name", "region", "account_id", "organization_id"])
 def test_another_cluster_is_another_registration(name):
     olds = {**CLUSTER, "organization_id": "o"}
-    result = ClusterRegistrationProvider().diff("id", olds, {**olds, name: "other"})
+    result = handler(ClusterRegistrationHandler).diff("id", olds, {**olds, name: "other"})
     assert (result.changes, result.replaces) == (True, [name])
 
 
 def test_a_registration_has_nothing_that_is_updated():
     olds = {**CLUSTER, "organization_id": "o"}
     for news in (dict(CLUSTER), {**olds, "revive_archived": True}, {**CLUSTER, "region": UNKNOWN}):
-        result = ClusterRegistrationProvider().diff("id", olds, news)
+        result = handler(ClusterRegistrationHandler).diff("id", olds, news)
         assert (result.changes, result.replaces) == (False, [])
 
 
 def test_reading_a_registration_finds_it_gone_when_archived(castai, cluster_id):
-    provider = configured(ClusterRegistrationProvider, castai)
+    provider = configured(ClusterRegistrationHandler, castai)
     assert provider.read(cluster_id, dict(CLUSTER)).id == cluster_id
     castai.service.archive(cluster_id)
     gone = provider.read(cluster_id, dict(CLUSTER))
@@ -259,22 +234,22 @@ def test_reading_a_registration_finds_it_gone_when_archived(castai, cluster_id):
 
 
 def test_a_cluster_without_credentials_is_removed_at_once(castai, api, cluster_id):
-    configured(ClusterRegistrationProvider, castai).delete(cluster_id, {})
+    configured(ClusterRegistrationHandler, castai).delete(cluster_id, {})
     assert api.get_cluster(cluster_id).archived
-    configured(ClusterRegistrationProvider, castai).delete(cluster_id, {})
+    configured(ClusterRegistrationHandler, castai).delete(cluster_id, {})
 
 
 def test_a_disconnected_cluster_is_removed(castai, api, cluster_id):
     provider, outs = handed_over(castai, keys(cluster_id))
     provider.delete(cluster_id, outs)
-    configured(ClusterRegistrationProvider, castai).delete(cluster_id, {})
+    configured(ClusterRegistrationHandler, castai).delete(cluster_id, {})
     assert api.get_cluster(cluster_id).archived
 
 
 def test_removal_waits_for_a_disconnect_under_way(castai, api, cluster_id):
     api.hand_over_keys(cluster_id, "AKIA", SECRET)
     api.disconnect(cluster_id, delete_nodes=False)
-    configured(ClusterRegistrationProvider, castai).delete(cluster_id, {})
+    configured(ClusterRegistrationHandler, castai).delete(cluster_id, {})
     assert api.get_cluster(cluster_id).archived
 
 
@@ -286,14 +261,14 @@ def test_removal_says_what_it_waits_for(castai, cluster_id, clock, capfd):
         cluster.status = "deleted"
 
     clock.while_waiting = it_ends
-    configured(ClusterRegistrationProvider, castai).delete(cluster_id, {})
+    configured(ClusterRegistrationHandler, castai).delete(cluster_id, {})
     assert f"removal of cluster {cluster_id} from CAST AI: deleting" in capfd.readouterr().err
 
 
 def test_a_cluster_that_somebody_else_connected_is_not_removed(castai, api, cluster_id):
     api.hand_over_keys(cluster_id, "AKIA", SECRET)
-    with pytest.raises(ResourceFailed, match="not this stack's to disconnect"):
-        configured(ClusterRegistrationProvider, castai).delete(cluster_id, {})
+    with pytest.raises(ResourceError, match="not this stack's to disconnect"):
+        configured(ClusterRegistrationHandler, castai).delete(cluster_id, {})
     assert not api.get_cluster(cluster_id).archived
     assert "disconnecting" not in " ".join(state(castai, cluster_id)["log"])
 
@@ -303,7 +278,7 @@ def test_a_cluster_that_somebody_else_connected_is_removed_when_told(
 ):
     api.hand_over_keys(cluster_id, "AKIA", SECRET)
     monkeypatch.setenv(castai_provider.TAKE_OVER, "yes")
-    configured(ClusterRegistrationProvider, castai).delete(cluster_id, {})
+    configured(ClusterRegistrationHandler, castai).delete(cluster_id, {})
     assert api.get_cluster(cluster_id).archived
 
 
@@ -311,7 +286,7 @@ def test_a_cluster_that_somebody_else_connected_is_removed_when_told(
 
 
 def test_a_token_is_made_once(castai, cluster_id):
-    made = configured(ClusterTokenProvider, castai).create({"cluster_id": cluster_id})
+    made = configured(ClusterTokenHandler, castai).create({"cluster_id": cluster_id})
     assert castai.service.cluster_of_token(made.outs["token"]) == cluster_id
     assert state(castai, cluster_id)["tokens"] == 1
 
@@ -320,14 +295,14 @@ def test_a_lost_answer_does_not_make_a_second_token(castai, cluster_id):
     rule = {"action": "castai:CreateToken", "status": 502, "times": 1, "after_effect": True}
     castai.faults.set_faults({"rules": [rule]})
     with pytest.raises(CastaiError):
-        configured(ClusterTokenProvider, castai).create({"cluster_id": cluster_id})
+        configured(ClusterTokenHandler, castai).create({"cluster_id": cluster_id})
     assert state(castai, cluster_id)["tokens"] == 1
 
 
 def test_refresh_drops_a_token_that_expired_before_its_first_use(make, capfd):
     castai = make(token_lifetime=1)
     cluster_id = CastaiApi(castai.url, API_KEY).register("demo", REGION, ACCOUNT).id
-    provider = configured(ClusterTokenProvider, castai)
+    provider = configured(ClusterTokenHandler, castai)
     made = provider.create({"cluster_id": cluster_id})
     assert provider.read(made.id, dict(made.outs)).id == made.id
     time.sleep(1.05)
@@ -342,7 +317,7 @@ def test_refresh_keeps_a_token_that_an_agent_used_whatever_happened_since(make):
     castai = make(token_lifetime=1)
     api = CastaiApi(castai.url, API_KEY)
     cluster_id = api.register("demo", REGION, ACCOUNT).id
-    provider = configured(ClusterTokenProvider, castai)
+    provider = configured(ClusterTokenHandler, castai)
     made = provider.create({"cluster_id": cluster_id})
     castai.service.agent_delta(cluster_id, made.outs["token"], {})
     api.create_token(cluster_id)  # takes the place of ours
@@ -357,21 +332,21 @@ def test_refresh_keeps_a_token_when_the_service_stumbles_over_it(castai, cluster
         def get_cluster(self, _):
             raise CastaiError("look", status=503)
 
-    provider = configured(ClusterTokenProvider, castai)
+    provider = configured(ClusterTokenHandler, castai)
     made = provider.create({"cluster_id": cluster_id})
     monkeypatch.setattr(client, "CastaiApi", Stumbling)
     assert provider.read(made.id, dict(made.outs)).outs == made.outs
 
 
 def test_refresh_drops_the_token_of_a_cluster_that_is_gone(castai, cluster_id):
-    provider = configured(ClusterTokenProvider, castai)
+    provider = configured(ClusterTokenHandler, castai)
     made = provider.create({"cluster_id": cluster_id})
     castai.service.archive(cluster_id)
     assert provider.read(made.id, dict(made.outs)).id == ""
 
 
 def test_a_token_that_was_never_written_down_is_not_taken_for_one(castai, cluster_id):
-    provider = configured(ClusterTokenProvider, castai)
+    provider = configured(ClusterTokenHandler, castai)
     assert provider.read("any", {"cluster_id": cluster_id}).id == ""
 
 
@@ -379,7 +354,7 @@ def test_a_token_that_was_never_written_down_is_not_taken_for_one(castai, cluste
 
 
 def test_a_principal_is_made_once_and_found_later(castai, cluster_id):
-    provider = configured(AssumeRolePrincipalProvider, castai)
+    provider = configured(AssumeRolePrincipalHandler, castai)
     first = provider.create({"cluster_id": cluster_id})
     again = provider.create({"cluster_id": cluster_id})
     assert first.outs == again.outs
@@ -393,18 +368,18 @@ def test_a_principal_survives_a_request_that_was_carried_out_and_answered_with_a
 ):
     rule = {"action": "castai:CreatePrincipal", "status": 500, "times": 1, "after_effect": True}
     castai.faults.set_faults({"rules": [rule]})
-    made = configured(AssumeRolePrincipalProvider, castai).create({"cluster_id": cluster_id})
+    made = configured(AssumeRolePrincipalHandler, castai).create({"cluster_id": cluster_id})
     assert made.outs["arn"].endswith(cluster_id)
 
 
 def test_a_principal_that_cannot_be_made_is_an_error(castai, cluster_id):
     castai.faults.set_faults({"rules": [{"action": "castai:CreatePrincipal", "status": 500}]})
     with pytest.raises(CastaiError, match="create the principal"):
-        configured(AssumeRolePrincipalProvider, castai).create({"cluster_id": cluster_id})
+        configured(AssumeRolePrincipalHandler, castai).create({"cluster_id": cluster_id})
 
 
 def test_a_principal_that_is_gone_is_reported_gone_and_deleted_quietly(castai, cluster_id):
-    provider = configured(AssumeRolePrincipalProvider, castai)
+    provider = configured(AssumeRolePrincipalHandler, castai)
     made = provider.create({"cluster_id": cluster_id})
     assert provider.read(made.id, dict(made.outs)).outs == made.outs
     provider.delete(made.id, dict(made.outs))
@@ -432,15 +407,17 @@ def test_the_gate_opens_when_the_agent_is_heard_of(castai, cluster_id, clock):
             castai.service.agent_delta(cluster_id, token, {})
 
     clock.while_waiting = after_three_seconds
-    made = configured(AgentOnlineProvider, castai).create(gate(cluster_id))
+    made = configured(AgentOnlineHandler, castai).create(gate(cluster_id))
     assert made.outs == {"cluster_id": cluster_id}
     assert 3 < clock.passed < 10
 
 
 def test_a_closed_gate_tells_what_the_pods_say(castai, cluster_id, monkeypatch, capfd):
-    monkeypatch.setattr(resources, "pods_say", lambda _: "pod x cannot pull the image y: not found")
-    with pytest.raises(ResourceFailed) as caught:
-        configured(AgentOnlineProvider, castai).create(gate(cluster_id))
+    monkeypatch.setattr(
+        handlers, "describe_pods", lambda *_: "pod x cannot pull the image y: not found"
+    )
+    with pytest.raises(ResourceError) as caught:
+        configured(AgentOnlineHandler, castai).create(gate(cluster_id))
     assert str(caught.value).startswith(
         f"CAST AI has not heard from the agent of cluster {cluster_id} within 60 s: its status is "
         "waiting-connection. In namespace castai-agent, pod x cannot pull the image y: not found."
@@ -452,7 +429,7 @@ def test_a_closed_gate_tells_what_the_pods_say(castai, cluster_id, monkeypatch, 
 
 
 def test_pods_that_cannot_be_looked_at_do_not_hide_the_gates_own_message():
-    told = resources.pods_say({"kubeconfig": "/nowhere", "namespace": "castai-agent"})
+    told = handlers.describe_pods(Settings(kubeconfig="/nowhere"), "castai-agent")
     assert told.startswith("the pods could not be looked at: cluster.kubeconfig: there is no file")
 
 
@@ -471,7 +448,7 @@ def test_pods_are_asked_for_by_the_agents_label(monkeypatch):
             return []
 
     monkeypatch.setattr(connection, "connect", lambda *_: Client())
-    told = resources.pods_say({"kubeconfig": "x", "namespace": "castai-agent"})
+    told = handlers.describe_pods(Settings(), "castai-agent")
     assert told == "no pod exists, and no event says why"
     assert asked[0] == (
         "Pod",
@@ -481,15 +458,15 @@ def test_pods_are_asked_for_by_the_agents_label(monkeypatch):
 
 def test_a_gate_of_a_cluster_that_is_gone_does_not_wait(castai, cluster_id, clock):
     castai.service.archive(cluster_id)
-    with pytest.raises(ResourceFailed, match="it was removed there"):
-        configured(AgentOnlineProvider, castai).create(gate(cluster_id))
+    with pytest.raises(ResourceError, match="it was removed there"):
+        configured(AgentOnlineHandler, castai).create(gate(cluster_id))
     assert clock.passed == 0
 
 
 def test_a_gate_does_not_change_with_the_machine_or_its_time_out():
     olds = {"cluster_id": "c"}
     news = {**gate("c"), "kubeconfig": "elsewhere", "timeout_seconds": 5, "context": "x"}
-    assert AgentOnlineProvider().diff("id", olds, news).changes is False
+    assert handler(AgentOnlineHandler).diff("id", olds, news).changes is False
 
 
 # -- hand-over ----------------------------------------------------------------------------------
@@ -517,7 +494,7 @@ def test_a_hand_over_is_tried_again_while_aws_spreads_what_is_new(castai, cluste
 
 def test_a_hand_over_that_does_not_work_is_given_up_after_two_minutes(castai, cluster_id, clock):
     castai.service.cloud.works = False
-    with pytest.raises(ResourceFailed) as caught:
+    with pytest.raises(ResourceError) as caught:
         handed_over(castai, keys(cluster_id))
     assert 115 < clock.passed <= 121
     text = str(caught.value)
@@ -551,7 +528,7 @@ def test_keys_and_a_role_take_each_others_place_without_a_disconnect(castai, clu
 
 def test_only_another_cluster_replaces_a_hand_over():
     olds = {**keys("c1"), "credentials_id": "x"}
-    diff = HandOverProvider().diff
+    diff = handler(HandOverHandler).diff
     assert diff("c1", olds, keys("c2")).replaces == ["cluster_id"]
     for news in (keys("c1", key="AKIATWO"), keys("c1", key=UNKNOWN), role("c1"), keys(UNKNOWN)):
         assert (diff("c1", olds, news).changes, diff("c1", olds, news).replaces) == (True, [])
@@ -597,7 +574,7 @@ def test_settings_of_the_disconnect_are_stored_without_another_hand_over(castai,
 def test_an_interrupted_hand_over_is_imported_and_made_again(castai, api, cluster_id):
     """After a crash the state has the inputs only."""
     api.hand_over_keys(cluster_id, "AKIAONE", SECRET)
-    provider = configured(HandOverProvider, castai)
+    provider = configured(HandOverHandler, castai)
     read = provider.read(cluster_id, keys(cluster_id))
     assert read.outs["credentials_id"] == api.get_cluster(cluster_id).credentials_id
     assert provider.diff(cluster_id, read.outs, keys(cluster_id)).changes is True
@@ -615,18 +592,18 @@ def test_an_interrupted_hand_over_is_imported_and_made_again(castai, api, cluste
     ],
 )
 def test_a_hand_over_of_nothing_is_refused_in_the_preview(props, property_):
-    [failure] = HandOverProvider().check({}, props).failures
+    [failure] = handler(HandOverHandler).check({}, props).failures
     assert failure.property == property_
 
 
 def test_values_that_are_not_known_yet_pass_the_check():
-    assert HandOverProvider().check({}, role("c", role_arn=UNKNOWN)).failures == []
+    assert handler(HandOverHandler).check({}, role("c", role_arn=UNKNOWN)).failures == []
 
 
 def test_the_preview_warns_of_a_replacement_under_the_same_name(capfd):
     olds = role("c", objects={"role": "/cast-eks-demo", "policy": "/p", "node role": "/n"})
     news = role("c", objects={"role": "/team/cast-eks-demo", "policy": "/p2", "node role": "/t/n"})
-    assert HandOverProvider().check(olds, news).failures == []
+    assert handler(HandOverHandler).check(olds, news).failures == []
     first = "AWS allows the name once, so the old one is deleted first and"
     assert capfd.readouterr().err.splitlines() == [
         f"warning: role /cast-eks-demo becomes /team/cast-eks-demo: {first} CAST AI has no access "
@@ -638,8 +615,8 @@ def test_the_preview_warns_of_a_replacement_under_the_same_name(capfd):
 
 def test_the_preview_warns_of_nothing_when_another_principal_takes_over(capfd):
     olds = keys("c", objects={"user": "/cast-eks-demo"})
-    HandOverProvider().check(olds, role("c", objects={"user": "/team/cast-eks-demo"}))
-    HandOverProvider().check({}, olds)
+    handler(HandOverHandler).check(olds, role("c", objects={"user": "/team/cast-eks-demo"}))
+    handler(HandOverHandler).check({}, olds)
     assert capfd.readouterr().err == ""
 
 
@@ -659,7 +636,7 @@ def test_a_disconnect_that_takes_too_long_takes_nothing_away(make):
     castai = make(disconnect_delay=60)
     cluster_id = CastaiApi(castai.url, API_KEY).register("demo", REGION, ACCOUNT).id
     provider, outs = handed_over(castai, keys(cluster_id, disconnect_timeout_seconds=30))
-    with pytest.raises(ResourceFailed, match=r"within 30 s\. Nothing that it needs has been taken"):
+    with pytest.raises(ResourceError, match=r"within 30 s\. Nothing that it needs has been taken"):
         provider.delete(cluster_id, outs)
 
 
@@ -691,10 +668,10 @@ def test_disconnecting_what_has_left_does_nothing(castai, api, cluster_id, how):
 def test_a_hand_over_made_elsewhere_is_not_disconnected(castai, api, cluster_id, monkeypatch):
     provider, outs = handed_over(castai, keys(cluster_id))
     api.hand_over_keys(cluster_id, "AKIAELSEWHERE", "another-secret")
-    with pytest.raises(ResourceFailed, match="set CASTAI_TAKE_OVER_CREDENTIALS=yes for this run"):
+    with pytest.raises(ResourceError, match="set CASTAI_TAKE_OVER_CREDENTIALS=yes for this run"):
         provider.delete(cluster_id, outs)
     refreshed = provider.read(cluster_id, dict(outs)).outs
-    with pytest.raises(ResourceFailed):
+    with pytest.raises(ResourceError):
         provider.delete(cluster_id, refreshed)
     assert api.get_cluster(cluster_id).status != "deleting"
     monkeypatch.setenv(castai_provider.TAKE_OVER, "yes")
@@ -712,7 +689,7 @@ def test_the_same_role_handed_over_again_is_still_ours_to_disconnect(castai, api
 def test_nodes_that_would_lose_their_role_stop_the_disconnect(castai, api, cluster_id, monkeypatch):
     provider, outs = handed_over(castai, keys(cluster_id))
     made = castai.service.launch_node(cluster_id, "", "")
-    with pytest.raises(ResourceFailed) as caught:
+    with pytest.raises(ResourceError) as caught:
         provider.delete(cluster_id, outs)
     assert f"CAST AI made 1 nodes ({made})" in str(caught.value)
     assert "api.deleteNodesOnDisconnect" in str(caught.value)
@@ -737,7 +714,7 @@ def test_nodes_that_the_service_gave_up_on_are_named_and_what_follows_is_spared(
     made = castai.service.launch_node(cluster_id, "", "")
     castai.service.cloud.works = False
     for _ in ("the run", "a pipeline that tries once more"):
-        with pytest.raises(ResourceFailed, match=rf"left 1 nodes \({made}\) behind"):
+        with pytest.raises(ResourceError, match=rf"left 1 nodes \({made}\) behind"):
             provider.delete(cluster_id, outs)
     monkeypatch.setenv(castai_provider.LEAVE_NODES, "yes")
     provider.delete(cluster_id, outs)
@@ -753,7 +730,7 @@ def test_nodes_of_a_cluster_that_a_person_disconnected_are_spared_as_well(
     while api.get_cluster(cluster_id).status != "deleted":
         assert time.monotonic() < deadline, "it was never disconnected"
         time.sleep(0.05)
-    with pytest.raises(ResourceFailed, match=rf"left 1 nodes \({made}\) behind"):
+    with pytest.raises(ResourceError, match=rf"left 1 nodes \({made}\) behind"):
         provider.delete(cluster_id, outs)
     monkeypatch.setenv(castai_provider.LEAVE_NODES, "yes")
     provider.delete(cluster_id, outs)
@@ -772,7 +749,7 @@ def ready(outs, seconds=60):
 
 def test_ready_waits_until_the_access_is_used(castai, api, cluster_id):
     _, outs = handed_over(castai, keys(cluster_id))
-    provider = configured(CredentialsReadyProvider, castai)
+    provider = configured(CredentialsReadyHandler, castai)
     made = provider.create(ready(outs))
     assert api.get_cluster(cluster_id).status == "ready"
     assert provider.diff(made.id, made.outs, ready(outs, seconds=5)).changes is False
@@ -790,7 +767,7 @@ def test_ready_says_how_it_goes(make, clock, capfd):
             castai.service.clusters[cluster_id].status = "ready"
 
     clock.while_waiting = after_twenty_seconds
-    configured(CredentialsReadyProvider, castai).create(ready(outs))
+    configured(CredentialsReadyHandler, castai).create(ready(outs))
     told = capfd.readouterr().err.splitlines()
     assert told[0] == f"CAST AI's access to cluster {cluster_id}: connecting, 0 of 60 s"
     assert "connecting (no reason given), " in told[1]
@@ -799,7 +776,7 @@ def test_ready_says_how_it_goes(make, clock, capfd):
 def test_ready_has_a_failed_cluster_tried_again(castai, api, cluster_id):
     _, outs = handed_over(castai, keys(cluster_id))
     castai.service.clusters[cluster_id].status = "failed"
-    configured(CredentialsReadyProvider, castai).create(ready(outs))
+    configured(CredentialsReadyHandler, castai).create(ready(outs))
     assert api.get_cluster(cluster_id).status == "ready"
 
 
@@ -807,8 +784,8 @@ def test_ready_that_does_not_come_tells_the_services_reason(castai, cluster_id):
     _, outs = handed_over(castai, keys(cluster_id))
     castai.service.cloud.works = False
     castai.service.use(castai.service.clusters[cluster_id])
-    with pytest.raises(ResourceFailed) as caught:
-        configured(CredentialsReadyProvider, castai).create(ready(outs))
+    with pytest.raises(ResourceError) as caught:
+        configured(CredentialsReadyHandler, castai).create(ready(outs))
     assert f"access to cluster {cluster_id} after 60 s" in str(caught.value)
     assert "(InvalidClientTokenId: not known here)" in str(caught.value)
 
@@ -816,8 +793,8 @@ def test_ready_that_does_not_come_tells_the_services_reason(castai, cluster_id):
 def test_ready_notices_another_hand_over(castai, api, cluster_id):
     _, outs = handed_over(castai, keys(cluster_id))
     api.hand_over_keys(cluster_id, "AKIAELSEWHERE", "another-secret")
-    with pytest.raises(ResourceFailed, match="Somebody else handed credentials over"):
-        configured(CredentialsReadyProvider, castai).create(ready(outs))
+    with pytest.raises(ResourceError, match="Somebody else handed credentials over"):
+        configured(CredentialsReadyHandler, castai).create(ready(outs))
 
 
 # -- guards -------------------------------------------------------------------------------------
@@ -825,7 +802,7 @@ def test_ready_notices_another_hand_over(castai, api, cluster_id):
 
 @pytest.mark.parametrize(("old", "new", "refused"), [(1, 1, 0), (1, 2, 0), (1, 3, 1), (1, 0, 1)])
 def test_the_rotation_counter_rises_by_one_only(old, new, refused):
-    result = RotationGuardProvider().check({"generation": old}, {"generation": new})
+    result = handler(RotationGuardHandler).check({"generation": old}, {"generation": new})
     assert len(result.failures) == refused
     if refused:
         assert f"went from {old} to {new}" in result.failures[0].reason
@@ -834,11 +811,11 @@ def test_the_rotation_counter_rises_by_one_only(old, new, refused):
 
 
 def test_a_new_stack_may_begin_at_any_count():
-    assert RotationGuardProvider().check({}, {"generation": 5}).failures == []
+    assert handler(RotationGuardHandler).check({}, {"generation": 5}).failures == []
 
 
 def test_a_rotation_that_never_reached_castai_blocks_the_next(castai, cluster_id):
-    guard = configured(RotationGuardProvider, castai)
+    guard = configured(RotationGuardHandler, castai)
     first = guard.create({"generation": 0, "cluster_id": cluster_id}).outs
     handover, outs = handed_over(castai, keys(cluster_id))
     wanted = {"generation": 1, "cluster_id": cluster_id}
@@ -846,21 +823,21 @@ def test_a_rotation_that_never_reached_castai_blocks_the_next(castai, cluster_id
     opened = guard.update("rotation", first, wanted).outs
     following = {"generation": 2, "cluster_id": cluster_id}
     for call in (guard.diff, guard.update):
-        with pytest.raises(ResourceFailed, match="Rotation 1 was begun and its key has not"):
+        with pytest.raises(ResourceError, match="Rotation 1 was begun and its key has not"):
             call("rotation", opened, following)
     handover.update(cluster_id, outs, keys(cluster_id, key="AKIATWO"))
     assert guard.update("rotation", opened, following).outs["generation"] == 2
 
 
 def test_a_guard_asks_nothing_while_the_counter_stays(castai):
-    guard = configured(RotationGuardProvider, castai, **{"castai-eks:apiKey": "wrong"})
+    guard = configured(RotationGuardHandler, castai, api_key="wrong")
     olds = {"generation": 1, "cluster_id": "c", "opened_credentials_id": "x"}
     assert guard.diff("rotation", olds, {"generation": 1, "cluster_id": "c"}).changes is False
     assert guard.read("rotation", olds).outs == olds
 
 
 def test_a_guard_without_a_cluster_counts_only(castai):
-    guard = configured(RotationGuardProvider, castai)
+    guard = configured(RotationGuardHandler, castai)
     first = guard.create({"generation": 0}).outs
     assert guard.update("rotation", first, {"generation": 1}).outs["generation"] == 1
 
@@ -885,7 +862,7 @@ def test_a_guard_without_a_cluster_counts_only(castai):
 def test_what_would_disconnect_the_cluster_is_refused_unless_allowed(old, new, allowed, refused):
     olds = {} if old is None else {"mode": old}
     news = {"mode": new, "allow_disconnect": allowed}
-    assert bool(ConnectionGuardProvider().check(olds, news).failures) is refused
+    assert bool(handler(ConnectionGuardHandler).check(olds, news).failures) is refused
 
 
 @pytest.mark.parametrize(
@@ -896,5 +873,5 @@ def test_what_would_disconnect_the_cluster_is_refused_unless_allowed(old, new, a
     ],
 )
 def test_the_refusal_names_the_setting_that_was_changed(new, change):
-    [failure] = ConnectionGuardProvider().check({"mode": "user"}, {"mode": new}).failures
+    [failure] = handler(ConnectionGuardHandler).check({"mode": "user"}, {"mode": new}).failures
     assert failure.reason.startswith(change)

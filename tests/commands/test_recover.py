@@ -18,9 +18,9 @@ from castai_stack.commands import departures, killed_engine, pending_creates, re
 from castai_stack.commands.command_line import RefusedError
 from castai_stack.commands.pending_creates import Pending, PendingLookup
 from castai_stack.commands.target import Target
-from castai_stack.dynamic import waiting
 from castai_stack.kube import connection
 from castai_stack.naming import CLUSTER_TAG
+from castai_stack.plugin import waiting
 
 URN = "urn:pulumi:dev::castai-eks::{type}::{name}"
 MINE = [{"Key": CLUSTER_TAG, "Value": "demo"}]
@@ -126,7 +126,7 @@ def test_a_thing_that_is_not_there_is_forgotten():
     "type_",
     [
         "aws:iam/accessKey:AccessKey",
-        "pulumi-python:dynamic/castai:ClusterToken",
+        "castai-stack:index:ClusterToken",
     ],
 )
 def test_what_goes_with_something_else_is_forgotten_unasked(type_):
@@ -174,9 +174,9 @@ def test_objects_of_the_cluster_are_found_by_their_name(metadata, found):
 
 def test_what_castai_may_have_heard_is_read_again():
     look = lookup().import_id
-    assert look(pending(pending_creates.HAND_OVER, cluster_id="c")) == "c"
-    assert look(pending(pending_creates.PRINCIPAL, cluster_id="c")) == "c/principal"
-    wanted = {"cluster_name": "demo", "region": "r", "account_id": "a"}
+    assert look(pending(pending_creates.HAND_OVER, clusterId="c")) == "c"
+    assert look(pending(pending_creates.PRINCIPAL, clusterId="c")) == "c/principal"
+    wanted = {"clusterName": "demo", "region": "r", "accountId": "a"}
     assert look(pending(pending_creates.REGISTRATION, **wanted)) is None
 
 
@@ -241,7 +241,7 @@ def test_half_written_attributes_are_found_unless_somebody_writes_them(tmp_path,
 
 @pytest.fixture
 def plugin(tmp_path):
-    """A process that looks like a dynamic provider's host whose engine is gone."""
+    """A process that looks like a provider plugin whose engine is gone."""
     script = tmp_path / "pulumi-resource-double"
     script.write_text("import time\ntime.sleep(60)\n")
     started = subprocess.Popen(
@@ -262,12 +262,30 @@ def test_plugins_without_an_engine_are_found_in_their_project_only(plugin, tmp_p
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at /proc")  # noqa: PTH112
-def test_plugins_of_a_living_engine_are_left_alone(tmp_path):
+def test_a_plugin_that_was_named_by_its_path_is_found_like_the_others(tmp_path):
+    folder = tmp_path / "plugin"
+    folder.mkdir()
+    (folder / "PulumiPlugin.yaml").touch()
+    (folder / "__main__.py").write_text("import time\ntime.sleep(60)\n")
+    environment = {**os.environ, "PULUMI_PROJECT": killed_engine.PROJECT}
+    started = subprocess.Popen([sys.executable, str(folder)], cwd=tmp_path, env=environment)
+    time.sleep(0.2)
+    try:
+        assert killed_engine.orphans(tmp_path) == [(started.pid, "plugin")]
+    finally:
+        started.kill()
+        started.wait()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at /proc")  # noqa: PTH112
+@pytest.mark.parametrize("between", ["", "exec "], ids=["language host", "none"])
+def test_plugins_of_a_living_engine_are_left_alone(tmp_path, between):
     script = tmp_path / "pulumi-resource-double"
     script.write_text("import time\ntime.sleep(60)\n")
     engine = tmp_path / "pulumi"
     engine.write_text(
-        f"#!/bin/sh\nPULUMI_PROJECT={killed_engine.PROJECT} {sys.executable} {script} &\nwait\n"
+        f"#!/bin/sh\nexport PULUMI_PROJECT={killed_engine.PROJECT}\n"
+        f"sh -c '{between}{sys.executable} {script}; true' &\nwait\n"
     )
     engine.chmod(0o755)
     # A shell shows its own name first: let it bear the engine's.
@@ -417,7 +435,7 @@ class Clock:
     def monotonic(self):
         return self.now
 
-    def sleep(self, seconds):
+    def sleep(self, seconds, _stopping):
         self.now += seconds
 
 

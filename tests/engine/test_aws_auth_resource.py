@@ -10,14 +10,15 @@ import yaml
 from lightkube import ApiError
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap
-from pulumi.dynamic import Config, ConfigureRequest
-from pulumi.runtime.rpc import UNKNOWN
 
 from castai_stack.access import entries as access_entries
 from castai_stack.access.entries import MASTERS, NODE_GROUPS, NODE_USERNAME
+from castai_stack.access.handlers import AwsAuthEntryHandler
 from castai_stack.access.protocol import COPY
-from castai_stack.access.resources import AwsAuthEntryProvider
+from castai_stack.kube.kubeconfig import KubeconfigError
+from castai_stack.plugin.values import UNKNOWN
 from tests.support.entry_stack import EntryStack
+from tests.support.plugin import handler
 
 pytestmark = pytest.mark.sandbox
 
@@ -88,13 +89,10 @@ def entries(tmp_path, programs, control_plane):
 def provider(control_plane):
     """The resource without an engine: what it does is between it and the API server."""
 
-    def configured(**configuration):
-        made = AwsAuthEntryProvider()
-        settings = {"castai-eks:castai": json.dumps(configuration)}
-        made.configure(ConfigureRequest(Config(settings, "castai-eks")))
-        return made
+    def configured(**inputs):
+        kubeconfig = str(control_plane.kubeconfig)
+        return handler(AwsAuthEntryHandler, **{"kubeconfig": kubeconfig, **inputs})
 
-    configured.reached = {"kubeconfig": str(control_plane.kubeconfig), "context": None}
     return configured
 
 
@@ -140,9 +138,7 @@ def test_a_whole_life_under_the_engine_leaves_the_map_as_it_was(entries, live, c
     assert live.read(COPY) is None
 
 
-def test_a_deletion_under_the_engine_is_refused_in_words_and_allowed_by_the_configuration(
-    entries, live
-):
+def test_a_deletion_under_the_engine_is_refused_in_words_and_allowed_by_the_provider(entries, live):
     live.make({"mapRoles": ""})
     entries.up(user=USER, nodes=NODES)
 
@@ -151,8 +147,8 @@ def test_a_deletion_under_the_engine_is_refused_in_words_and_allowed_by_the_conf
     assert "CASTAI_ACCESS_OVERRIDE=last-masters in the environment for `pulumi destroy`" in said
     assert USER["arn"] in live.read().data["mapUsers"]
 
-    # What is deleted knows only its old inputs; the configuration of this run reaches it all the same.
-    entries.configuration = {"access": {"overrideGuards": ["last-masters"]}}
+    # What is deleted knows only its old inputs; the provider of this run reaches it all the same.
+    entries.provider = {"override_guards": "last-masters"}
     entries.up(nodes=NODES)
     assert set(live.read().data) == {"mapRoles"}
 
@@ -160,7 +156,8 @@ def test_a_deletion_under_the_engine_is_refused_in_words_and_allowed_by_the_conf
 def test_a_kubeconfig_with_a_secret_is_refused_without_printing_it(entries, live):
     secret = json.dumps({"users": [{"user": {"token": "hush-hush"}}]})
 
-    said = entries.refusal("preview", nodes={**NODES, "kubeconfig": secret})
+    entries.provider = {"kubeconfig": secret}
+    said = entries.refusal("preview", nodes=NODES)
 
     assert "the text of this kubeconfig holds a secret, which the state would keep" in said
     assert "hush-hush" not in said
@@ -168,24 +165,24 @@ def test_a_kubeconfig_with_a_secret_is_refused_without_printing_it(entries, live
 
 
 def test_only_what_the_entry_says_is_a_difference(provider):
-    props = {**NODES, **provider.reached}
+    props = {**NODES}
     expected = {"rolearn": MAPPED_ARN, "username": NODE_USERNAME, "groups": list(NODE_GROUPS)}
     olds = {**props, "live": [expected]}
     diff = provider().diff
 
-    for same in ({}, {"kubeconfig": "/other"}, {"context": "x"}, {"adopt": True}):
+    for same in ({}, {"adopt": True}):
         assert diff("", olds, {**props, **same}).changes is False, same
     for other in ({"groups": ["x"]}, {"username": "x"}, {"arn": MAPPED_ARN + "x"}):
         assert diff("", olds, {**props, **other}).changes is True, other
     for unknown in ({"arn": UNKNOWN}, {"groups": [UNKNOWN]}, {"username": UNKNOWN}):
         found = diff("", olds, {**props, **unknown})
-        assert (found.changes, found.replaces) == (True, None), "never replaced for an unknown"
+        assert (found.changes, found.replaces) == (True, []), "never replaced for an unknown"
     assert diff("", {**olds, "live": [expected, expected]}, props).changes is True
-    assert diff("", olds, {**USER, **provider.reached}).replaces == ["kind"]
+    assert diff("", olds, {**USER}).replaces == ["kind"]
 
 
 def test_what_is_read_is_ours_alone(provider, live):
-    props = {**NODES, **provider.reached}
+    props = {**NODES}
     live.make(FOREIGN)
     made = provider().create(props)
     read = provider().read
@@ -203,22 +200,19 @@ def test_what_is_read_is_ours_alone(provider, live):
     assert read(made.id, made.outs).id == ""
 
 
-def test_the_kubeconfig_that_the_stack_names_now_is_the_one_that_counts(provider, live):
-    made = provider().create({**NODES, **provider.reached})
-    elsewhere = {**made.outs, "kubeconfig": "/nowhere/config"}
+def test_the_kubeconfig_of_the_provider_is_the_one_that_counts(provider, live):
+    made = provider().create(NODES)
 
-    with pytest.raises(Exception, match="there is no file /nowhere/config"):
-        provider().read(made.id, elsewhere)
-    here = provider(cluster={"kubeconfig": provider.reached["kubeconfig"]})
-    assert here.read(made.id, elsewhere).id == made.id
-    here.delete(made.id, elsewhere)
+    with pytest.raises(KubeconfigError, match="there is no file /nowhere/config"):
+        provider(kubeconfig="/nowhere/config").read(made.id, made.outs)
+    provider().delete(made.id, made.outs)
     assert live.read() is None, "the map was ours, and empty"
 
 
 def test_an_entry_that_is_not_ours_is_refused_or_adopted(provider, live):
     theirs = f"- rolearn: {MAPPED_ARN}\n  username: by-hand\n  groups: []\n"
     live.make({"mapRoles": theirs})
-    props = {**NODES, **provider.reached}
+    props = {**NODES}
 
     with pytest.raises(access_entries.AwsAuthError) as caught:
         provider().create(props)
@@ -239,7 +233,7 @@ def test_an_entry_that_is_not_ours_is_refused_or_adopted(provider, live):
 
 def test_the_last_masters_stay_until_the_environment_says_otherwise(provider, live, monkeypatch):
     live.make({"mapRoles": ""})
-    made = provider().create({**USER, **provider.reached})
+    made = provider().create({**USER})
 
     with pytest.raises(access_entries.AwsAuthError, match="the last mapping to system:masters"):
         provider().delete(made.id, made.outs)
@@ -251,7 +245,7 @@ def test_the_last_masters_stay_until_the_environment_says_otherwise(provider, li
 
 def test_an_entry_edited_by_hand_goes_with_a_warning(provider, live, capsys):
     live.make(FOREIGN)
-    made = provider().create({**NODES, **provider.reached})
+    made = provider().create({**NODES})
     live.edit(mapRoles=live.read().data["mapRoles"].replace("system:nodes", "viewers"))
 
     provider().delete(made.id, made.outs)
@@ -265,13 +259,13 @@ def test_an_entry_edited_by_hand_goes_with_a_warning(provider, live, capsys):
 
 def test_an_unreadable_list_is_refused_and_set_aside_on_demand(provider, live, capsys):
     live.make({"mapRoles": "a: b"})
-    props = {**NODES, **provider.reached}
+    props = {**NODES}
 
     with pytest.raises(
         access_entries.AwsAuthError, match=r"found a mapping.*Guards: \[unreadable\]"
     ):
         provider().create(props)
-    made = provider().create({**props, "override_guards": ["unreadable"]})
+    made = provider(override_guards="unreadable").create(props)
 
     assert "the authenticator reads nothing of this list" in capsys.readouterr().err
     assert [r["rolearn"] for r in live.roles()] == [MAPPED_ARN]
@@ -288,14 +282,14 @@ def test_what_can_never_be_mapped_fails_the_check_and_the_unknown_passes(provide
     assert check({}, {**NODES, "arn": UNKNOWN}).failures == []
 
 
-def test_an_unreachable_cluster_is_one_sentence(provider, tmp_path):
-    config = json.loads(Path(provider.reached["kubeconfig"]).read_text())
+def test_an_unreachable_cluster_is_one_sentence(provider, control_plane, tmp_path):
+    config = json.loads(Path(control_plane.kubeconfig).read_text())
     config["clusters"][0]["cluster"] = {"server": "http://127.0.0.1:1"}
     nowhere = tmp_path / "nowhere.json"
     nowhere.write_text(json.dumps(config))
 
     with pytest.raises(access_entries.AwsAuthError) as caught:
-        provider().create({**NODES, "kubeconfig": str(nowhere)})
+        provider(kubeconfig=str(nowhere)).create(NODES)
 
     assert str(caught.value).startswith(
         "cannot read kube-system/castai-aws-auth-backup: cannot reach http://127.0.0.1:1/ ("

@@ -1,7 +1,7 @@
 """The CAST AI resources on the real engine; AWS is a stub, because this is about the graph."""
 
 import json
-import shutil
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -23,31 +23,56 @@ from pathlib import Path
 
 import pulumi
 
-import doubles
 from castai_stack import naming
-from castai_stack.resources import registration as registrations
-from castai_stack.resources.hand_over import CredentialsReady, HandOver
-from castai_stack.resources.principal import AssumeRolePrincipal
-from castai_stack.resources.rotation import ConnectionGuard, RotationGuard
-from castai_stack.resources.token import ClusterToken
+from castai_stack.castai.resources import (
+    AssumeRolePrincipal,
+    ClusterRegistration,
+    ClusterToken,
+    ConnectionGuard,
+    CredentialsReady,
+    HandOver,
+    RotationGuard,
+)
+from castai_stack.plugin.custom_resource import CastaiProvider, PluginResource
+
+
+class Named(PluginResource):
+    pass
+
 
 wanted = json.loads(Path(__file__).with_name("wanted.json").read_text())
-if wanted["pending"]:
-    registrations.ClusterRegistrationProvider = doubles.PendingRegistrationProvider
-ConnectionGuard("connection", mode=wanted["mode"], allow_disconnect=wanted["allow"])
-registration = registrations.ClusterRegistration(
-    "registration", cluster_name="demo", region="eu-central-1", account_id="012345678901"
+castai = CastaiProvider(
+    "castai", api_url="https://of-the-state.example", api_key=None, kubeconfig="ambient", context=None
 )
-doubles.Named(
-    "node-role", registration.id.apply(lambda known: naming.node_role("demo", known))
+at_castai = pulumi.ResourceOptions(provider=castai)
+
+
+def after(*resources):
+    return pulumi.ResourceOptions(provider=castai, depends_on=resources)
+
+
+ConnectionGuard(
+    "connection", mode=wanted["mode"], allow_disconnect=wanted["allow"], opts=at_castai
 )
-token = ClusterToken("token", cluster_id=registration.id)
+registration = ClusterRegistration(
+    "registration",
+    cluster_name="demo",
+    region="eu-central-1",
+    account_id="012345678901",
+    opts=at_castai,
+)
+Named(
+    "node-role",
+    {"name": registration.id.apply(lambda known: naming.node_role("demo", known))},
+    at_castai,
+)
+token = ClusterToken("token", cluster_id=registration.id, opts=at_castai)
 pulumi.export("derived", token.token.apply(lambda value: f"Bearer {value}"))
-principal = AssumeRolePrincipal("principal", cluster_id=registration.id)
+principal = AssumeRolePrincipal("principal", cluster_id=registration.id, opts=at_castai)
 guard = RotationGuard(
-    "rotation", generation=wanted["generation"], cluster_id=registration.id
+    "rotation", generation=wanted["generation"], cluster_id=registration.id, opts=at_castai
 )
-options = pulumi.ResourceOptions(depends_on=[principal, guard])
+options = after(principal, guard)
 if wanted["moved"]:
     parent = pulumi.ComponentResource("tests:index:Parent", "parent")
     options = pulumi.ResourceOptions.merge(
@@ -74,37 +99,53 @@ if wanted["mode"] != "none":
         cluster_id=registration.id,
         credentials_id=hand_over.credentials_id,
         timeout_seconds=30,
+        opts=at_castai,
     )
 """
-DOUBLES = '''
-import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+PLUGIN = '''
+import json
+import sys
+from pathlib import Path
 
-from castai_stack.resources.registration import ClusterRegistrationProvider
+from castai_stack.castai.registration import ClusterRegistrationHandler
+from castai_stack.plugin.handler import (
+    CreateResult, DiffResult, Handler, Property, ReadResult, UpdateResult
+)
+from castai_stack.plugin.server import serve
+from castai_stack.stack.resource_types import RESOURCE_TYPES
+
+WANTED = Path(__file__).with_name("wanted.json")
 
 
-class PendingRegistrationProvider(ClusterRegistrationProvider):
-    def diff(self, _id, _olds, _news):
-        return DiffResult(changes=True, replaces=[])
+class PendingRegistration(ClusterRegistrationHandler):
+    def diff(self, id_, olds, news):
+        if json.loads(WANTED.read_text())["pending"]:
+            return DiffResult(changes=True)
+        return super().diff(id_, olds, news)
 
-    def update(self, _id, _olds, _news):
-        return UpdateResult(_olds)
+    def update(self, id_, olds, news):
+        return UpdateResult(olds)
 
 
-class NamedProvider(ResourceProvider):
+class Named(Handler):
     """Like an IAM role: another name is another thing, and an unknown one may be."""
 
-    def diff(self, _id, olds, news):
+    name = "Named"
+    properties = {"name": Property("string")}
+
+    def diff(self, id_, olds, news):
         changed = olds["name"] != news["name"]
         return DiffResult(changes=changed, replaces=["name"] if changed else [])
 
     def create(self, props):
         return CreateResult(props["name"], {"name": props["name"]})
 
+    def read(self, id_, props):
+        return ReadResult(id_, props)
 
-class Named(Resource, module="tests", name="Named"):
-    def __init__(self, name, physical, opts=None):
-        super().__init__(NamedProvider(), name, {"name": physical}, opts)
+
+others = [one for one in RESOURCE_TYPES if one is not ClusterRegistrationHandler]
+serve([*others, PendingRegistration, Named], sys.argv[1:])
 '''
 FIRST = {
     "pending": False,
@@ -126,8 +167,10 @@ class Life:
         self.folder = directory / "program"
         self.folder.mkdir(parents=True)
         (self.folder / "__main__.py").write_text(PROGRAM)
-        (self.folder / "doubles.py").write_text(DOUBLES)
+        (self.folder / "plugin.py").write_text(PLUGIN)
         program_folder.write(directory / "bin", programs)
+        plugin = directory / "bin" / "pulumi-resource-castai-stack"
+        plugin.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{self.folder}/plugin.py" "$@"\n')
         self.stack = Stack(
             directory,
             {
@@ -198,17 +241,46 @@ def test_a_moved_hand_over_is_neither_deleted_nor_made_anew(life):
     assert shown == {"parent": "create"}
 
 
-def test_an_edit_of_the_providers_code_shows_no_change(life):
-    """What is pickled is a name."""
-    copy = life.folder / "castai_stack"
-    shutil.copytree(REPOSITORY / "castai_stack", copy)
-    try:
-        for module in ("hand_over", "registration", "token", "rotation", "principal", "service"):
-            path = copy / "resources" / f"{module}.py"
-            path.write_text(path.read_text() + "\n\ndef added_by_a_test():\n    return 1\n")
-        assert life.run("preview") == {}
-    finally:
-        shutil.rmtree(copy)
+def test_the_state_holds_no_code_and_only_the_types_of_the_plugin(life):
+    text = json.dumps(life.stack.export())
+
+    assert "__provider" not in text
+    assert "castai_stack" not in text, "a module path in a state can never move"
+    types = {one["type"] for one in life.stack.export()["deployment"]["resources"]}
+    assert {kind for kind in types if "castai" in kind} >= {
+        "castai-stack:index:HandOver",
+        "pulumi:providers:castai-stack",
+    }
+
+
+def test_refresh_and_destroy_need_no_program(new_life):
+    new_life.run("up")
+    new_life.wants()
+    program = new_life.folder / "__main__.py"
+    text = program.read_text()
+    program.write_text("raise AssertionError('the program ran')")
+
+    assert new_life.stack.refresh().empty
+    new_life.stack.destroy()
+
+    program.write_text(text)
+    assert new_life.state()["status"] in ("deleted", "archived")
+
+
+def test_an_error_reaches_the_user_as_its_sentence(new_life):
+    new_life.castai.faults.set_faults(
+        {"rules": [{"action": "castai:CreateToken", "status": 403, "times": 9}]}
+    )
+    new_life.wants()
+
+    with pytest.raises(OperationError) as failure:
+        new_life.stack.up()
+
+    new_life.castai.faults.set_faults({})
+    assert "CAST AI" in str(failure.value)
+    assert "Traceback" not in failure.value.output
+    assert "Unexpected" not in failure.value.output
+    new_life.run("destroy")
 
 
 def test_keys_and_a_role_take_each_others_place_in_an_update(life):

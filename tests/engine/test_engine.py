@@ -1,6 +1,7 @@
 import json
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -35,42 +36,45 @@ import time
 print("begun", flush=True)
 time.sleep(600)
 """
-DYNAMIC = """
+THINGS = """
 import pulumi
-from pulumi.dynamic import CreateResult, Resource, ResourceProvider
+from castai_stack.plugin.custom_resource import CastaiProvider, PluginResource
 
 
-class Provider(ResourceProvider):
-    def create(self, props):
-        return CreateResult("an-id", props)
-
-
-class Thing(Resource, module="test", name="Thing"):
+class Thing(PluginResource):
     pass
 
 
-Thing(Provider(), "thing", {"size": 3})
+castai = CastaiProvider(
+    "castai", api_url="http://127.0.0.1:9", api_key=None, kubeconfig="ambient", context=None
+)
+first = Thing("thing", {}, pulumi.ResourceOptions(provider=castai))
+Thing("second", {}, pulumi.ResourceOptions(provider=castai, depends_on=[first]))
 """
-
-
-SLOW_RESOURCE = """
+SLOW_PLUGIN = """
+import sys
 import time
-import pulumi
-from pulumi.dynamic import CreateResult, Resource, ResourceProvider
+
+from castai_stack.plugin.handler import CreateResult, DiffResult, Handler, ReadResult
+from castai_stack.plugin.server import serve
 
 
-class Provider(ResourceProvider):
+class Thing(Handler):
+    name = "Thing"
+    properties = {}
+
     def create(self, props):
         time.sleep(4)
-        return CreateResult("an-id", props)
+        return CreateResult("an-id", {})
+
+    def diff(self, id_, olds, news):
+        return DiffResult(False)
+
+    def read(self, id_, props):
+        return ReadResult(id_, {})
 
 
-class Thing(Resource, module="test", name="Thing"):
-    pass
-
-
-first = Thing(Provider(), "thing", {"size": 3})
-Thing(Provider(), "second", {"size": 3}, pulumi.ResourceOptions(depends_on=[first]))
+serve([Thing], sys.argv[1:])
 """
 
 
@@ -145,13 +149,6 @@ def test_nothing_of_the_user_s_clouds_reaches_an_operation(
     assert environment["PULUMI_HOME"].startswith(str(stack.directory))
 
 
-def test_dynamic_resources_run_without_a_language_plugin(stack: Stack):
-    stack.program = written(stack.directory, DYNAMIC)
-
-    assert stack.up().changes == {"create": 2}
-    assert stack.destroy().changes == {"delete": 2}
-
-
 def test_a_real_plugin_of_the_machine_is_the_one_that_runs(stack: Stack, programs: Programs):
     record = stack.directory / "record"
     plugin = stack.directory / "of-the-machine" / "pulumi-resource-aws"
@@ -205,7 +202,11 @@ def living(group: int) -> list[str]:
 
 
 def test_an_interrupt_lets_the_engine_come_to_its_end(stack: Stack):
-    stack.program = written(stack.directory, SLOW_RESOURCE)
+    stack.program = written(stack.directory, THINGS)
+    plugin = written(stack.directory / "bin", SLOW_PLUGIN)
+    (stack.directory / "bin" / "pulumi-resource-castai-stack").write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" "{plugin}" "$@"\n'
+    )
     before = time.monotonic()
     stack.on_line = interrupt_when_begun
 

@@ -10,11 +10,13 @@ import pytest
 from google.protobuf import json_format
 
 from castai_stack.kube import connection
+from castai_stack.plugin import server
 from castai_stack.preflight import castai, names, permissions
 from castai_stack.preflight import cluster as preflight_cluster
 from castai_stack.preflight.cluster import InCluster
 from castai_stack.preflight.findings import Findings, PreflightError
 from castai_stack.stack import deployment
+from castai_stack.stack.resource_types import RESOURCE_TYPES
 from tests.support.engine import CLUSTER_ID, run
 
 SECRET = "4dabf18193072939515e22adb298388d"  # Pulumi's mark of a secret value
@@ -182,7 +184,7 @@ def test_nothing_is_composed_after_a_refusal(monkeypatch, preview, allowed, clus
 @pytest.mark.parametrize("mode", MODES)
 def test_no_resource_uses_a_default_provider(mode):
     for request in ran(mode=mode).requests:
-        provided = request.type.startswith(("aws:", "kubernetes:"))
+        provided = request.type.startswith(("aws:", "kubernetes:", "castai-stack:"))
         if request.custom and provided:
             assert "pulumi:providers:" in request.provider, f"{request.type} {request.name}"
 
@@ -205,7 +207,7 @@ def test_the_hand_over_waits_for_everything_that_castai_needs(mode):
 
     everything = set(named(recorder))
     after = {"hand-over", "credentials-ready", "connection"}
-    assert waits_for(recorder, "hand-over") >= everything - after - {"aws", "kubernetes"}
+    assert waits_for(recorder, "hand-over") >= everything - after - {"aws", "kubernetes", "castai"}
 
 
 def test_access_comes_after_the_agent_is_online():
@@ -240,8 +242,8 @@ def test_a_rotation_is_guarded_by_what_castai_holds_where_this_stack_hands_over(
     """Without the id the guard only counts, and the key in use could be deleted."""
     brought = {"register": False, "clusterId": CLUSTER_ID}
 
-    assert named(ran())["rotation"].object["cluster_id"] == CLUSTER_ID
-    assert "cluster_id" not in named(ran(api=brought))["rotation"].object
+    assert named(ran())["rotation"].object["clusterId"] == CLUSTER_ID
+    assert "clusterId" not in named(ran(api=brought))["rotation"].object
 
 
 def keys_at(**credentials):
@@ -276,13 +278,13 @@ def test_the_settings_of_the_api_reach_what_they_are_about():
         )
     )
 
-    assert made["registration"].object["organization_id"] == CLUSTER_ID
-    assert made["registration"].object["revive_archived"] is True
-    assert made["agent-online"].object["timeout_seconds"] == 11
-    assert made["credentials-ready"].object["timeout_seconds"] == 12
-    assert made["hand-over"].object["disconnect_timeout_seconds"] == 13
-    assert made["hand-over"].object["delete_nodes_on_disconnect"] is True
-    assert made["connection"].object["allow_disconnect"] is True
+    assert made["registration"].object["organizationId"] == CLUSTER_ID
+    assert made["registration"].object["reviveArchived"] is True
+    assert made["agent-online"].object["timeoutSeconds"] == 11
+    assert made["credentials-ready"].object["timeoutSeconds"] == 12
+    assert made["hand-over"].object["disconnectTimeoutSeconds"] == 13
+    assert made["hand-over"].object["deleteNodesOnDisconnect"] is True
+    assert made["connection"].object["allowDisconnect"] is True
 
 
 @pytest.mark.parametrize("mode", ["user", "role"])
@@ -358,6 +360,26 @@ def test_types_names_and_parents_are_those_of_the_golden_list():
     ]
 
     assert "\n".join(found) + "\n" == GOLDEN.read_text()
+
+
+def test_the_resource_types_of_the_plugin_are_those_of_the_golden_list():
+    """They stand in every user's state: a changed line needs an alias."""
+    golden = GOLDEN.with_name("plugin_types.txt").read_text().splitlines()
+
+    assert sorted(map(server.token, RESOURCE_TYPES)) == golden
+
+
+def test_a_key_of_the_environment_stays_out_of_the_provider_and_one_of_the_stack_is_a_secret():
+    assert "apiKey" not in named(ran())["castai"].object
+
+    async def with_key():
+        raw = json.dumps({"cluster": CLUSTER})
+        config = {"castai-eks:castai": raw, "castai-eks:apiKey": "SENTINEL"}
+        pulumi.runtime.set_all_config(config)
+        return await deployment.deploy()
+
+    provider = named(run(with_key, answers=ANSWERS))["castai"].object
+    assert provider["apiKey"][SECRET], "the state would show it"
 
 
 def test_an_ambient_kubeconfig_stays_on_its_machine(monkeypatch):

@@ -16,6 +16,8 @@ from pulumi import automation
 from castai_stack.agent import settings
 from castai_stack.agent.component import AgentArgs, AgentComponent
 from castai_stack.agent.names import NAMESPACE
+from castai_stack.plugin.custom_resource import CastaiProvider
+from sandbox.engine.stack import REPOSITORY
 from sandbox.toolchain import Programs
 
 CLUSTER_ID = "7e7d3e4c-8a5f-4f0a-9d5e-0123456789ab"
@@ -32,8 +34,8 @@ class AgentStack:
             path.mkdir(parents=True)
         (folder / "bin" / "pulumi").symlink_to(programs.pulumi)
         (folder / "bin" / "pulumi-resource-kubernetes").symlink_to(programs.kubernetes_plugin)
-        host = folder / "bin" / "pulumi-resource-pulumi-python"
-        host.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pulumi.dynamic "$@"\n')
+        host = folder / "bin" / "pulumi-resource-castai-stack"
+        host.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{REPOSITORY / "plugin"}" "$@"\n')
         host.chmod(host.stat().st_mode | stat.S_IXUSR)
         self._folder = folder
         self._environment = {
@@ -92,6 +94,13 @@ class AgentStack:
                 enable_secret_mutable=True,
                 enable_config_map_mutable=True,
             )
+            castai = CastaiProvider(
+                "castai",
+                api_url="https://api.cast.ai",
+                api_key=None,
+                kubeconfig=self.kubeconfig,
+                context=None,
+            )
             args: AgentArgs = {
                 "cluster_name": "demo",
                 "region": "eu-central-1",
@@ -101,11 +110,11 @@ class AgentStack:
                 "namespace": NAMESPACE,
                 "cluster_id": pulumi.Output.from_input(CLUSTER_ID),
                 "api_key": pulumi.Output.secret(key),
-                "kubeconfig": self.kubeconfig,
-                "context": None,
                 "existing": existing,
             }
-            agent = AgentComponent("agent", args, pulumi.ResourceOptions(providers=[provider]))
+            agent = AgentComponent(
+                "agent", args, pulumi.ResourceOptions(providers=[provider, castai])
+            )
             pulumi.export("ready", agent.ready)
 
         return program

@@ -14,10 +14,14 @@ from sandbox.toolchain import Programs
 _PROGRAM = """\
 import json
 
-from castai_stack.resources.aws_auth_entry import AwsAuthEntry
+import pulumi
 
+from castai_stack.access.resources import AwsAuthEntry
+from castai_stack.plugin.custom_resource import CastaiProvider
+
+castai = CastaiProvider("castai", **json.loads({provider!r}))
 for name, given in json.loads({entries!r}).items():
-    AwsAuthEntry(name, **given)
+    AwsAuthEntry(name, **given, opts=pulumi.ResourceOptions(provider=castai))
 """
 
 
@@ -27,8 +31,8 @@ class EntryStack:
     def __init__(self, folder: Path, programs: Programs, kubeconfig: Path) -> None:
         self.kubeconfig = kubeconfig
         self.folder = folder
-        self.configuration: dict[str, Any] = {}
-        """The `castai` object of the stack."""
+        self.provider: dict[str, Any] = {}
+        """Changed inputs of the provider."""
         self.environment: dict[str, str] = {}
         folder.mkdir()
         program_folder.write(folder / "bin", programs)
@@ -72,11 +76,19 @@ class EntryStack:
         return json.dumps(self._stack({}).export())
 
     def _stack(self, entries: Mapping[str, Mapping[str, Any]]) -> Stack:
-        given = {n: {"kubeconfig": str(self.kubeconfig), **e} for n, e in entries.items()}
+        provider = {
+            "api_url": "https://api.cast.ai",
+            "api_key": None,
+            "kubeconfig": str(self.kubeconfig),
+            "context": None,
+            **self.provider,
+        }
         program = self.folder / "program.py"
-        program.write_text(_PROGRAM.format(entries=json.dumps(given)))
+        program.write_text(
+            _PROGRAM.format(entries=json.dumps(entries), provider=json.dumps(provider))
+        )
         text = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())
-        text["config"]["castai-eks:castai"] = self.configuration
+        text["config"]["castai-eks:castai"] = {}
         file = self.folder / "stack.yaml"
         file.write_text(json.dumps(text))
         return Stack(self.folder, self.environment, stack_file=file, program=program)

@@ -150,16 +150,8 @@ class Life:
 
 
 def operations(result: Result) -> dict[str, str]:
-    """What happens to which resource, `same` apart.
-
-    The engine's own provider of dynamic resources holds the whole configuration, and so changes
-    with every setting.
-    """
-    return {
-        step.name: step.operation
-        for step in result.changing()
-        if step.type != "pulumi:providers:pulumi-python"
-    }
+    """What happens to which resource, `same` apart."""
+    return {step.name: step.operation for step in result.changing()}
 
 
 def require_empty(results: Sequence[Result]) -> None:

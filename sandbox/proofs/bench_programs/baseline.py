@@ -8,7 +8,8 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
-from castai_stack.castai.rotation_guard import RotationGuard
+from castai_stack.castai.resources import RotationGuard
+from castai_stack.plugin.custom_resource import CastaiProvider
 
 # As the real program does: what it saves is no merit of the stack.
 gc.freeze()
@@ -27,4 +28,7 @@ kubernetes.core.v1.ConfigMap(
     data={"a": "b"},
     opts=pulumi.ResourceOptions(provider=kubernetes_provider),
 )
-RotationGuard("one", generation=0)
+castai_provider = CastaiProvider(
+    "castai", api_url="http://127.0.0.1:9", api_key=None, kubeconfig="ambient", context=None
+)
+RotationGuard("one", generation=0, opts=pulumi.ResourceOptions(provider=castai_provider))

@@ -1,0 +1,172 @@
+"""Handlers of the mapping: one entry of kube-system/aws-auth, and the place of an access entry."""
+
+import os
+from typing import Any, ClassVar
+
+from castai_stack.access import entries, steps
+from castai_stack.access.entries import AwsAuthError, Entry, Kind
+from castai_stack.access.protocol import OVERRIDE_VARIABLE, EnsureEntry, Order, Outcome, RemoveEntry
+from castai_stack.kube import connection
+from castai_stack.plugin.handler import (
+    GONE,
+    CheckFailure,
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    Handler,
+    Property,
+    ReadResult,
+    UpdateResult,
+)
+from castai_stack.plugin.run import ResourceError
+from castai_stack.plugin.values import is_unknown
+
+
+class AwsAuthEntryHandler(Handler):
+    """Reads, merges and writes our entry; see `access.steps` for how."""
+
+    name = "AwsAuthEntry"
+    properties: ClassVar = {
+        "kind": Property("string"),
+        "arn": Property("string"),
+        "username": Property("string"),
+        "groups": Property("strings"),
+        "adopt": Property("boolean", required=False),
+        "live": Property("objects", computed=True),
+    }
+
+    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Refuse what can never be written, before anything is."""
+        failures = []
+        if not _unknown(news):
+            try:
+                _entry(news)
+            except AwsAuthError as error:
+                failures.append(CheckFailure("arn", str(error)))
+        return CheckResult(news, failures)
+
+    def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        """Compare what is wanted with what was found; how it gets there is no difference."""
+        if news.get("kind") != olds.get("kind"):
+            return DiffResult(changes=True, replaces=["kind"])
+        if _unknown(news):
+            return DiffResult(changes=True)
+        changed = olds.get("live") != [_entry(news).as_item()]
+        return DiffResult(changes=changed)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Add the entry."""
+        entry = _entry(props)
+        self._write(EnsureEntry(entry, adopt=bool(props.get("adopt"))))
+        return CreateResult(f"{entries.WHERE}/{entry.key}", _outputs(props, entry))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Look for our entry, and at nothing else."""
+        from castai_stack.access import writer  # noqa: PLC0415 - see `_client`
+
+        with self._client() as client:
+            live = steps.live_entries(writer.look(client).live, _entry(props))
+        if live is None:
+            return GONE
+        return ReadResult(id_, {**props, "live": live})
+
+    def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        """Replace our entry, or move it to another ARN, in one write."""
+        entry = _entry(news)
+        order = EnsureEntry(entry, previous=_entry(olds), adopt=bool(news.get("adopt")))
+        self._write(order)
+        return UpdateResult(_outputs(news, entry))
+
+    def delete(self, id_: str, props: dict[str, Any]) -> None:
+        """Take our entry out."""
+        self._write(RemoveEntry(_entry(props)))
+
+    def _write(self, order: Order) -> Outcome:
+        from castai_stack.access import writer  # noqa: PLC0415 - see `_client`
+
+        named = os.environ.get(OVERRIDE_VARIABLE, "").split(",")
+        overrides = {*self.run.settings.override_guards, *(each.strip() for each in named)}
+        with self._client() as client:
+            outcome = writer.write(client, order, frozenset(overrides))
+        for warning in outcome.warnings:
+            self.run.warn(warning)
+        return outcome
+
+    def _client(self) -> Any:
+        # Clients are heavy to import, and most runs only compare.
+        return connection.connect(self.run.settings.kubeconfig, self.run.settings.context)
+
+
+def _unknown(props: dict[str, Any]) -> bool:
+    groups = props.get("groups")
+    parts = groups if isinstance(groups, list) else [groups]
+    return any(map(is_unknown, (props.get("arn"), props.get("username"), *parts)))
+
+
+def _entry(props: dict[str, Any]) -> Entry:
+    kind: Kind = "user" if props["kind"] == "user" else "role"
+    make = entries.user if kind == "user" else entries.role
+    return make(props["arn"], props["username"], props["groups"])
+
+
+def _outputs(props: dict[str, Any], entry: Entry) -> dict[str, Any]:
+    return {**props, "live": [entry.as_item()]}
+
+
+class AccessEntryPlaceHandler(Handler):
+    """Looks once, when it is created; refuses or clears what stands there."""
+
+    name = "AccessEntryPlace"
+    properties: ClassVar = {
+        "cluster_name": Property("string"),
+        "region": Property("string"),
+        "principal_arn": Property("string"),
+        "adopt": Property("boolean"),
+    }
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Refuse an entry that exists, or delete it when it may be adopted."""
+        import boto3  # noqa: PLC0415 - heavy, and most runs only compare
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        cluster, arn = props["cluster_name"], props["principal_arn"]
+        which = {"clusterName": cluster, "principalArn": arn}
+        try:
+            eks = boto3.client("eks", region_name=props["region"])
+            found = _found(eks, which)
+            if found is not None and not props["adopt"]:
+                raise ResourceError(
+                    f"cluster {cluster}: an access entry for {arn} exists (type {found['type']}, "
+                    f"groups {found.get('kubernetesGroups', [])}), and this program did not make "
+                    "it; set access.adopt to take it over, which also removes it on destroy, or "
+                    "delete it first"
+                )
+            if found is not None:
+                self.run.warn(
+                    f"cluster {cluster}: the access entry for {arn} is made anew, because "
+                    "an entry admits only the principal that existed when it was made"
+                )
+                eks.delete_access_entry(**which)
+        except (BotoCoreError, ClientError) as error:
+            raise ResourceError(
+                f"cluster {cluster}: cannot look for an access entry of {arn}: {error}"
+            ) from None
+        return CreateResult(f"{cluster}:{arn}", props)
+
+    def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        """Look again for another principal only: what stands there later is our own entry."""
+        wanted = news.get("principal_arn")
+        moved = not is_unknown(wanted) and wanted != olds.get("principal_arn")
+        return DiffResult(changes=moved, replaces=["principal_arn"] if moved else [])
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Answer what is known; there is nothing to look at."""
+        return ReadResult(id_, props)
+
+
+def _found(eks: Any, which: dict[str, str]) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = eks.describe_access_entry(**which)["accessEntry"]
+    except eks.exceptions.ResourceNotFoundException:
+        return None
+    return found

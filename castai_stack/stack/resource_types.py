@@ -1,0 +1,31 @@
+"""Every resource type of the plugin."""
+
+from castai_stack.access.handlers import AccessEntryPlaceHandler, AwsAuthEntryHandler
+from castai_stack.agent.handlers import (
+    AgentLeftoversHandler,
+    AgentOnlineHandler,
+    AgentRolloutHandler,
+)
+from castai_stack.castai.connection_guard import ConnectionGuardHandler
+from castai_stack.castai.credentials_ready import CredentialsReadyHandler
+from castai_stack.castai.hand_over import HandOverHandler
+from castai_stack.castai.principal import AssumeRolePrincipalHandler
+from castai_stack.castai.registration import ClusterRegistrationHandler
+from castai_stack.castai.rotation_guard import RotationGuardHandler
+from castai_stack.castai.token import ClusterTokenHandler
+from castai_stack.plugin.handler import Handler
+
+RESOURCE_TYPES: tuple[type[Handler], ...] = (
+    AccessEntryPlaceHandler,
+    AgentLeftoversHandler,
+    AgentOnlineHandler,
+    AgentRolloutHandler,
+    AssumeRolePrincipalHandler,
+    AwsAuthEntryHandler,
+    ClusterRegistrationHandler,
+    ClusterTokenHandler,
+    ConnectionGuardHandler,
+    CredentialsReadyHandler,
+    HandOverHandler,
+    RotationGuardHandler,
+)
