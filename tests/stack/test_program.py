@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pulumi
 import pytest
+import yaml
 from google.protobuf import json_format
 
 from castai_stack.kube import connection
@@ -391,3 +392,57 @@ def test_an_ambient_kubeconfig_stays_on_its_machine(monkeypatch):
 
     assert "kubeconfig" not in named(ambient)["kubernetes"].object
     assert named(named_file)["kubernetes"].object["kubeconfig"] == "/srv/kubeconfig"
+
+
+BY_HAND = {"register": False, "clusterId": CLUSTER_ID}
+
+
+def test_the_project_does_not_demand_a_key_of_the_stack_file():
+    """The engine wants every declared key without a default, whatever the environment holds."""
+    project = yaml.safe_load((Path(__file__).parents[2] / "Pulumi.yaml").read_text())
+
+    assert "castai-eks:apiKey" not in project["config"]
+
+
+@pytest.mark.parametrize("api", [{}, BY_HAND], ids=["registered", "by hand"])
+def test_a_preview_without_a_key_shows_the_whole_plan_and_names_the_key(monkeypatch, api):
+    whole = ran(preview=True, api=api).inventory()
+    monkeypatch.delenv("CASTAI_API_KEY")
+    warnings = []
+    monkeypatch.setattr(pulumi.log, "warn", warnings.append)
+
+    assert ran(preview=True, api=api).inventory() == whole
+    assert len(warnings) == 1
+    assert "castai-eks:apiKey is not set" in warnings[0]
+
+
+def test_an_apply_without_a_key_writes_nothing(monkeypatch):
+    monkeypatch.delenv("CASTAI_API_KEY")
+    composed = composing(monkeypatch)
+
+    with pytest.raises(PreflightError, match="castai-eks:apiKey is not set"):
+        ran()
+
+    assert not composed.is_set()
+
+
+def test_an_apply_that_uses_no_key_needs_none(monkeypatch):
+    monkeypatch.delenv("CASTAI_API_KEY")
+
+    made = named(ran(mode="none", api=BY_HAND, agent={"existingSecret": "castai-key"}))
+
+    assert any(name.startswith("agent-") for name in made)
+
+
+def test_settings_without_effect_are_warned_of(monkeypatch):
+    warnings = []
+    monkeypatch.setattr(pulumi.log, "warn", warnings.append)
+    raw = json.dumps({"cluster": CLUSTER, "credentials": {"mode": "none"}})
+
+    def build():
+        pulumi.runtime.set_all_config({"castai-eks:castai": raw, "aws:profile": "corp-prod"})
+        return deployment.deploy()
+
+    run(build, answers=ANSWERS)
+
+    assert warnings == ["aws:profile is set and has no effect: set AWS_PROFILE in the environment"]
