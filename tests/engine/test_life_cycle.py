@@ -147,7 +147,7 @@ def test_a_caller_who_may_not_ask_what_it_may_do_is_warned_and_goes_on(life: Lif
         requests.delete(faults, timeout=SECONDS).raise_for_status()
 
     require_empty([preview])
-    assert "AWS permissions could not be asked" in preview.output
+    assert "AWS permissions were not checked for" in preview.output
 
 
 def test_drift_is_found_and_repaired_and_other_peoples_text_stays(life: Life):
@@ -184,7 +184,7 @@ def keys(life: Life) -> dict[str, str]:
 
 def test_a_key_that_somebody_else_made_is_told_and_left_alone(life: Life):
     iam = life.aws("iam")
-    assert "was made outside" not in life.stack().preview().output
+    assert "outside of the stack" not in life.stack().preview().output
     theirs = iam.create_access_key(UserName=USER)["AccessKey"]["AccessKeyId"]
     try:
         preview = life.stack().preview()
@@ -192,7 +192,7 @@ def test_a_key_that_somebody_else_made_is_told_and_left_alone(life: Life):
     finally:
         iam.delete_access_key(UserName=USER, AccessKeyId=theirs)
     require_empty([preview])
-    told = [line for line in preview.output.splitlines() if "was made outside" in line]
+    told = [line for line in preview.output.splitlines() if "outside of the stack" in line]
     assert told
     assert all(theirs in line for line in told)
 
