@@ -1,6 +1,6 @@
 """Components that connect an existing EKS cluster to CAST AI.
 
-Public names are imported when they are first used: the hosts of dynamic resources import this
+Public names are imported when they are first used: the plugin imports this
 package at every preview, and need none of the components.
 """
 
