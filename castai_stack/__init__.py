@@ -1,7 +1,7 @@
 """Components that connect an existing EKS cluster to CAST AI.
 
 Public names are imported when they are first used: the plugin imports this
-package at every preview, and need none of the components.
+package at every preview and needs none of the components.
 """
 
 import importlib
