@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from castai_stack.config.stack_file import PROJECT
 
 _PLUGINS = ("pulumi-resource-", "pulumi-language-")
@@ -21,6 +23,8 @@ _WRITING = frozenset({"up", "update", "destroy", "refresh", "import", "watch"})
 _GRACE_SECONDS = 5.0
 _WRITING_SECONDS = 1.0
 _PROCESSES = Path("/proc")
+BACKEND = "PULUMI_BACKEND_URL"
+"""Environment variable that names the backend."""
 
 
 def half_written(folder: Path) -> list[Path]:
@@ -61,24 +65,30 @@ class Process:
 
 def engines(folder: Path, processes: Path = _PROCESSES) -> list[Process]:
     """Live engines that change a state of the project in this folder, whoever their parent is."""
-    return [process for process in _processes_in(folder, processes) if process.command]
+    return [process for process in _processes_in({folder.resolve()}, processes) if process.command]
 
 
-def orphans(folder: Path, processes: Path = _PROCESSES) -> list[tuple[int, str]]:
+def orphans(
+    folder: Path, backend: str | None = None, processes: Path = _PROCESSES
+) -> list[tuple[int, str]]:
     """Plugins of this project whose engine is gone, as process ids and names.
 
     An engine puts its plugins into process groups of their own, so they survive it when it is
-    killed. Only processes of this user that work for this project in this folder count.
+    killed. Only processes of this user count that work in the project's folder, or in that of its
+    program, under the same `backend` (PULUMI_BACKEND_URL; None: the one that is logged in to).
     """
     plugins = []
-    for process in _processes_in(folder, processes):
+    for process in _processes_in(_folders(folder), processes):
         name = next((word for word in process.words if _is_plugin(word)), None)
         if name is None:
             continue
         entry = processes / str(process.pid)
         with contextlib.suppress(OSError, IndexError):
-            environment = (entry / "environ").read_text(errors="replace").split("\0")
-            if f"PULUMI_PROJECT={PROJECT}" in environment and not _has_engine(entry, processes):
+            variables = (entry / "environ").read_text(errors="replace").split("\0")
+            backends = [one for one in variables if one.startswith(f"{BACKEND}=")]
+            same = backends == ([f"{BACKEND}={backend}"] if backend else [])
+            own = same and f"PULUMI_PROJECT={PROJECT}" in variables
+            if own and not _has_engine(entry, processes):
                 plugins.append((process.pid, Path(name).name))
     return plugins
 
@@ -87,11 +97,21 @@ def _is_plugin(word: str) -> bool:
     return any(plugin in word for plugin in _PLUGINS) or (Path(word) / _BY_PATH).is_file()
 
 
-def _processes_in(folder: Path, processes: Path) -> Iterator[Process]:
+def _folders(folder: Path) -> set[Path]:
+    """Folders in which an engine starts plugins: the project's, and that of its `main`."""
+    folders = {folder.resolve()}
+    with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
+        project = yaml.safe_load((folder / "Pulumi.yaml").read_text())
+        if isinstance(project, dict) and isinstance(project.get("main"), str):
+            main = (folder / project["main"]).resolve()
+            folders.add(main.parent if main.is_file() else main)
+    return folders
+
+
+def _processes_in(folders: set[Path], processes: Path) -> Iterator[Process]:
     for entry in sorted(processes.glob("[0-9]*")):
         with contextlib.suppress(OSError, ValueError):
-            in_folder = (entry / "cwd").resolve() == folder.resolve()
-            if in_folder and entry.stat().st_uid == os.getuid():
+            if (entry / "cwd").resolve() in folders and entry.stat().st_uid == os.getuid():
                 yield Process(int(entry.name), _words(entry))
 
 
@@ -100,14 +120,18 @@ def _words(entry: Path) -> tuple[str, ...]:
 
 
 def _has_engine(entry: Path, processes: Path) -> bool:
-    """Whether an ancestor is an engine; a language host may be in between."""
+    """Whether an engine is among the parents; a language host may stand between the two."""
+    with contextlib.suppress(OSError):
+        while (entry := processes / _parent(entry)).name != "0":
+            words = _words(entry)
+            if words and Path(words[0]).name == _ENGINE:
+                return True
+    return False
+
+
+def _parent(entry: Path) -> str:
     # The second field, the name, may hold blanks and brackets: count from the last bracket.
-    parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
-    if int(parent) <= 1 or not (processes / parent).exists():
-        return False
-    words = _words(processes / parent)
-    is_engine = bool(words) and Path(words[0]).name == _ENGINE
-    return is_engine or _has_engine(processes / parent, processes)
+    return (entry / "stat").read_text().rpartition(")")[2].split()[1]
 
 
 @dataclass(frozen=True, slots=True)

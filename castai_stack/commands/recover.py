@@ -10,6 +10,7 @@ goes on.
 
 import argparse
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,8 @@ class Recovery:
                 self._engine.run("cancel", "--yes")
 
     def _end_orphans(self) -> None:
-        for pid, name in killed_engine.orphans(self._engine.folder):
+        backend = os.environ.get(killed_engine.BACKEND)
+        for pid, name in killed_engine.orphans(self._engine.folder, backend):
             report(f"plugin without an engine, process {pid} ({name}): ended")
             if not self._dry_run:
                 killed_engine.end(pid)

@@ -275,7 +275,8 @@ class Crash:
         self._texts += [done.stdout, done.stderr]
         if done.returncode != 0:
             raise DeviationError(f"recover failed: {done.stderr[-2000:]}")
-        if left := killed_engine.orphans(stack.work):
+        backend = stack.process_environment()[killed_engine.BACKEND]
+        if left := killed_engine.orphans(stack.work, backend):
             raise DeviationError(f"recover left processes of the killed run: {left}")
         return done.stdout
 

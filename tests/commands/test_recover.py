@@ -247,7 +247,11 @@ def plugin(tmp_path):
     started = subprocess.Popen(
         [sys.executable, str(script)],
         cwd=tmp_path,
-        env={**os.environ, "PULUMI_PROJECT": killed_engine.PROJECT},
+        env={
+            **os.environ,
+            "PULUMI_PROJECT": killed_engine.PROJECT,
+            "PULUMI_BACKEND_URL": "file:///b",
+        },
     )
     time.sleep(0.2)
     yield started
@@ -257,8 +261,16 @@ def plugin(tmp_path):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at /proc")  # noqa: PTH112
 def test_plugins_without_an_engine_are_found_in_their_project_only(plugin, tmp_path):
-    assert killed_engine.orphans(tmp_path) == [(plugin.pid, "pulumi-resource-double")]
-    assert killed_engine.orphans(tmp_path.parent) == []
+    orphan = (plugin.pid, "pulumi-resource-double")
+    assert killed_engine.orphans(tmp_path, "file:///b") == [orphan]
+    assert killed_engine.orphans(tmp_path.parent, "file:///b") == []
+    assert killed_engine.orphans(tmp_path) == []
+    project = tmp_path / "project"
+    project.mkdir()
+    for main in ("../__main__.py", ".."):
+        (tmp_path / "__main__.py").touch()
+        (project / "Pulumi.yaml").write_text(f"main: {main}")
+        assert killed_engine.orphans(project, "file:///b") == [orphan]
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at /proc")  # noqa: PTH112
@@ -501,3 +513,16 @@ def test_an_aws_object_that_is_still_listed_is_waited_for_and_may_stay(clock, lo
 
     assert reports == (["AWS still lists role; waiting at most 30 s"] if waited else [])
     assert clock.now <= departures.AWS_SECONDS
+
+
+@pytest.mark.parametrize(("engine", "orphans"), [("pulumi", []), ("sh", [9])])
+def test_a_plugin_below_a_language_host_has_the_engine_above_it(tmp_path, engine, orphans):
+    processes = tmp_path / "proc"
+    for pid, parent, program in ((7, 1, engine), (8, 7, "python"), (9, 8, "pulumi-resource-x")):
+        a_process(processes, pid, program, cwd=tmp_path if pid == 9 else "/")
+        (processes / str(pid) / "stat").write_text(f"{pid} (a) b) S {parent} 0")
+        (processes / str(pid) / "environ").write_text(f"PULUMI_PROJECT={killed_engine.PROJECT}\0")
+
+    found = killed_engine.orphans(tmp_path, processes=processes)
+
+    assert [pid for pid, _ in found] == orphans
