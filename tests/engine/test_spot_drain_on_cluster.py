@@ -371,7 +371,7 @@ def test_the_handler_tells_castai_and_drains(kubernetes, cluster):
 
 
 def test_the_handler_drains_even_while_castai_does_not_answer(kubernetes, cluster, monkeypatch):
-    monkeypatch.setattr(handler, "TELL_SECONDS", 2.0)
+    monkeypatch.setattr(handler, "REPORT_SECONDS", 2.0)
     place = Place(kubernetes)
     place.pod("plain")
     with EventsEndpoint(answers=[(503, {})] * 1000) as endpoint, pytest.raises(ReportError):
