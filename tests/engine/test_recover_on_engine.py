@@ -27,8 +27,8 @@ import json
 import pulumi
 import pulumi_aws as aws
 
-from castai_stack.castai.hand_over import HandOver
-from castai_stack.castai.registration import ClusterRegistration
+from castai_stack.castai.resources import ClusterRegistration, HandOver
+from castai_stack.plugin.custom_resource import CastaiProvider
 
 provider = aws.Provider(
     "aws",
@@ -37,6 +37,10 @@ provider = aws.Provider(
     default_tags={"tags": {"castai-eks:cluster": "demo"}},
 )
 options = pulumi.ResourceOptions(provider=provider)
+# Address and key come from the environment.
+castai = CastaiProvider(
+    "castai", api_url="https://api.cast.ai", api_key=None, kubeconfig="ambient", context=None
+)
 trust = {
     "Version": "2012-10-17",
     "Statement": [
@@ -48,7 +52,11 @@ trust = {
     ],
 }
 registration = ClusterRegistration(
-    "registration", cluster_name="demo", region="eu-central-1", account_id="012345678901"
+    "registration",
+    cluster_name="demo",
+    region="eu-central-1",
+    account_id="012345678901",
+    opts=pulumi.ResourceOptions(provider=castai),
 )
 role = aws.iam.Role(
     "role", name="cast-demo-eks-3f2b8a4c", assume_role_policy=json.dumps(trust), opts=options
@@ -65,6 +73,7 @@ HandOver(
     mode="user",
     access_key_id=key.id,
     secret_access_key=key.secret,
+    opts=pulumi.ResourceOptions(provider=castai),
 )
 """
 
