@@ -14,6 +14,8 @@ from castai_stack.plugin.waiting import Wait
 
 KUBERNETES_SECONDS = 300.0
 """A namespace goes when the last of its objects has gone, and pods take their grace period."""
+CASTAI_SECONDS = 900.0
+"""As long as castai/terraform-provider-castai waits for a disconnect (castai/cluster.go)."""
 AWS_SECONDS = 30.0
 """How long AWS may list an object after its delete; one that stays longer was not deleted."""
 
@@ -51,6 +53,25 @@ def await_aws(
         report,
         None,
     )
+
+
+def await_castai(
+    deployment: Mapping[str, Any], lookup: PendingLookup, report: Callable[[str], None]
+) -> None:
+    """Wait until CAST AI has disconnected the cluster, and complete the removal of it.
+
+    Raises RefusedError when the disconnect goes on after `CASTAI_SECONDS`.
+    """
+    deletes = list(pending(deployment, "deleting"))
+    _await(
+        "CAST AI disconnects the cluster of",
+        CASTAI_SECONDS,
+        lambda: [one.name for one in deletes if lookup.leaving_cluster(one)],
+        report,
+        "look at it in the console; run this again when it is disconnected",
+    )
+    for delete in deletes:
+        lookup.complete_removal(delete)
 
 
 def _await(

@@ -18,6 +18,8 @@ PRINCIPAL = "castai-stack:index:AssumeRolePrincipal"
 REGISTRATION = "castai-stack:index:ClusterRegistration"
 LEFTOVERS = "castai-stack:index:AgentLeftovers"
 AWS_AUTH = "castai-stack:index:AwsAuthEntry"
+_LEAVING = ("deleting", "disconnecting")
+"""CAST AI's statuses of a cluster that it is about to disconnect."""
 PERMISSION = "aws:lambda/permission:Permission"
 
 
@@ -28,6 +30,8 @@ class Pending:
     urn: str
     type: str
     inputs: Mapping[str, Any]
+    id: str = ""
+    """Id of the object; empty for one that was being created."""
 
     @property
     def name(self) -> str:
@@ -40,7 +44,8 @@ def pending(deployment: Mapping[str, Any], operation: str) -> Iterator[Pending]:
     for begun in deployment.get("pending_operations") or ():
         if begun["type"] == operation:
             resource = begun["resource"]
-            yield Pending(resource["urn"], resource["type"], resource.get("inputs") or {})
+            inputs, id_ = resource.get("inputs") or {}, str(resource.get("id") or "")
+            yield Pending(resource["urn"], resource["type"], inputs, id_)
 
 
 def existing(deployment: Mapping[str, Any]) -> set[str]:
@@ -139,6 +144,27 @@ class PendingLookup:
             )
             return None
         return existing.id
+
+    def leaving_cluster(self, delete: Pending) -> bool:
+        """Whether CAST AI still disconnects the cluster of a delete."""
+        return self._cluster_status(delete, HAND_OVER, REGISTRATION) in _LEAVING
+
+    def complete_removal(self, delete: Pending) -> None:
+        """Remove a registration whose cluster is disconnected already.
+
+        An `up` would take it for a registration in use, and no agent reports for such a cluster.
+        """
+        if self._cluster_status(delete, REGISTRATION) == "deleted":
+            with castai_account.asking():
+                self._api().delete_cluster(delete.id)
+            self._report(f"{delete.name} ({delete.type}): disconnected already; removed")
+
+    def _cluster_status(self, delete: Pending, *types: str) -> str:
+        if delete.type not in types:
+            return ""
+        with castai_account.asking():
+            cluster = self._api().get_cluster(delete.id)
+        return cluster.status if cluster else ""
 
     def aws_object(self, operation: Pending) -> AwsObject | None:
         """Return the AWS object of an operation; None when AWS has none, and for other types."""

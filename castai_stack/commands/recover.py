@@ -168,6 +168,7 @@ class Recovery:
         if not self._dry_run:
             departures.await_kubernetes(deployment, target, report)
             departures.await_aws(deployment, lookup, report)
+            departures.await_castai(deployment, lookup, report)
         existing = pending_creates.existing(deployment)
         imported: dict[str, str] = {}
         for create in pending_creates.pending(deployment, "creating"):

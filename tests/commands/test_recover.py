@@ -526,3 +526,37 @@ def test_a_plugin_below_a_language_host_has_the_engine_above_it(tmp_path, engine
     found = killed_engine.orphans(tmp_path, processes=processes)
 
     assert [pid for pid, _ in found] == orphans
+
+
+@pytest.mark.parametrize(
+    ("type_", "statuses", "removed", "waited"),
+    [
+        (pending_creates.REGISTRATION, ["deleting", "disconnecting", "deleted"], True, True),
+        (pending_creates.REGISTRATION, ["deleted"], True, False),
+        (pending_creates.REGISTRATION, ["ready"], False, False),
+        (pending_creates.REGISTRATION, [None], False, False),
+        (pending_creates.HAND_OVER, ["deleting", "deleted"], False, True),
+        ("aws:iam/role:Role", ["deleted"], False, False),
+    ],
+)
+def test_a_disconnect_is_awaited_and_the_removal_after_it_completed(
+    clock, type_, statuses, removed, waited
+):
+    deletes, reports = [], []
+
+    class Api:
+        def get_cluster(self, cluster_id):
+            assert cluster_id == "c"
+            status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
+            return SimpleNamespace(status=status) if status else None
+
+        delete_cluster = deletes.append
+
+    asked = PendingLookup(lambda _service: None, Api, Target("demo", "r", "a"), reports.append)
+    delete = operation("deleting", type_, "registration")
+    delete["resource"]["id"] = "c"
+
+    departures.await_castai({"pending_operations": [delete]}, asked, reports.append)
+
+    assert deletes == (["c"] if removed else [])
+    assert (clock.now > 0) == waited

@@ -23,6 +23,7 @@ POINTS = {
         Point("user", "up", "Kubernetes", AWS_AUTH, 1, "up"),
         Point("user", "destroy", "CAST AI", "castai:Disconnect", 1, "destroy"),
         Point("user", "destroy", "Kubernetes", NAMESPACE, 1, "up"),
+        Point("user", "destroy", "CAST AI", "castai:Disconnect", 1, "up"),
     ],
     "role": [
         Point("role", "up", "AWS", "cloudwatch:PutMetricAlarm", 2, "up"),
