@@ -418,13 +418,13 @@ def test_the_documented_rights_are_enough_to_install_preview_and_remove(
         deployer = authorizer.kubeconfig_of(("default", "deployer"), place)
         login = Path(deployer).read_text()
         agent.kubeconfig = deployer
-        assert changes(agent.stack().up())["create"] == 18
+        assert changes(agent.stack().up())["create"] == 19
         authorizer.kubeconfig_of(("default", "reviewer"), place)
         assert changes(agent.stack().preview()) == {}
         assert changes(agent.stack(tag="v0.124.0").preview()) == ROLLOUT
         Path(deployer).write_text(login)
         assert changes(agent.stack(tag="v0.124.0").up()) == ROLLOUT
-        assert changes(agent.stack().destroy())["delete"] == 18
+        assert changes(agent.stack().destroy())["delete"] == 19
     assert gone(api, Namespace, NAMESPACE)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-RESOURCES = 23
+RESOURCES = 22
 """Stack, provider, and one resource of each type."""
 SENTINEL = "s3nt1nel-4c1d"
 
