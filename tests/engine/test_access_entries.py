@@ -29,11 +29,14 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
-from castai_stack import settings
-from castai_stack.components.aws_auth_mapping import AwsAuthMapping
+from castai_stack.access.component import AwsAuthMapping
+from castai_stack.access.settings import Access
+from castai_stack.plugin.custom_resource import CastaiProvider
 
 cloud = aws.Provider("aws", region="{REGION}", allowed_account_ids=["{ACCOUNT}"])
 objects = kubernetes.Provider("kubernetes")
+castai = CastaiProvider("castai", api_url="https://api.cast.ai", api_key=None,
+                        kubeconfig="ambient", context=None)
 own = pulumi.ResourceOptions(provider=cloud)
 trust = {{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Action": "sts:AssumeRole",
          "Principal": {{"Service": "ec2.amazonaws.com"}}}}]}}
@@ -52,12 +55,10 @@ AwsAuthMapping(
         "user_arn": user.arn,
         "user_unique_id": user.unique_id,
         "user_name": "mapped-user",
-        "kubeconfig": "ambient",
-        "context": None,
-        "settings": settings.Access.model_validate(%(access)s),
+        "settings": Access.model_validate(%(access)s),
         "tags": {{}},
     }},
-    pulumi.ResourceOptions(providers=[cloud, objects]),
+    pulumi.ResourceOptions(providers=[cloud, objects, castai]),
 )
 """
 

@@ -26,8 +26,9 @@ import os
 import pulumi
 import pulumi_aws as aws
 from castai_stack import naming
-from castai_stack.components.spot_lambda import SpotLambdaComponent
-from castai_stack.settings import Iam, Spot
+from castai_stack.iam.settings import Iam
+from castai_stack.spot.component import SpotLambdaComponent
+from castai_stack.spot.settings import Spot
 
 cloud = aws.Provider("aws", region="eu-central-1")
 for name, settings in pulumi.Config().require_object("castai").items():
