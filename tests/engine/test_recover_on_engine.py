@@ -1,6 +1,7 @@
 """Killed runs on the real engine, put in order again."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -279,7 +280,10 @@ def test_a_live_engine_is_named_and_left_alone(life):
     locks = life.stack.backend / ".pulumi" / "locks"
     while not list(locks.rglob("*.json")):
         assert not running.ended(0.05), running.output
+    # Otherwise the engine could end before the command looks for it.
+    os.killpg(running.group, signal.SIGSTOP)
     refused = life.recover()
+    os.killpg(running.group, signal.SIGCONT)
     running.result()
 
     assert refused.returncode == 1
