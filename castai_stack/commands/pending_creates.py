@@ -147,20 +147,22 @@ class PendingLookup:
 
     def leaving_cluster(self, delete: Pending) -> bool:
         """Whether CAST AI still disconnects the cluster of a delete."""
-        return self._cluster_status(delete, HAND_OVER, REGISTRATION) in _LEAVING
+        return self._cluster_status(delete) in _LEAVING
 
     def complete_removal(self, delete: Pending) -> None:
-        """Remove a registration whose cluster is disconnected already.
+        """Remove a cluster that is disconnected already, as the killed destroy was about to.
 
-        An `up` would take it for a registration in use, and no agent reports for such a cluster.
+        An `up` would take the registration for one in use, and no agent reports for a cluster that
+        is disconnected. Once it is removed, an `up` registers anew.
         """
-        if self._cluster_status(delete, REGISTRATION) == "deleted":
+        if self._cluster_status(delete) == "deleted":
             with castai_account.asking():
                 self._api().delete_cluster(delete.id)
-            self._report(f"{delete.name} ({delete.type}): disconnected already; removed")
+            self._report(f"{delete.name} ({delete.type}): disconnected; the cluster is removed")
 
-    def _cluster_status(self, delete: Pending, *types: str) -> str:
-        if delete.type not in types:
+    def _cluster_status(self, delete: Pending) -> str:
+        """Return CAST AI's status of the cluster; empty for other types and without a cluster."""
+        if delete.type not in (HAND_OVER, REGISTRATION):
             return ""
         with castai_account.asking():
             cluster = self._api().get_cluster(delete.id)

@@ -394,7 +394,10 @@ def comparable(things_by_kind: Inventory, cluster_id: str) -> Inventory:
         if kind.startswith(_MADE_BY_THE_CLUSTER):
             continue
         general = sorted(
-            (_without_random(name, cluster_id), _without_random(json.dumps(content), cluster_id))
+            (
+                _without_random(name, cluster_id),
+                _without_random(json.dumps(_in_force(content)), cluster_id),
+            )
             for name, content in things.items()
         )
         counts: Counter[str] = Counter()
@@ -404,6 +407,14 @@ def comparable(things_by_kind: Inventory, cluster_id: str) -> Inventory:
             number = f" ({counts[name]})" if counts[name] > 1 else ""
             result[kind][name + number] = json.loads(content)
     return result
+
+
+def _in_force(content: Any) -> Any:
+    """Reduce a policy to its default version: an update in place keeps the one before."""
+    if not isinstance(content, dict) or not {"default", "versions"} <= set(content):
+        return content
+    document = content["versions"][content["default"]]
+    return {**content, "default": "in force", "versions": {"in force": document}}
 
 
 def _without_random(text: str, cluster_id: str) -> str:

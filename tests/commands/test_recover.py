@@ -535,7 +535,7 @@ def test_a_plugin_below_a_language_host_has_the_engine_above_it(tmp_path, engine
         (pending_creates.REGISTRATION, ["deleted"], True, False),
         (pending_creates.REGISTRATION, ["ready"], False, False),
         (pending_creates.REGISTRATION, [None], False, False),
-        (pending_creates.HAND_OVER, ["deleting", "deleted"], False, True),
+        (pending_creates.HAND_OVER, ["deleting", "deleted"], True, True),
         ("aws:iam/role:Role", ["deleted"], False, False),
     ],
 )

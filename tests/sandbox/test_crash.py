@@ -138,3 +138,11 @@ def test_points_are_sorted_so_that_one_begins_where_another_has_ended():
         ("destroy", "up"),
     ]
     assert sorted(map(str, in_order(points))) == sorted(map(str, points))
+
+
+def test_a_policy_that_was_updated_in_place_is_compared_by_its_default_version():
+    def policy(default, **versions):
+        return comparable({"iam-policy": {"p": {"default": default, "versions": versions}}}, ONE)
+
+    assert policy("v1", v1="new") == policy("v2", v1="old", v2="new")
+    assert policy("v1", v1="new") != policy("v1", v1="old", v2="new")
