@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import boto3
 import botocore.auth
 import pytest
 import requests
@@ -336,6 +337,8 @@ def test_a_token_of_the_spot_handler_lives_a_quarter_of_an_hour(
     logins.maps(kubernetes, {"mapRoles": role()})
     signed = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(minutes=minutes)
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: signed)
+    # It keeps the credentials of an earlier test in the same process.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     for name, value in logins.seed.operator.environment("").items():
         monkeypatch.setenv(name, value)
     # On Lambda no endpoint is named, and the token names the host of STS itself.
@@ -350,6 +353,7 @@ def test_a_token_that_names_another_host_is_refused(
     logins: Logins, kubernetes: Client, monkeypatch: pytest.MonkeyPatch
 ):
     logins.maps(kubernetes, {"mapRoles": role()})
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     for name, value in logins.seed.operator.environment(logins.services()["aws"]).items():
         monkeypatch.setenv(name, value)
 
