@@ -149,7 +149,7 @@ class Processes:
 def _command_line(pid: int) -> str:
     if sys.platform == "linux":
         try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
         except OSError:
             return ""
     listed = subprocess.run(

@@ -94,7 +94,12 @@ def orphans(
 
 
 def _is_plugin(word: str) -> bool:
-    return any(plugin in word for plugin in _PLUGINS) or (Path(word) / _BY_PATH).is_file()
+    if any(plugin in word for plugin in _PLUGINS):
+        return True
+    try:
+        return (Path(word) / _BY_PATH).is_file()
+    except OSError:  # a word of a command line, such as a script, may be too long for a path
+        return False
 
 
 def _folders(folder: Path) -> set[Path]:
@@ -116,7 +121,8 @@ def _processes_in(folders: set[Path], processes: Path) -> Iterator[Process]:
 
 
 def _words(entry: Path) -> tuple[str, ...]:
-    return tuple(word for word in (entry / "cmdline").read_text().split("\0") if word)
+    line = (entry / "cmdline").read_text(errors="replace")
+    return tuple(word for word in line.split("\0") if word)
 
 
 def _has_engine(entry: Path, processes: Path) -> bool:

@@ -290,6 +290,19 @@ def test_a_plugin_that_was_named_by_its_path_is_found_like_the_others(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at /proc")  # noqa: PTH112
+def test_a_shell_with_a_long_script_in_the_same_folder_is_passed_by(plugin, tmp_path):
+    script = f"sleep 60; : {'x' * 5000}"
+    shell = subprocess.Popen(["sh", "-c", script], cwd=tmp_path, start_new_session=True)
+    time.sleep(0.2)
+    try:
+        orphans = killed_engine.orphans(tmp_path, "file:///b")
+        assert orphans == [(plugin.pid, "pulumi-resource-double")]
+    finally:
+        os.killpg(shell.pid, signal.SIGKILL)
+        shell.wait()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at /proc")  # noqa: PTH112
 @pytest.mark.parametrize("between", ["", "exec "], ids=["language host", "none"])
 def test_plugins_of_a_living_engine_are_left_alone(tmp_path, between):
     script = tmp_path / "pulumi-resource-double"
