@@ -148,13 +148,14 @@ Memory = Annotated[
 ]
 
 
-def at_least(value: str | None, name: str, least: str | None) -> str | None:
-    """Return a quantity that is no smaller than that of another key.
+def at_least(value: str | None, sibling: str, least: str | None) -> str | None:
+    """Return a quantity that is no smaller than that of a sibling key of the same section.
 
     Raises PydanticCustomError, as the validator of a field does.
     """
     if value is not None and least is not None and quantity(value) < quantity(least):
-        raise PydanticCustomError("text", "{allowed}", {"allowed": f"{least} ({name}) or more"})
+        context = {"least": least, "sibling": sibling}
+        raise PydanticCustomError("below_sibling", "{least} ({sibling}) or more", context)
     return value
 
 

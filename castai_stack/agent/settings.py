@@ -116,7 +116,7 @@ class Autoscaling(Section):
     @field_validator("max")
     @classmethod
     def _max(cls, value: str, info: ValidationInfo) -> str | None:
-        return at_least(value, "autoscaling.base", info.data.get("base"))
+        return at_least(value, "base", info.data.get("base"))
 
 
 Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
@@ -266,7 +266,8 @@ def _checked(model: type[Section]) -> WrapValidator:
     """Validate a value of Kubernetes by a model and keep it as it is written."""
 
     def check(value: Any, _handler: Any) -> Any:
-        model.model_validate(value)
+        # Kubernetes takes the value as it is written, so only its own spelling of a key counts.
+        model.model_validate(value, by_alias=True, by_name=False)
         return value
 
     return WrapValidator(check)

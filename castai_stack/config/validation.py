@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from castai_stack import arn
@@ -26,10 +27,11 @@ def validate(raw: object, key: str, *, show_values: bool = True) -> StackConfig:
     A value is never shown when `show_values` is off or when its key is unknown.
     """
     try:
-        settings = StackConfig.model_validate(raw)
+        # By alias only: a stack file has one spelling of each key, that of docs/configuration.md.
+        settings = StackConfig.model_validate(raw, by_alias=True, by_name=False)
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        lines = [_line(problem, show_values=show_values) for problem in errors]
+        lines = [_line(problem, raw, show_values=show_values) for problem in errors]
         lines += _disagreements(_repaired(raw, errors))
         raise SettingsError(_message(key, lines)) from None
     if lines := _disagreements(settings):
@@ -60,12 +62,26 @@ _HIDDEN = {"private_text", "model_type", "dict_type", "list_type"}
 """Kinds of problems whose value may be a secret: a password, or a text where a group belongs."""
 
 
-def _line(problem: ErrorDetails, *, show_values: bool) -> str:
-    path = ".".join(_place(problem)) or "(the whole object)"
-    kind, value = problem["type"], problem["input"]
+def _line(problem: ErrorDetails, raw: object, *, show_values: bool) -> str:
+    place, kind, value = _place(problem), problem["type"], problem["input"]
+    is_default = kind == "below_sibling" and not _is_given(raw, place)
+    if is_default:
+        # pydantic names a field whose value is its default by its attribute.
+        place = (*place[:-1], to_camel(place[-1]))
+    path = ".".join(place) or "(the whole object)"
     if kind == "extra_forbidden":
         return f"{path}: unknown key; docs/configuration.md lists the keys"
-    allowed = _ALLOWED.get(kind, lambda _: problem["msg"])(problem.get("ctx", {}))
+    context = problem.get("ctx", {})
+    if kind == "below_sibling":
+        sibling = (*place[:-1], str(context["sibling"]))
+        least = [str(context["least"])] if show_values else []
+        least += [] if _is_given(raw, sibling) else ["the default"]
+        return (
+            f"{path}: found {_shown(value, show_values=show_values)}"
+            f"{', the default' if is_default else ''}; allowed: no less than "
+            f"{'.'.join(sibling)}{_bracketed(least)}"
+        )
+    allowed = _ALLOWED.get(kind, lambda _: problem["msg"])(context)
     if kind == "missing":
         return f"{path}: {allowed}, and not given"
     if kind == "string_type" and isinstance(value, bool | int | float | date):
@@ -73,6 +89,10 @@ def _line(problem: ErrorDetails, *, show_values: bool) -> str:
         return f"{path}: found {_yaml_type(value)} without quotes; allowed: {allowed}, in quotes"
     shown = show_values and kind not in _HIDDEN
     return f"{path}: found {_shown(value, show_values=shown)}; allowed: {allowed}"
+
+
+def _bracketed(remarks: list[str]) -> str:
+    return f" ({', '.join(remarks)})" if remarks else ""
 
 
 def _yaml_type(value: object) -> str:
@@ -85,6 +105,16 @@ def _place(problem: ErrorDetails) -> tuple[str, ...]:
     """Path of the offending key, without the `[key]` that pydantic appends."""
     place = tuple(map(str, problem["loc"]))
     return place[:-1] if place[-1:] == ("[key]",) else place
+
+
+def _is_given(raw: object, place: tuple[str, ...]) -> bool:
+    """Return True if the settings hold a value at this place."""
+    node = raw
+    for key in place:
+        if not isinstance(node, Mapping) or key not in node:
+            return False
+        node = node[key]
+    return True
 
 
 def _shown(value: object, *, show_values: bool) -> str:
@@ -105,7 +135,7 @@ def _repaired(raw: object, errors: list[ErrorDetails]) -> StackConfig | None:
     cluster = rest.get("cluster")
     rest["cluster"] = {**_REQUIRED, **(cluster if isinstance(cluster, dict) else {})}
     try:
-        return StackConfig.model_validate(rest)
+        return StackConfig.model_validate(rest, by_alias=True, by_name=False)
     except ValidationError:
         return None
 

@@ -4,7 +4,9 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
+from castai_stack.config.model import StackConfig
 from castai_stack.config.validation import SettingsError, validate
 
 KEY = "castai-eks:castai"
@@ -302,3 +304,78 @@ def test_an_address_with_a_password_is_refused_and_never_shown():
     assert lines == [
         f"  {KEY}.api.url: found a str; allowed: an address without user, password and query"
     ]
+
+
+@pytest.mark.parametrize(
+    ("agent", "line"),
+    [
+        (
+            {"cpuRequest": "2"},
+            "cpuLimit: found '1000m', the default; allowed: no less than agent.cpuRequest (2)",
+        ),
+        (
+            {"cpuLimit": "50m"},
+            "cpuLimit: found '50m'; allowed: no less than agent.cpuRequest (100m, the default)",
+        ),
+        (
+            {"cpuRequest": "2", "cpuLimit": "1"},
+            "cpuLimit: found '1'; allowed: no less than agent.cpuRequest (2)",
+        ),
+        (
+            {"autoscaling": {"base": "16Gi"}},
+            "autoscaling.max: found '8Gi', the default; allowed: no less than "
+            "agent.autoscaling.base (16Gi)",
+        ),
+        (
+            {"monitor": {"memoryLimit": "64Mi"}},
+            "monitor.memoryLimit: found '64Mi'; allowed: no less than agent.monitor.memoryRequest "
+            "(128Mi, the default)",
+        ),
+    ],
+)
+def test_a_limit_below_its_request_names_both_keys_and_the_default(agent, line):
+    assert problems({"cluster": CLUSTER, "agent": agent}) == [f"  {KEY}.agent.{line}"]
+
+
+def test_a_limit_is_compared_without_its_value_where_values_are_hidden():
+    raw = {"cluster": CLUSTER, "agent": {"cpuRequest": "2"}}
+
+    assert problems(raw, show_values=False) == [
+        f"  {KEY}.agent.cpuLimit: found a str, the default; allowed: no less than agent.cpuRequest"
+    ]
+
+
+def settings_keys(model=StackConfig, place=()):
+    """Path of every setting, as docs/configuration.md spells it."""
+    for field in model.model_fields.values():
+        path = (*place, field.alias)
+        yield path
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from settings_keys(field.annotation, path)
+
+
+@pytest.mark.parametrize("place", list(settings_keys()), ids=".".join)
+def test_every_error_names_the_key_as_a_stack_file_spells_it(place):
+    raw = {"cluster": dict(CLUSTER)}
+    node = raw
+    for key in place[:-1]:
+        node = node.setdefault(key, {})
+    node[place[-1]] = object()
+
+    path = f"  {KEY}.{'.'.join(place)}: found a"
+    assert any(line.startswith(path) for line in problems(raw))
+
+
+@pytest.mark.parametrize(
+    ("agent", "key"),
+    [
+        ({"cpu_limit": "1"}, "cpu_limit"),
+        ({"tolerations": [{"operator": "Exists", "toleration_seconds": 1}]}, "tolerations.0"),
+        ({"affinity": {"node_affinity": {}}}, "affinity.node_affinity"),
+    ],
+)
+def test_another_spelling_of_a_key_is_an_unknown_key(agent, key):
+    [line] = problems({"cluster": CLUSTER, "agent": agent})
+
+    assert line.startswith(f"  {KEY}.agent.{key}")
+    assert line.endswith("unknown key; docs/configuration.md lists the keys")
