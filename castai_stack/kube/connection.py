@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from castai_stack.kube import kubeconfig as kubeconfigs
-from castai_stack.kube.kubeconfig import KubeconfigError
+from castai_stack.kube.endpoint import KubeconfigError
 from castai_stack.kube.quoting import quote
 
 if TYPE_CHECKING:

@@ -13,16 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from castai_stack.kube.kubeconfig import (
-    EXEC_GROUP,
-    Cluster,
-    Endpoint,
-    Exec,
-    KubeconfigError,
-    parse,
-    token_fault,
-    token_from_file,
-)
+from castai_stack.kube.endpoint import EXEC_GROUP, Cluster, Endpoint, Exec, KubeconfigError
+from castai_stack.kube.kubeconfig_entry import token_fault, token_from_file
+from castai_stack.kube.kubeconfig_text import parse
 from castai_stack.kube.quoting import quote
 
 

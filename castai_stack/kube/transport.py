@@ -11,7 +11,7 @@ import threading
 
 import httpx2
 
-from castai_stack.kube.kubeconfig import Endpoint, KubeconfigError
+from castai_stack.kube.endpoint import Endpoint, KubeconfigError
 from castai_stack.kube.login import Credential, Login
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)

@@ -22,7 +22,8 @@ from typing import Any
 import grpc
 from google.protobuf import empty_pb2
 
-from castai_stack.kube.kubeconfig import holds_secret
+from castai_stack.kube.endpoint import KubeconfigError
+from castai_stack.kube.kubeconfig_text import secret_keys
 from castai_stack.plugin import NAME, VERSION, messages
 from castai_stack.plugin.handler import Handler, Property, PropertyType
 from castai_stack.plugin.run import ResourceError, Run, Settings, Severity
@@ -115,11 +116,7 @@ class Plugin:
         """Refuse unknown settings, and a kubeconfig whose secret the state would show."""
         news = _without_engine(properties(request.news))
         failures = _shape_failures(_SETTINGS, news)
-        if holds_secret(str(news.get("kubeconfig", ""))):
-            reason = (
-                "the text of this kubeconfig holds a secret, which the state would keep; "
-                "give its path, `ambient`, or one that logs in by a program (exec)"
-            )
+        if reason := _kubeconfig_refusal(str(news.get("kubeconfig", ""))):
             # With the name of a property the engine would print its value.
             failures.append(("", reason))
         return provider_pb2.CheckResponse(inputs=request.news, failures=_failures(failures))
@@ -304,6 +301,20 @@ def _sentence(error: Exception) -> str:
     place = f"{Path(frame.filename).name}:{frame.lineno}"
     traceback.print_exception(error)
     return f"This is a fault of the plugin {NAME}, at {place}: {type(error).__name__}: {error}"
+
+
+def _kubeconfig_refusal(kubeconfig: str) -> str:
+    """Return why the state must not keep this kubeconfig; empty if it may."""
+    try:
+        places = secret_keys(kubeconfig)
+    except KubeconfigError as error:
+        return str(error)
+    if not places:
+        return ""
+    return (
+        "the text of this kubeconfig holds a secret, which the state would keep "
+        f"({', '.join(places)}); give its path, `ambient`, or one that logs in by a program (exec)"
+    )
 
 
 def _type(urn: str) -> str:

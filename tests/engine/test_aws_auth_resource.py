@@ -15,7 +15,7 @@ from castai_stack.access import entries as access_entries
 from castai_stack.access.entries import MASTERS, NODE_GROUPS, NODE_USERNAME
 from castai_stack.access.handlers import AwsAuthEntryHandler
 from castai_stack.access.protocol import COPY
-from castai_stack.kube.kubeconfig import KubeconfigError
+from castai_stack.kube.endpoint import KubeconfigError
 from castai_stack.plugin.values import UNKNOWN
 from tests.support.entry_stack import EntryStack
 from tests.support.plugin import handler

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from lightkube.resources.core_v1 import ConfigMap
 
 from castai_stack.kube.connection import ANSWER_SECONDS, CONNECT_SECONDS, connect, explain
-from castai_stack.kube.kubeconfig import KubeconfigError, eks_kubeconfig
+from castai_stack.kube.endpoint import KubeconfigError
+from castai_stack.kube.kubeconfig import eks_kubeconfig
 from sandbox.kubernetes import certificates
 
 BETA = "client.authentication.k8s.io/v1beta1"

@@ -7,13 +7,10 @@ import json
 import pytest
 import yaml
 
-from castai_stack.kube.kubeconfig import (
-    KubeconfigError,
-    eks_kubeconfig,
-    read,
-    relative_references,
-    token_fault,
-)
+from castai_stack.kube.endpoint import KubeconfigError
+from castai_stack.kube.kubeconfig import eks_kubeconfig, read, relative_references
+from castai_stack.kube.kubeconfig_entry import token_fault
+from castai_stack.kube.kubeconfig_text import secret_keys
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 V1BETA1 = "client.authentication.k8s.io/v1beta1"
@@ -351,3 +348,92 @@ def test_the_eks_kubeconfig_is_read_as_written():
     text = eks_kubeconfig("demo", "eu-central-1", "https://example.test", encoded(PEM))
 
     assert read(text, None).user.login.arguments[:2] == ("--region", "eu-central-1")
+
+
+SECRETS = {
+    "a token": (config({"token": "t"}), "users[0].user.token"),
+    "a short password": (config({"username": "n", "password": "p"}), "users[0].user.password"),
+    "a private key": (config({"client-key-data": "aw=="}), "users[0].user.client-key-data"),
+    "an auth provider": (
+        config({"auth-provider": {"name": "oidc", "config": {"id-token": "e"}}}),
+        "users[0].user.auth-provider.config.id-token",
+    ),
+    "a variable of a login program": (
+        config({"exec": {**EXEC, "env": [{"name": "AWS_SECRET_ACCESS_KEY", "value": "s"}]}}),
+        "users[0].user.exec.env[0].AWS_SECRET_ACCESS_KEY",
+    ),
+    "an option of a login program": (
+        config({"exec": {**EXEC, "args": ["get-token", "--oidc-client-secret=s"]}}),
+        "users[0].user.exec.args",
+    ),
+    "an option with its value behind": (
+        config({"exec": {**EXEC, "args": ["--token", "s"]}}),
+        "users[0].user.exec.args",
+    ),
+    "a proxy with a password": (
+        config({}, {"proxy-url": "http://a:b@proxy.test"}),
+        "clusters[0].cluster.proxy-url",
+    ),
+    "a user that no context names": (
+        config({}, users=[{"name": "u", "user": {}}, {"name": "v", "user": {"token": "t"}}]),
+        "users[1].user.token",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SECRETS, ids=str)
+@pytest.mark.parametrize("write", [json.dumps, yaml.safe_dump], ids=["json", "yaml"])
+def test_a_secret_in_the_text_is_named_by_its_key(case, write):
+    document, place = SECRETS[case]
+
+    assert secret_keys(write(document)) == (place,)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (f"{as_yaml(user={})}---\n{as_yaml()}", "users[0].user.token"),
+        (f"{as_yaml(user={})}# token: old\n", "a comment"),
+        (json.dumps(config(), indent="\t"), "users[0].user.token"),
+    ],
+    ids=["a second document", "a comment", "JSON with tabs"],
+)
+def test_everything_that_the_state_would_keep_is_searched_for_secrets(text, place):
+    assert secret_keys(text) == (place,)
+
+
+@pytest.mark.parametrize(
+    "kubeconfig",
+    [
+        "ambient",
+        "/home/token:password/client-key-data",
+        eks_kubeconfig("password", "eu-central-1", "https://token.test", encoded(PEM)),
+        json.dumps(config({"tokenFile": "/run/token"}, users=[{"name": "token", "user": {}}])),
+        json.dumps(config({"token": "", "password": None, "exec": EXEC})),
+        json.dumps(config({"exec": {**EXEC, "args": ["eks", "get-token", "--token"]}})),
+        json.dumps(config({"exec": {**EXEC, "args": ["--token-file", "x"]}})),
+        json.dumps(
+            config(
+                {
+                    "exec": {
+                        **EXEC,
+                        "env": [
+                            {"name": "AWS_PROFILE", "value": "token"},
+                            {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/run/token"},
+                        ],
+                    }
+                }
+            )
+        ),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_words_that_sound_like_a_secret_are_none(kubeconfig):
+    assert secret_keys(kubeconfig) == ()
+
+
+def test_a_text_that_cannot_be_searched_is_refused_without_quoting_it():
+    with pytest.raises(KubeconfigError, match="is not YAML or JSON") as caught:
+        secret_keys("{token: hush\n]")
+
+    assert "hush" not in str(caught.value)

@@ -237,7 +237,9 @@ def test_a_cancellation_ends_a_wait_at_once_and_stops_what_has_not_begun(client)
     ("inputs", "problem"),
     [
         ({"api_url": "https://x", "api_key": "k", "version": "1"}, None),
-        ({"kubeconfig": '{"users": [{"user": {"token": "t"}}]}'}, "holds a secret"),
+        ({"kubeconfig": '{"users": [{"user": {"token": "t"}}]}'}, "keep (users[0].user.token)"),
+        ({"kubeconfig": "{hush\n]"}, "is not YAML or JSON"),
+        ({"kubeconfig": "/home/password/token:1"}, None),
         ({"colour": "red"}, "is no property"),
     ],
 )
