@@ -128,6 +128,7 @@ class AccessEntryPlaceHandler(Handler):
         """Refuse an entry that exists, or delete it when it may be adopted."""
         import boto3  # noqa: PLC0415 - heavy, and most runs only compare
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
         cluster, arn = props["cluster_name"], props["principal_arn"]
         which = {"clusterName": cluster, "principalArn": arn}
@@ -147,9 +148,11 @@ class AccessEntryPlaceHandler(Handler):
                     "an entry admits only the principal that existed when it was made"
                 )
                 eks.delete_access_entry(**which)
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, ResponseParserError) as error:
+            parsed = not isinstance(error, ResponseParserError)
+            reason = error if parsed else "AWS's answer is incomplete; run the same command again"
             raise ResourceError(
-                f"cluster {cluster}: cannot look for an access entry of {arn}: {error}"
+                f"cluster {cluster}: cannot look for an access entry of {arn}: {reason}"
             ) from None
         return CreateResult(f"{cluster}:{arn}", props)
 

@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.parsers import ResponseParserError
 
 from castai_stack.commands.command_line import CommandError
 
@@ -38,6 +39,11 @@ def asking(question: str) -> Iterator[None]:
         quotes = type(error) is HTTPClientError
         reason = "the request cannot be sent" if quotes else str(error)
         raise AwsError(f"{question}: {reason}; {_ADVICE}") from None
+    except ResponseParserError:  # it quotes the answer, which may hold a key
+        raise AwsError(
+            f"{question}: the answer is incomplete, or comes from a proxy instead of AWS; "
+            "run the same command again"
+        ) from None
     except KeyError as error:
         raise AwsError(f"{question}: AWS's answer lacks {error}") from None
     # botocore reads configuration, certificates and the output of login programs without errors

@@ -78,11 +78,14 @@ def _explain(error: Exception) -> str:
     if isinstance(error, (RefusedError, UnsupportedValueError)):
         return str(error)
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - costs start-up
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
     if isinstance(error, ClientError):
         return f"AWS refused {error.operation_name}: {code(error)}: {message(error)}"
     if isinstance(error, BotoCoreError):
         return f"AWS could not be asked: {error}"
+    if isinstance(error, ResponseParserError):
+        return "AWS's answer is incomplete"
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(frame.filename).name}:{frame.lineno}"
     return f"the stand-in failed at {place}: {type(error).__name__}: {error}"

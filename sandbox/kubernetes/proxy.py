@@ -45,6 +45,8 @@ class KubernetesProxy:
         self._kill: tuple[str, int, int] | None = None
         self.writes: list[str] = []
         """Method and path of what was carried out, refused or not."""
+        self.latency_seconds = 0.0
+        """Time before every answer."""
         self._server = http_server.serve(self)
         self.kubeconfig = folder / "kubeconfig-of-the-proxy.json"
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +83,7 @@ class KubernetesProxy:
                 timeout=_SECONDS,
                 allow_redirects=False,
             )
+        time.sleep(self.latency_seconds)
         headers = [(k, v) for k, v in answer.headers.items() if k.lower() not in _OF_ONE_HOP]
         body: Iterable[bytes] = _pieces(answer)
         if changes(request.method, path):

@@ -1,14 +1,17 @@
 """Costs of previews and updates, measured side by side: `python -m sandbox.proofs.bench`.
 
 The whole stack, a baseline with the same imports and one unchanged resource per provider, and an
-empty program go through the same life cycle in turn, on the same engine and the same sandbox.
+empty program go through the same life cycle in turn, on the same engine and the same sandbox. The
+whole stack is measured at a distance from its services and with the waits of the real AWS plugin,
+too.
 """
 
 import argparse
+import itertools
 import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import requests
@@ -17,14 +20,27 @@ from rich.table import Table
 
 from castai_stack.commands import command_line
 from sandbox import toolchain
+from sandbox.aws_provider import account
 from sandbox.engine.stack import OperationError, Result, Stack
+from sandbox.kubernetes.proxy import KubernetesProxy
 from sandbox.processes import ProcessError
 from sandbox.session import Sandbox, SandboxError
 from sandbox.toolchain import ToolchainError
 
 OPERATIONS = ("preview", "first up", "no-change preview", "refresh", "destroy")
+NEAR = "no-change preview through the proxy"
+FAR = "no-change preview, 50 ms away"
+WAITING = "first up with AWS's waits"
+ALONE = (NEAR, FAR, WAITING)
+"""Operations of the whole stack only."""
 RATIO_TARGET = 1.35
 """No-change preview of the whole stack over that of the baseline, medians."""
+DISTANCE_SECONDS = 0.05
+"""Put before every answer of AWS, Kubernetes and CAST AI."""
+DISTANCE_TARGET = 0.5
+"""Seconds that a no-change preview may take longer at that distance."""
+WAITING_TARGET = 35
+"""Seconds of a first `up` in which the AWS plugin waits as long as the real one."""
 
 _QUIET_PREVIEWS = 3
 """In each life cycle: a median of few hangs on what else the machine does."""
@@ -69,6 +85,7 @@ class Bench:
     def __init__(self, sandbox: Sandbox, console: Console) -> None:
         self._sandbox = sandbox
         self._console = console
+        self._proxy = KubernetesProxy(sandbox.control_plane, sandbox.directory / "pulumi")
         self.measured: dict[tuple[str, str], Measured] = {}
 
     def run(self, repetitions: int) -> None:
@@ -77,31 +94,63 @@ class Bench:
             for program in ("whole", "baseline", "empty"):
                 self._console.print(f"repetition {number} of {repetitions}: {program}")
                 self._life_cycle(program)
+        self._console.print("the whole stack, with the waits of the real AWS plugin")
+        stack = self._stack("whole")
+        waits = {account.WAITS: "1"}
+        slow = replace(stack, environment={**stack.environment, **waits})
+        self._measure("whole", WAITING, slow.up)
+        stack.destroy()
+
+    def close(self) -> None:
+        """End what this has started; the sandbox is its owner's."""
+        self._proxy.close()
 
     def _life_cycle(self, program: str) -> None:
         stack = self._stack(program)
-        steps = (
-            ("preview", stack.preview),
-            ("first up", stack.up),
-            *[("no-change preview", stack.preview)] * _QUIET_PREVIEWS,
-            ("refresh", stack.refresh),
-            ("destroy", stack.destroy),
+        steps = itertools.chain(
+            [
+                ("preview", stack.preview),
+                ("first up", stack.up),
+                *[("no-change preview", stack.preview)] * _QUIET_PREVIEWS,
+            ],
+            self._distances(stack) if program == "whole" else (),
+            [("refresh", stack.refresh), ("destroy", stack.destroy)],
         )
         for operation, run in steps:
-            before = self._counted()
-            result = run()
-            after = self._counted()
-            measured = self.measured.setdefault((program, operation), Measured())
-            measured.results.append(result)
-            measured.requests.append(
-                {
-                    service: Requests(
-                        after[service].reads - before[service].reads,
-                        after[service].writes - before[service].writes,
-                    )
-                    for service in after
-                }
-            )
+            self._measure(program, operation, run)
+
+    def _distances(self, stack: Stack) -> Iterator[tuple[str, Callable[[], Result]]]:
+        """Yield previews behind the proxy, without and with a distance, in turn."""
+        through = {"KUBECONFIG": str(self._proxy.kubeconfig)}
+        behind = replace(stack, environment={**stack.environment, **through})
+        for _ in range(_QUIET_PREVIEWS):
+            for operation, seconds in ((NEAR, 0.0), (FAR, DISTANCE_SECONDS)):
+                self._set_distance(seconds)
+                yield operation, behind.preview
+        self._set_distance(0)
+
+    def _set_distance(self, seconds: float) -> None:
+        self._proxy.latency_seconds = seconds
+        for url in (self._sandbox.aws_url, self._sandbox.castai_url):
+            requests.put(
+                f"{url}/_sandbox/faults", json={"latency_seconds": seconds}, timeout=_SECONDS
+            ).raise_for_status()
+
+    def _measure(self, program: str, operation: str, run: Callable[[], Result]) -> None:
+        before = self._counted()
+        result = run()
+        after = self._counted()
+        measured = self.measured.setdefault((program, operation), Measured())
+        measured.results.append(result)
+        measured.requests.append(
+            {
+                service: Requests(
+                    after[service].reads - before[service].reads,
+                    after[service].writes - before[service].writes,
+                )
+                for service in after
+            }
+        )
 
     def _stack(self, program: str) -> Stack:
         if program == "whole":
@@ -142,6 +191,9 @@ def report(measured: Mapping[tuple[str, str], Measured], console: Console) -> bo
             f"{whole.median / baseline.median:.2f}",
             f"{whole.median / empty.median:.2f}",
         )
+    for operation in ALONE:
+        whole = measured["whole", operation]
+        times.add_row(operation, f"{whole.least:.2f} {whole.median:.2f}")
     console.print(times)
     counts = Table(title="the whole stack: requests (reads / writes), processor time, peak memory")
     for column in ("operation", "AWS", "Kubernetes", "CAST AI", "CPU s", "peak MiB"):
@@ -171,8 +223,12 @@ def _targets(measured: Mapping[tuple[str, str], Measured]) -> list[tuple[str, fl
         for counted in measured["whole", operation].requests
         for one in counted.values()
     )
+    distance = measured["whole", FAR].median - measured["whole", NEAR].median
+    waiting = measured["whole", WAITING].median
     return [
         ("no-change preview over the baseline's", ratio, RATIO_TARGET),
+        ("seconds that 50 ms of distance add to it", distance, DISTANCE_TARGET),
+        ("seconds of a first up with AWS's waits", waiting, WAITING_TARGET),
         ("writes in all previews", writes, 0),
     ]
 
@@ -203,7 +259,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             try:
                 bench = Bench(sandbox, console)
-                bench.run(options.repetitions)
+                try:
+                    bench.run(options.repetitions)
+                finally:
+                    bench.close()
             finally:
                 sandbox.stop()
     except OperationError as error:

@@ -11,7 +11,8 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from sandbox.serving.http_server import WsgiApp
 CONTROL = "/_sandbox/"
 _FAULTS = CONTROL + "faults"
 _REQUESTS = CONTROL + "requests"
-_FAULT_KEYS = frozenset({"throttle", "seed", "rules", "kill"})
+_FAULT_KEYS = frozenset({"throttle", "seed", "rules", "kill", "latency_seconds", "broken"})
 _RULE_KEYS = frozenset({"action", "status", "times", "after_effect", "code", "message"})
 _KILL_KEYS = frozenset({"action", "after", "pid", "writes_only"})
 
@@ -42,6 +43,12 @@ class Call(NamedTuple):
     def name(self) -> str:
         """`service:action`, as policies and rules spell it."""
         return f"{self.service}:{self.action}"
+
+
+NO_ANSWER = 0
+"""Status of a rule that ends the connection without an answer."""
+HALF_ANSWER = 206
+"""Status of a rule that ends the connection within the answer."""
 
 
 class UnclassifiedError(Exception):
@@ -69,6 +76,9 @@ class Refusal:
     throttled: bool = False
 
 
+_NO_ANSWER = Response(status=499)
+"""Ends the connection; the status is what the log shows."""
+
 Classify = Callable[[dict[str, Any], bytes], Call]
 Render = Callable[[dict[str, Any], Call | None, Refusal], Response]
 
@@ -79,6 +89,7 @@ class Rule:
 
     action: str
     status: int
+    """NO_ANSWER and HALF_ANSWER end the connection instead; the latter is always after effect."""
     times: int | None = None
     """How often; None is always."""
     after_effect: bool = False
@@ -105,6 +116,10 @@ class Kill:
 @dataclass
 class _Plan:
     throttle: float = 0.0
+    latency_seconds: float = 0.0
+    """Time before every answer; the request is carried out first."""
+    broken: float = 0.0
+    """Share of the reads whose connection ends without an answer."""
     rules: list[Rule] = field(default_factory=list)
     kill: Kill | None = None
     dice: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311
@@ -148,7 +163,10 @@ class Faults:
             return self._control(Request(environ))(environ, start_response)
         if path.startswith(CONTROL):
             return self._app(environ, start_response)
-        return self._answer(environ)(environ, start_response)
+        response = self._answer(environ)
+        if response is _NO_ANSWER:
+            raise ConnectionAbortedError
+        return response(environ, start_response)
 
     def _answer(self, environ: dict[str, Any]) -> Response:
         request = Request(environ)
@@ -161,14 +179,15 @@ class Faults:
             self._note(unknown, error.status, "unknown")
             return self._render(environ, None, refusal)
         refusal, after_effect, kill = self._decide(call)
-        if refusal is not None and not after_effect:
-            response = self._render(environ, call, refusal)
-        else:
-            response = self._forward(environ, body)
-            if refusal is not None:
-                response = self._render(environ, call, refusal)
+        forwards = refusal is None or after_effect
+        response = self._forward(environ, body) if forwards else _NO_ANSWER
+        if refusal is not None:
+            response = self._refused(environ, call, refusal, response)
         fault = None if refusal is None else ("throttle" if refusal.throttled else "rule")
+        if refusal is None and self._breaks(call):
+            fault, response = "broken", _NO_ANSWER
         self._note(call, response.status_code, fault)
+        time.sleep(self._plan.latency_seconds)
         if kill is not None:
             os.killpg(kill.pid, signal.SIGKILL)
         return response
@@ -178,6 +197,20 @@ class Faults:
         environ["CONTENT_LENGTH"] = str(len(body))
         chunks, status, headers = run_wsgi_app(self._app, environ)
         return Response(b"".join(chunks), status=status, headers=headers)
+
+    def _refused(
+        self, environ: dict[str, Any], call: Call, refusal: Refusal, response: Response
+    ) -> Response:
+        if refusal.status == NO_ANSWER:
+            return _NO_ANSWER
+        if refusal.status == HALF_ANSWER:
+            return _cut(response)
+        return self._render(environ, call, refusal)
+
+    def _breaks(self, call: Call) -> bool:
+        with self._lock:
+            plan = self._plan
+            return bool(plan.broken) and not call.write and plan.dice.random() < plan.broken
 
     def _decide(self, call: Call) -> tuple[Refusal | None, bool, Kill | None]:
         with self._lock:
@@ -193,7 +226,8 @@ class Faults:
                     continue
                 if rule.times is not None:
                     rule.times -= 1
-                return Refusal(rule.status, rule.code, rule.message), rule.after_effect, due
+                carried_out = rule.after_effect or rule.status == HALF_ANSWER
+                return Refusal(rule.status, rule.code, rule.message), carried_out, due
             if plan.throttle and plan.dice.random() < plan.throttle:
                 return Refusal(400, "Throttling", "Rate exceeded", throttled=True), False, due
             return None, False, due
@@ -239,6 +273,18 @@ class Faults:
         return json_response({"message": f"{request.method} {request.path}: no such control"}, 405)
 
 
+def _cut(response: Response) -> Response:
+    """End the connection after half of an answer."""
+    body = response.get_data()
+
+    def half() -> Iterator[bytes]:
+        yield body[: len(body) // 2]
+        raise ConnectionAbortedError
+
+    headers = {**response.headers, "Content-Length": str(len(body))}
+    return Response(half(), response.status, headers)
+
+
 def json_response(value: Any, status: int = 200) -> Response:
     """`value` as a JSON answer."""
     return Response(json.dumps(value), status=status, content_type="application/json")
@@ -246,11 +292,9 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 def _plan(document: Mapping[str, Any], own: frozenset[str]) -> tuple[_Plan, dict[str, Any]]:
     _require_keys("faults", document, _FAULT_KEYS | own)
-    throttle = document.get("throttle", 0)
-    if isinstance(throttle, bool) or not isinstance(throttle, (int, float)):
-        raise FaultsError(f"throttle: found {throttle!r}, expected a fraction from 0 to 1")
-    if not 0 <= throttle <= 1:
-        raise FaultsError(f"throttle: found {throttle!r}, expected a fraction from 0 to 1")
+    throttle = _number(document, "throttle", 1, "a fraction from 0 to 1")
+    broken = _number(document, "broken", 1, "a fraction from 0 to 1")
+    latency = _number(document, "latency_seconds", 60, "seconds from 0 to 60")
     rules = []
     for rule in document.get("rules", []):
         _require_keys("rule", rule, _RULE_KEYS)
@@ -259,11 +303,21 @@ def _plan(document: Mapping[str, Any], own: frozenset[str]) -> tuple[_Plan, dict
         rules.append(Rule(**rule))
     plan = _Plan(
         throttle,
+        latency,
+        broken,
         rules,
         _kill(document.get("kill")),
         random.Random(document.get("seed", 0)),  # noqa: S311 - repeatable by design
     )
     return plan, {key: document[key] for key in own if key in document}
+
+
+def _number(document: Mapping[str, Any], key: str, most: float, allowed: str) -> float:
+    value = document.get(key, 0)
+    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not numeric or not 0 <= value <= most:
+        raise FaultsError(f"{key}: found {value!r}, expected {allowed}")
+    return value
 
 
 def _kill(document: Mapping[str, Any] | None) -> Kill | None:

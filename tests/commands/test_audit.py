@@ -7,6 +7,7 @@ import zipfile
 from types import SimpleNamespace
 
 import pytest
+import requests
 from botocore.exceptions import ClientError
 from lightkube.core.exceptions import ApiError
 from lightkube.models.meta_v1 import ObjectMeta, Status
@@ -16,12 +17,14 @@ from castai_stack.agent import manifests, settings
 from castai_stack.agent import release as agent_release
 from castai_stack.castai.client import CastaiApi
 from castai_stack.commands import audit, audit_kubernetes, aws_kinds, cluster
+from castai_stack.commands.aws_clients import AwsError, asking
 from castai_stack.commands.aws_kinds import OURS, SCRIPT, SHARED
 from castai_stack.kube import connection
 from castai_stack.naming import CLUSTER_TAG
 from castai_stack.spot import events
 from sandbox import aws
 from sandbox.castai import API_KEY, serve
+from sandbox.serving.faults import HALF_ANSWER
 from tests.support.castai import QUICK, REGION, StubCloud, an_account
 
 ACCOUNT = "012345678901"
@@ -415,6 +418,21 @@ def test_a_cluster_without_an_address_is_one_sentence(monkeypatch, capsys, descr
     assert capsys.readouterr().err == (
         "audit: Kubernetes: EKS gives no address of cluster demo "
         f"(status {described['status']}); wait until it is ACTIVE, or give --kubeconfig\n"
+    )
+
+
+def test_an_incomplete_answer_of_aws_is_one_sentence_that_quotes_nothing_of_it(tmp_path):
+    with an_account(tmp_path) as url:
+        iam = aws.root(url).client("iam", url)
+        iam.create_user(UserName="cast-eks-demo")
+        rule = {"action": "iam:CreateAccessKey", "status": HALF_ANSWER, "times": 1}
+        requests.put(f"{url}/_sandbox/faults", json={"rules": [rule]}, timeout=10)
+        with pytest.raises(AwsError) as refusal, asking("a new key"):
+            iam.create_access_key(UserName="cast-eks-demo")
+
+    assert str(refusal.value) == (
+        "a new key: the answer is incomplete, or comes from a proxy instead of AWS; "
+        "run the same command again"
     )
 
 

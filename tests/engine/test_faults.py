@@ -95,6 +95,18 @@ def test_a_third_of_all_requests_throttled_stops_neither_up_nor_destroy(bad_days
         assert stack.destroy().changes["delete"]
 
 
+def test_connections_that_break_within_reads_stop_neither_up_nor_preview_nor_destroy(bad_days):
+    for server in bad_days.servers:
+        bad_days.put(server, broken=0.1, seed=1)
+
+    with bad_days.connected() as stack:
+        assert stack.preview().empty
+        for server in bad_days.servers:
+            broken = [one for one in bad_days.log(server) if one["fault"] == "broken"]
+            assert broken, f"no connection broke at {server}"
+        assert stack.destroy().changes["delete"]
+
+
 @pytest.mark.parametrize("mode", ["user", "role"])
 def test_up_waits_for_iam_that_shows_new_principals_late(bad_days, mode):
     """So late that no busy machine is slower, and shown once CAST AI was refused.

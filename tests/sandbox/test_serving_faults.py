@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import requests
@@ -112,6 +113,41 @@ def test_a_rule_after_effect_carries_the_request_out_and_answers_the_error(url, 
     assert things.kept == ["a"], "the caller cannot know that it was done"
 
 
+@pytest.mark.parametrize(("after_effect", "content"), [(False, []), (True, ["a"])])
+def test_a_rule_with_status_0_ends_the_connection(url, things, after_effect, content):
+    rule = {"action": "things:Put", "status": 0, "times": 1, "after_effect": after_effect}
+    faults(url, rules=[rule])
+
+    with pytest.raises(requests.ConnectionError, match="closed connection"):
+        put(url)
+    assert things.kept == content
+    assert put(url).status_code == 200
+
+
+def test_a_rule_with_status_206_ends_the_connection_within_the_answer(url, things):
+    faults(url, rules=[{"action": "things:Put", "status": 206, "times": 1}])
+
+    with pytest.raises(requests.RequestException, match="IncompleteRead"):
+        put(url, "a" * 100)
+    assert things.kept == ["a" * 100]
+
+
+def test_broken_connections_end_without_an_answer_to_a_read(url):
+    faults(url, broken=1)
+
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{url}/things", timeout=60)
+    assert put(url).status_code == 200, "a write is carried out and answered"
+
+
+def test_latency_comes_before_every_answer(url):
+    faults(url, latency_seconds=0.2)
+    began = time.monotonic()
+    put(url)
+
+    assert time.monotonic() - began >= 0.2
+
+
 def test_kill_carries_the_nth_request_out_and_ends_the_group_before_answering(url, things):
     program = (
         "import requests, sys\n"
@@ -142,6 +178,8 @@ def test_kill_counts_the_calls_that_fit_its_action_only():
     ("wanted", "said"),
     [
         ({"throttle": 2}, "throttle: found 2"),
+        ({"broken": "half"}, "broken: found 'half'"),
+        ({"latency_seconds": -1}, "latency_seconds: found -1"),
         ({"throtle": 0.1}, "unknown throtle"),
         ({"rules": [{"action": "a:B"}]}, "expected at least action and status"),
         ({"kill": {"after": 0, "pid": 12345}}, "kill.after: found 0"),
