@@ -163,9 +163,15 @@ class Plugin:
         return provider_pb2.CreateResponse(id=result.id, properties=outs)
 
     def read(self, request: Any) -> Any:
-        """Read a resource."""
+        """Read a resource that the state has."""
         handler = self._handler(request)
         props = properties(request.properties) or properties(request.inputs)
+        if not props:
+            # An import has the id alone, and no service keeps the rest of what a create knows.
+            raise ResourceError(
+                f"{handler.name} is not imported: `pulumi up` creates it. After a killed run, "
+                "`python -m castai_stack recover` puts the state in order."
+            )
         result = handler.read(request.id, props)
         if not result.id:
             return provider_pb2.ReadResponse()

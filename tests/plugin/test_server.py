@@ -206,6 +206,11 @@ def test_a_read_refreshes_keeps_the_inputs_and_reports_what_is_gone(client):
     assert read({"size": 0}, {"size": 0}).id == ""
 
 
+def test_an_import_is_refused_with_what_to_do_instead(client):
+    with pytest.raises(grpc.RpcError, match="Thing is not imported: `pulumi up` creates it"):
+        client.call("Read", provider_pb2.ReadRequest(id="i", urn=URN), provider_pb2.ReadResponse)
+
+
 def test_a_difference_replaces_by_the_names_on_the_wire(client):
     request = provider_pb2.DiffRequest(
         urn=URN,
