@@ -28,6 +28,7 @@ REPORT_SECONDS = 10.0
 """With draining: time for the first report, and again for a report after the drain."""
 
 _TEXT_LIMIT = 200
+_ERROR_LIMIT = 1000
 
 
 class SettingsError(Exception):
@@ -104,7 +105,7 @@ class SpotHandler:
                 line |= self._act(decision, now, end)
                 line["decision"] = "reported"
         except Exception as error:
-            line |= {"error": type(error).__name__, "message": str(error)[: 2 * _TEXT_LIMIT]}
+            line |= {"error": type(error).__name__, "message": str(error)[:_ERROR_LIMIT]}
             raise
         finally:
             line["tookSeconds"] = round(self._clock() - now, 3)

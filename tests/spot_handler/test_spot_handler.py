@@ -186,7 +186,9 @@ def test_retry_after_is_cut_at_the_deadline(endpoint, clock, wish):
 @pytest.mark.parametrize("status", [301, 307, 308, 400, 404, 409])
 def test_a_refusal_of_castai_is_raised_at_once(endpoint, clock, capsys, status):
     endpoint.answers = [(status, {"Location": endpoint.url})] * 5
-    with pytest.raises(ReportError, match=f"status {status}.*request id request-1"):
+    with pytest.raises(
+        ReportError, match=rf"HTTP {status} after 1 attempt \[request id request-1\]"
+    ):
         a_handler(endpoint, clock, Ec2(described())).handle(an_event(), 90)
 
     assert len(endpoint.heard) == 1, "a refusal is not repeated, a redirect not followed"
@@ -196,7 +198,7 @@ def test_a_refusal_of_castai_is_raised_at_once(endpoint, clock, capsys, status):
 
 def test_an_outage_is_retried_until_the_instance_ends(endpoint, clock):
     endpoint.answers = [(503, {})] * 1000
-    with pytest.raises(ReportError, match="status 503"):
+    with pytest.raises(ReportError, match="HTTP 503"):
         a_handler(endpoint, clock, Ec2(described())).handle(an_event(age=30), 600)
 
     assert 88 < clock.now - NOW <= 90
@@ -220,7 +222,7 @@ def test_a_late_event_still_gets_a_few_attempts(endpoint, clock):
 def test_a_refused_connection_is_reported_without_the_key(clock, capsys):
     with EventsEndpoint() as gone:
         pass
-    with pytest.raises(ReportError, match=r"unreachable, no answer \(ConnectionRefusedError\)"):
+    with pytest.raises(ReportError, match=r"no answer, ConnectionRefusedError"):
         a_handler(gone, clock, Ec2(described())).handle(an_event(), 30)
 
     assert KEY not in capsys.readouterr().out
@@ -281,7 +283,7 @@ def test_the_key_appears_in_no_line_and_in_no_exception(endpoint, clock, capsys)
         a_handler(endpoint, clock, Ec2(described())).handle(an_event(), 90)
 
     assert KEY not in str(caught.value)
-    assert "token (key) is not known" in str(caught.value)
+    assert "token *** is not known" in str(caught.value)
     assert KEY not in capsys.readouterr().out
 
 
@@ -298,7 +300,7 @@ def test_a_rotated_key_is_fetched_once_more_when_the_old_one_is_refused(endpoint
 def test_a_refused_key_is_renewed_once(endpoint, clock):
     endpoint.answers = [(403, {})] * 10
     keys = iter(["old", "new", "never"])
-    with pytest.raises(ReportError, match="status 403"):
+    with pytest.raises(ReportError, match="HTTP 403"):
         a_handler(endpoint, clock, Ec2(described()), key=lambda _fresh: next(keys)).handle(
             an_event(), 90
         )
