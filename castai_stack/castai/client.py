@@ -267,7 +267,7 @@ class CastaiApi:
             # Only the type: http.client quotes the header that it refuses, which is the key.
             raise CastaiError(
                 action,
-                message=f"{type(error).__name__} at {self.url}",
+                message=f"no answer, {type(error).__name__} at {self.url}",
                 advice=(
                     "Check the address (api.url), the network and the proxy settings "
                     "(HTTPS_PROXY, NO_PROXY)."

@@ -56,10 +56,9 @@ class CastaiError(Exception):
         )
 
     def _text(self) -> str:
-        answer = "no answer" if self.status is None else f"HTTP {self.status}"
+        status = "" if self.status is None else f"HTTP {self.status}"
+        answer = ", ".join(filter(None, (status, self.message))) or "no answer"
         text = f"CAST AI: cannot {self.action}: {answer}"
-        if self.message:
-            text += f", {self.message}"
         if self.violations:
             text += " (" + "; ".join(f"{v.field}: {v.description}" for v in self.violations) + ")"
         if self.request_id:
