@@ -17,7 +17,7 @@ help:  ## this list
 
 test: .venv/.ready lint types  ## formatting, lint, types and every test
 	$(PYTHON) -m sandbox.toolchain
-	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile
+	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: .venv/.ready lint types  ## the tests that need neither engine nor API server
 	$(PYTHON) -m pytest --numprocesses 2 --ignore tests/engine
