@@ -52,23 +52,23 @@ def inventory(cloud: aws.Seed) -> Any:
 
 
 def inject(cloud: aws.Seed, **faults: Any) -> None:
-    requests.put(f"{cloud.endpoint}/_sandbox/faults", json=faults, timeout=5).raise_for_status()
+    requests.put(f"{cloud.endpoint}/_sandbox/faults", json=faults, timeout=60).raise_for_status()
 
 
 def writes(cloud: aws.Seed) -> list[str]:
-    log = requests.get(f"{cloud.endpoint}/_sandbox/requests", timeout=5).json()["log"]
+    log = requests.get(f"{cloud.endpoint}/_sandbox/requests", timeout=60).json()["log"]
     return [entry["action"] for entry in log if entry["write"]]
 
 
 def test_every_type_is_made_once_left_alone_and_taken_away(stack: Stack, cloud: aws.Seed):
     before = inventory(cloud)
-    requests.delete(f"{cloud.endpoint}/_sandbox/requests", timeout=5)
+    requests.delete(f"{cloud.endpoint}/_sandbox/requests", timeout=60)
 
     assert stack.preview().changes == {"create": aws_program_facts.RESOURCES}
     assert writes(cloud) == [], "a preview writes nothing"
 
     assert stack.up().changes == {"create": aws_program_facts.RESOURCES}
-    requests.delete(f"{cloud.endpoint}/_sandbox/requests", timeout=5)
+    requests.delete(f"{cloud.endpoint}/_sandbox/requests", timeout=60)
 
     assert stack.preview().empty
     assert stack.up().empty
@@ -177,7 +177,7 @@ def test_an_object_left_half_made_is_kept_and_completed(stack: Stack, cloud: aws
     inject(cloud, rules=[rule])
     with pytest.raises(OperationError, match="AWS refused AddRoleToInstanceProfile: AccessDenied"):
         stack.up()
-    requests.delete(f"{cloud.endpoint}/_sandbox/faults", timeout=5)
+    requests.delete(f"{cloud.endpoint}/_sandbox/faults", timeout=60)
 
     state = stack.export()["deployment"]["resources"]
     assert any(item["urn"].endswith("::profile") for item in state), "the profile is forgotten"
@@ -199,7 +199,7 @@ def test_an_object_left_half_made_is_kept_and_completed(stack: Stack, cloud: aws
 def test_what_it_does_not_know_is_refused_before_anything_is_written(
     stack: Stack, cloud: aws.Seed, told: dict[str, Any], sentence: str
 ):
-    requests.delete(f"{cloud.endpoint}/_sandbox/requests", timeout=5)
+    requests.delete(f"{cloud.endpoint}/_sandbox/requests", timeout=60)
 
     with pytest.raises(OperationError) as refused:
         telling(stack, **told).up()

@@ -66,7 +66,7 @@ def audit(life: Life) -> tuple[int, str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     counted = re.search(r"^audit: (\d+ leftovers) of", done.stdout, re.MULTILINE)
     assert counted, done.stdout + done.stderr

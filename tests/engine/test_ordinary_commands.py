@@ -67,7 +67,7 @@ class Project:
 
     def run(self, *arguments: str, fails: bool = False) -> str:
         done = self.start(*arguments)
-        output = done.communicate(timeout=120)[0]
+        output = done.communicate(timeout=600)[0]
         assert (done.returncode != 0) is fails, output
         return output
 

@@ -76,7 +76,7 @@ def invoke(sandbox: Sandbox, variables: dict[str, str]) -> dict:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-2000:] + done.stdout
     return json.loads(done.stdout.splitlines()[-1])
