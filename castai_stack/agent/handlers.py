@@ -12,6 +12,7 @@ from castai_stack.agent.names import AGENT, INSTANCE_LABEL
 from castai_stack.castai.provider import CastaiHandler
 from castai_stack.kube import connection
 from castai_stack.plugin.handler import (
+    GONE,
     CreateResult,
     DiffResult,
     Handler,
@@ -157,7 +158,10 @@ class AgentOnlineHandler(CastaiHandler):
         return CreateResult(f"{cluster_id}/agent", {"cluster_id": cluster_id})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Keep a gate that was passed; what it waited for has its own resources."""
+        """Keep a gate that was passed, unless the cluster is disconnected since then."""
+        cluster = self.api().get_cluster(props["cluster_id"])
+        if cluster is not None and cluster.disconnected:
+            return GONE
         return ReadResult(id_, {"cluster_id": props["cluster_id"]})
 
 

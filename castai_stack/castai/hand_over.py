@@ -34,11 +34,10 @@ Mode = Literal["user", "role"]
 SPREADING_SECONDS = 120
 """How long AWS may take until a new key, role or policy works everywhere."""
 NODE_ROLE = "node role"
-"""Kind of the object whose replacement the nodes feel, not CAST AI."""
+"""Key of the node role in `objects`; replacing it affects running nodes, not CAST AI's access."""
 _NO_LONGER_OURS = "elsewhere"
 _HANDED = ("mode", "role_arn", "access_key_id")
 _KEPT = ("delete_nodes_on_disconnect", "disconnect_timeout_seconds")
-_LEAVING = ("deleting", "disconnecting")
 _LEFT = ("deleted", "archived")
 _SHOWN_NODES = 5
 
@@ -118,6 +117,9 @@ class HandOverHandler(CastaiHandler):
         if cluster is None or cluster.archived:
             return GONE
         ours = props.get("credentials_id")
+        if cluster.disconnected:
+            # The service may still name the credentials that it has stopped to use.
+            return ReadResult(id_, {**_outs(props, ours or ""), "mode": _NO_LONGER_OURS})
         if ours and cluster.credentials_id == ours:
             return ReadResult(id_, _outs(props, ours))
         if ours and not switched_on(TAKE_OVER):
@@ -144,7 +146,7 @@ class HandOverHandler(CastaiHandler):
             if cluster is not None:
                 self._require_none_left_behind(cluster_id)
             return
-        if cluster is not None and cluster.status not in _LEAVING:
+        if cluster is not None and not cluster.leaving:
             self._require_ours(cluster, props)
             self._require_no_nodes(cluster_id, delete_nodes=delete_nodes)
             self.api().disconnect(cluster_id, delete_nodes=delete_nodes)
@@ -252,7 +254,7 @@ class HandOverHandler(CastaiHandler):
             return True
         if cluster is not None:
             wait.say(f"{cluster.status}, agent {cluster.agent_status}")
-            if cluster.agent_status == "disconnected" and cluster.status not in _LEAVING:
+            if cluster.agent_status == "disconnected" and not cluster.leaving:
                 return True
         return None
 

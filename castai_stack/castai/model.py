@@ -87,6 +87,19 @@ class Cluster:
         """Whether the service has removed the cluster."""
         return self.status == "archived"
 
+    @property
+    def leaving(self) -> bool:
+        """Whether a disconnect is under way."""
+        return self.status in ("deleting", "disconnecting")
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the service has disconnected the cluster, or is about to, and still lists it.
+
+        A silent agent does not count: its `agentStatus` is `disconnected` as well.
+        """
+        return self.leaving or self.status == "deleted"
+
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> "Cluster":
         """Read the JSON form."""

@@ -1,4 +1,4 @@
-"""The cluster as CAST AI knows it; its id is the one that names depend on."""
+"""Registration of the cluster at CAST AI; names of AWS objects depend on its id."""
 
 from typing import Any, ClassVar
 
@@ -9,6 +9,7 @@ from castai_stack.plugin.handler import (
     DiffResult,
     Property,
     ReadResult,
+    UpdateResult,
     differs,
     switched_on,
 )
@@ -18,14 +19,13 @@ from castai_stack.plugin.waiting import Wait
 _LEAVE_SECONDS = 900
 """As long as castai/terraform-provider-castai waits (castai/cluster.go)."""
 _GONE = "gone"
-_WAITING = ("deleting", "disconnecting")
 
 
 class ClusterRegistrationHandler(CastaiHandler):
-    """Registers, and removes a cluster that holds no credentials any more.
+    """Registers the cluster, and removes it after the hand-over has disconnected it.
 
-    Nothing about a registration is updated in place: while an update is pending the id's outputs
-    would be unknown, and every name that hangs on them would look as if it changed.
+    A cluster that was disconnected outside of this stack is registered again in place: the service
+    keeps its id, so that no name changes.
     """
 
     name = "ClusterRegistration"
@@ -35,12 +35,25 @@ class ClusterRegistrationHandler(CastaiHandler):
         "account_id": Property("string"),
         "organization_id": Property("string", required=False),
         "revive_archived": Property("boolean", required=False, kept=False),
+        "disconnected": Property("boolean", computed=True),
     }
 
     def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        """Another cluster or organization is another registration."""
+        """Replace for another cluster or organization; update a disconnected cluster."""
         replaces = differs(olds, news, "cluster_name", "region", "account_id", "organization_id")
-        return DiffResult(changes=bool(replaces), replaces=replaces)
+        disconnected = bool(olds.get("disconnected"))
+        if disconnected and not replaces:
+            self.run.warn(
+                f"Cluster {id_} is disconnected at CAST AI; `pulumi up` registers it again under "
+                "this id and hands the credentials over again. To leave it disconnected, run "
+                "`pulumi destroy` instead."
+            )
+        return DiffResult(changes=bool(replaces) or disconnected, replaces=replaces)
+
+    def plan(self, olds: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
+        """Expect the organization of before, and a connected cluster."""
+        known = {name: olds[name] for name in ("organization_id",) if name in olds}
+        return {**known, **super().plan(olds, news), "disconnected": False}
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Register; the service returns the same id for the same cluster."""
@@ -69,14 +82,44 @@ class ClusterRegistrationHandler(CastaiHandler):
                 "region": wanted[1],
                 "account_id": wanted[2],
                 "organization_id": cluster.organization_id,
+                "disconnected": False,
             },
         )
 
+    def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        """Register a disconnected cluster again, after a disconnect that is under way."""
+        wait = self.run.wait(f"disconnect of cluster {id_}", _LEAVE_SECONDS)
+        if wait.until(lambda: self._has_left(id_, wait)) is None:
+            raise ResourceError(
+                f"CAST AI has not finished the disconnect of cluster {id_} within "
+                f"{_LEAVE_SECONDS} s; it is registered again only afterwards. Run the same command "
+                "again; if it keeps waiting, look at the cluster in the console."
+            )
+        result = self.create({**news, "organization_id": olds.get("organization_id")})
+        if result.id != id_:
+            raise ResourceError(
+                f"CAST AI has removed cluster {id_} and registers it as {result.id}. Run `pulumi "
+                "refresh`, then `pulumi up`, which replaces what depends on the id."
+            )
+        return UpdateResult(result.outs)
+
+    def _has_left(self, cluster_id: str, wait: Wait) -> bool | None:
+        cluster = self.api().get_cluster(cluster_id)
+        if cluster is None or not cluster.leaving:
+            return True
+        wait.say(cluster.status)
+        return None
+
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Report an archived cluster as gone."""
+        """Report an archived cluster as gone, and note a disconnect outside of this stack."""
         cluster = self.api().get_cluster(id_)
         if cluster is None or cluster.archived:
             return GONE
+        if cluster.disconnected:
+            self.run.info(
+                f"Cluster {id_} is disconnected at CAST AI (status {cluster.status}); the next "
+                "`pulumi up` registers it again, `pulumi destroy` removes it."
+            )
         return ReadResult(
             id_,
             {
@@ -84,6 +127,7 @@ class ClusterRegistrationHandler(CastaiHandler):
                 "region": props.get("region") or cluster.region,
                 "account_id": props.get("account_id") or cluster.account_id,
                 "organization_id": cluster.organization_id,
+                "disconnected": cluster.disconnected,
             },
         )
 
@@ -91,7 +135,7 @@ class ClusterRegistrationHandler(CastaiHandler):
         """Remove the cluster from the service.
 
         The order of questions is that of castai/terraform-provider-castai (castai/cluster.go),
-        except that credentials of somebody else are not disconnected behind their back.
+        except that credentials which this stack did not hand over stay connected.
         """
         wait = self.run.wait(f"removal of cluster {id_} from CAST AI", _LEAVE_SECONDS)
         if wait.until(lambda: self._try_to_leave(id_, wait)) is None:
@@ -107,7 +151,7 @@ class ClusterRegistrationHandler(CastaiHandler):
         cluster = self.api().get_cluster(cluster_id)
         if cluster is None or cluster.archived:
             return _GONE
-        if cluster.status in _WAITING:
+        if cluster.leaving:
             wait.say(cluster.status)
             return None
         free = not cluster.credentials_id or cluster.status in ("deleted", "failed")

@@ -15,6 +15,8 @@ class ClusterRegistration(PluginResource):
     region: pulumi.Output[str]
     account_id: pulumi.Output[str]
     organization_id: pulumi.Output[str]
+    disconnected: pulumi.Output[bool]
+    """True from a refresh that finds the cluster disconnected until the next update."""
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class ClusterRegistration(PluginResource):
                 "account_id": account_id,
                 "organization_id": organization_id,
                 "revive_archived": revive_archived,
+                "disconnected": None,
             },
             opts,
         )

@@ -15,7 +15,7 @@ from castai_stack.plugin.handler import (
 
 
 class ClusterTokenHandler(CastaiHandler):
-    """Makes one token, once: a further one can take the place of the one in use.
+    """Creates one token, once, because a further one can end the one in use.
 
     Sources: castai/docs, external-clusters.md (repeated onboarding invalidates the token) and
     castai/terraform-provider-castai, examples/eks/eks_cluster_gitops/README.md (an unused one
@@ -40,7 +40,7 @@ class ClusterTokenHandler(CastaiHandler):
         return CreateResult(f"{cluster_id}/token", {"cluster_id": cluster_id, "token": token})
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Report a token as gone when it expired before any agent used it."""
+        """Report a token as gone that expired unused, or that a disconnect has ended."""
         from castai_stack.castai.client import CastaiApi  # noqa: PLC0415 - lazy
         from castai_stack.castai.model import UNAUTHENTICATED, CastaiError  # noqa: PLC0415 - lazy
 
@@ -53,15 +53,18 @@ class ClusterTokenHandler(CastaiHandler):
         if cluster is None or cluster.archived:
             return gone
         kept = ReadResult(id_, {"cluster_id": cluster_id, "token": token})
-        if cluster.agent_snapshot_received_at:
+        if cluster.agent_snapshot_received_at and not cluster.disconnected:
             return kept
         try:
             CastaiApi(self.api().url, token).get_cluster(cluster_id)
         except CastaiError as error:
             if error.status == UNAUTHENTICATED:
+                end = "ended with the disconnect"
+                if not cluster.agent_snapshot_received_at:
+                    end = "expired before any agent used it"
                 self.run.info(
-                    f"The token of cluster {cluster_id} expired before any agent used it; "
-                    "the next `pulumi up` makes another."
+                    f"The token of cluster {cluster_id} {end}; "
+                    "the next `pulumi up` creates another."
                 )
                 return gone
         return kept

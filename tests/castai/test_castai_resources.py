@@ -217,7 +217,7 @@ def test_another_cluster_is_another_registration(name):
     assert (result.changes, result.replaces) == (True, [name])
 
 
-def test_a_registration_has_nothing_that_is_updated():
+def test_settings_of_a_run_do_not_update_a_registration():
     olds = {**CLUSTER, "organization_id": "o"}
     for news in (dict(CLUSTER), {**olds, "revive_archived": True}, {**CLUSTER, "region": UNKNOWN}):
         result = handler(ClusterRegistrationHandler).diff("id", olds, news)
@@ -231,6 +231,70 @@ def test_reading_a_registration_finds_it_gone_when_archived(castai, cluster_id):
     gone = provider.read(cluster_id, dict(CLUSTER))
     assert (gone.id, gone.outs) == ("", {})
     assert provider.read("00000000-1111-2222-3333-444444444444", {}).id == ""
+
+
+@pytest.mark.parametrize("status", ["deleted", "deleting", "disconnecting"])
+def test_a_refresh_notes_a_disconnect_and_the_next_run_registers_again(
+    castai, cluster_id, clock, status, capfd
+):
+    provider = configured(ClusterRegistrationHandler, castai)
+    outs = provider.create(CLUSTER).outs
+    cluster = castai.service.clusters[cluster_id]
+    cluster.status = status
+    clock.while_waiting = lambda: setattr(cluster, "status", "deleted")
+
+    state = provider.read(cluster_id, outs)
+    assert (state.id, state.outs) == (cluster_id, {**outs, "disconnected": True})
+    assert f"is disconnected at CAST AI (status {status})" in capfd.readouterr().err
+    plan = provider.diff(cluster_id, state.outs, CLUSTER)
+    assert (plan.changes, plan.replaces) == (True, [])
+    assert "`pulumi up` registers it again under this id" in capfd.readouterr().err
+    assert provider.plan(state.outs, CLUSTER) == outs
+
+    assert provider.update(cluster_id, state.outs, CLUSTER).outs == outs
+    assert cluster.status == "connecting"
+    assert provider.read(cluster_id, outs).outs == outs
+
+
+@pytest.mark.parametrize("status", ["connecting", "ready", "warning", "failed", "hibernated"])
+def test_other_statuses_and_a_silent_agent_are_no_disconnect(castai, cluster_id, status):
+    provider = configured(ClusterRegistrationHandler, castai)
+    outs = provider.create(CLUSTER).outs
+    castai.service.clusters[cluster_id].status = status
+    castai.service.clusters[cluster_id].agent_state = "disconnected"
+
+    assert provider.read(cluster_id, outs).outs == outs
+
+
+def test_a_disconnect_that_does_not_end_is_an_error(castai, cluster_id):
+    castai.service.clusters[cluster_id].status = "deleting"
+
+    with pytest.raises(ResourceError, match="has not finished the disconnect"):
+        configured(ClusterRegistrationHandler, castai).update(cluster_id, {}, CLUSTER)
+
+
+def test_a_disconnect_that_ends_in_a_removal_asks_for_a_refresh(castai, cluster_id, clock):
+    castai.service.clusters[cluster_id].status = "deleting"
+    clock.while_waiting = lambda: castai.service.archive(cluster_id)
+
+    with pytest.raises(ResourceError, match="Run `pulumi refresh`, then `pulumi up`"):
+        configured(ClusterRegistrationHandler, castai).update(cluster_id, {}, CLUSTER)
+
+
+def test_what_depends_on_a_disconnected_cluster_is_made_again(castai, cluster_id):
+    token = configured(ClusterTokenHandler, castai)
+    made = token.create({"cluster_id": cluster_id})
+    castai.service.agent_delta(cluster_id, made.outs["token"], {})
+    online = configured(AgentOnlineHandler, castai)
+    hand_over, outs = handed_over(castai, keys(cluster_id))
+    castai.service.clusters[cluster_id].status = "deleted"
+
+    assert token.read(made.id, dict(made.outs)).id == made.id, "a token that works is kept"
+    castai.service.clusters[cluster_id].tokens[0].replaced = True
+    assert token.read(made.id, dict(made.outs)).id == ""
+    assert online.read("gate", {"cluster_id": cluster_id}).id == ""
+    state = hand_over.read(cluster_id, outs)
+    assert hand_over.diff(cluster_id, state.outs, keys(cluster_id)).changes
 
 
 def test_a_cluster_without_credentials_is_removed_at_once(castai, api, cluster_id):
@@ -571,7 +635,7 @@ def test_settings_of_the_disconnect_are_stored_without_another_hand_over(castai,
     assert state(castai, cluster_id)["handOvers"] == 1
 
 
-def test_an_interrupted_hand_over_is_imported_and_made_again(castai, api, cluster_id):
+def test_an_interrupted_hand_over_is_imported_and_made_again(castai, cluster_id):
     """After a crash the state has the inputs only."""
     api.hand_over_keys(cluster_id, "AKIAONE", SECRET)
     provider = configured(HandOverHandler, castai)

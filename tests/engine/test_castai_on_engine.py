@@ -310,6 +310,21 @@ def test_a_hand_over_made_elsewhere_is_found_and_repaired(life):
     assert life.run("preview") == {}
 
 
+def test_a_disconnect_in_the_console_is_found_by_a_refresh_and_undone_by_the_next_run(life):
+    cluster = life.state()["id"]
+    life.api.disconnect(cluster, delete_nodes=False)
+    assert life.run("preview") == {}, "without a refresh the state is believed"
+    life.run("refresh")
+    assert "is disconnected at CAST AI (status del" in life.told[-1]
+    planned = life.run("preview")
+    assert planned == {"registration": "update", "hand-over": "update", "ready": "update"}
+    assert "`pulumi up` registers it again under this id" in life.told[-1]
+    assert life.run("up") == planned
+    assert (life.state()["id"], life.state()["accessKeyId"]) == (cluster, "AKIAONE")
+    life.run("refresh")
+    assert life.run("preview") == {}
+
+
 def test_a_jump_of_the_rotation_counter_is_refused_in_the_preview(life):
     with pytest.raises(OperationError) as caught:
         life.run("preview", generation=2)
