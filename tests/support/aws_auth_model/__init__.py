@@ -1,0 +1,1 @@
+"""Model of concurrent writers of aws-auth, which runs the program's own code."""
