@@ -1,4 +1,4 @@
-"""Who of AWS is who inside the cluster: entries of aws-auth, or EKS access entries."""
+"""Mapping of IAM principals to Kubernetes users and groups, by aws-auth or access entries."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, NotRequired, TypedDict
@@ -6,18 +6,19 @@ from typing import Literal, NotRequired, TypedDict
 import pulumi
 import pulumi_aws as aws
 
-from castai_stack import arn as castai_stack_arn
 from castai_stack.access import rbac
 from castai_stack.access import settings as access_settings
 from castai_stack.access.entries import NODE_GROUPS, NODE_USERNAME, Kind
 from castai_stack.access.resources import AccessEntryPlace, AwsAuthEntry
+from castai_stack.arn import cluster_access_policy
 from castai_stack.kube.object import KubernetesObject
 
-_Said = tuple[pulumi.Input[str], str, Sequence[str]]
+_Principal = tuple[pulumi.Input[str], str, Sequence[str]]
+"""ARN of a principal, and its username and groups in the cluster."""
 
 
 class MappedRole(TypedDict):
-    """Another role that gets into the cluster with groups of its own."""
+    """A further role, with the groups that it has in the cluster."""
 
     arn: pulumi.Input[str]
     unique_id: pulumi.Input[str]
@@ -33,31 +34,31 @@ class AwsAuthMappingArgs(TypedDict):
     region: str
     partition: str
     mode: Literal["aws-auth", "access-entries"]
-    """Plain on purpose: it decides what is made."""
+    """A plain value, because it decides which resources there are."""
     node_role_arn: pulumi.Input[str]
     node_role_unique_id: pulumi.Input[str]
-    """IAM's id of the role; an access entry is bound to it, not to the name."""
+    """IAM's id of the role, to which EKS binds an access entry."""
     user_arn: NotRequired[pulumi.Input[str]]
-    """CAST AI's user; absent in role mode, in which CAST AI works through its own controller."""
+    """CAST AI's user; absent in role mode, where CAST AI's controller works in the cluster."""
     user_unique_id: NotRequired[pulumi.Input[str]]
     user_name: NotRequired[str]
-    """The user's name inside the cluster; goes with `user_arn`."""
+    """Username in the cluster; required with `user_arn`."""
     roles: NotRequired[Mapping[str, MappedRole]]
-    """More roles, by the suffix of their resources."""
+    """Further roles, by the suffix of their resources' names."""
     settings: access_settings.Access
     tags: Mapping[str, str]
 
 
 class AwsAuthMapping(pulumi.ComponentResource):
-    """The node role, and in user mode the user, mapped into the cluster.
+    """Maps the node role, further roles and, in user mode, the user into the cluster.
 
-    Each principal is a resource of its own, so that the user's goes when the user goes. An entry of
-    the map and an access entry are resources of different types: when the mode changes, the new
-    ones are made first, and the old ones go at the end of the same run.
+    Each principal has a resource of its own, which is deleted with it. Entries of aws-auth and
+    access entries are different resource types. When the mode changes, Pulumi therefore creates the
+    new ones first and deletes the old ones at the end of the run.
     """
 
     ready: pulumi.Output[bool]
-    """True once everybody is mapped."""
+    """True once all principals are mapped."""
 
     def __init__(
         self, name: str, args: AwsAuthMappingArgs, opts: pulumi.ResourceOptions | None = None
@@ -70,14 +71,16 @@ class AwsAuthMapping(pulumi.ComponentResource):
         )
         rights = self._rights()
         if args["mode"] == "aws-auth":
-            made = self._map_entries(rights)
+            mappings = self._map_entries(rights)
         else:
-            made = self._access_entries(rights)
-        self.ready = pulumi.Output.all(*[resource.id for resource in made]).apply(lambda _: True)
+            mappings = self._access_entries(rights)
+        self.ready = pulumi.Output.all(*[resource.id for resource in mappings]).apply(
+            lambda _: True
+        )
         self.register_outputs({"ready": self.ready})
 
     def _rights(self) -> list[pulumi.Resource]:
-        """Make the narrower role, where the user gets groups of its own."""
+        """Return cluster role and binding of the user's own groups; none for `system:masters`."""
         groups = self._args["settings"].user_groups
         if "user_arn" not in self._args or not rbac.is_narrower(groups):
             return []
@@ -91,41 +94,40 @@ class AwsAuthMapping(pulumi.ComponentResource):
 
     def _map_entries(self, rights: list[pulumi.Resource]) -> list[pulumi.CustomResource]:
         args = self._args
-        node_role: _Said = (args["node_role_arn"], NODE_USERNAME, NODE_GROUPS)
-        made = [self._map_entry("node-role", "role", node_role, [])]
+        node_role: _Principal = (args["node_role_arn"], NODE_USERNAME, NODE_GROUPS)
+        mapped = [self._map_entry("node-role", "role", node_role, [])]
         for suffix, role in args.get("roles", {}).items():
-            said = (role["arn"], role["username"], role["groups"])
-            made.append(self._map_entry(suffix, "role", said, []))
+            principal = (role["arn"], role["username"], role["groups"])
+            mapped.append(self._map_entry(suffix, "role", principal, []))
         if "user_arn" in args:
             groups = args["settings"].user_groups
-            user: _Said = (args["user_arn"], args.get("user_name", ""), groups)
-            made.append(self._map_entry("user", "user", user, rights))
-        return made
+            user: _Principal = (args["user_arn"], args.get("user_name", ""), groups)
+            mapped.append(self._map_entry("user", "user", user, rights))
+        return mapped
 
     def _map_entry(
-        self, suffix: str, kind: Kind, said: _Said, needs: list[pulumi.Resource]
+        self, suffix: str, kind: Kind, principal: _Principal, needs: list[pulumi.Resource]
     ) -> pulumi.CustomResource:
-        principal_arn, username, groups = said
-        chosen = self._args["settings"]
+        principal_arn, username, groups = principal
         return AwsAuthEntry(
             f"{self._name}-{suffix}",
             kind=kind,
             arn=principal_arn,
             username=username,
             groups=groups,
-            adopt=chosen.adopt,
+            adopt=self._args["settings"].adopt,
             opts=self._after(needs),
         )
 
     def _access_entries(self, rights: list[pulumi.Resource]) -> list[pulumi.CustomResource]:
         args = self._args
-        made: list[pulumi.CustomResource] = [
+        mapped: list[pulumi.CustomResource] = [
             self._access_entry(
                 "node-role", args["node_role_arn"], args["node_role_unique_id"], "EC2_LINUX", []
             )
         ]
         for suffix, role in args.get("roles", {}).items():
-            made.append(
+            mapped.append(
                 self._access_entry(
                     suffix,
                     role["arn"],
@@ -137,13 +139,16 @@ class AwsAuthMapping(pulumi.ComponentResource):
                 )
             )
         if "user_arn" in args:
-            made += self._user_access(args["user_arn"], rights)
-        return made
+            mapped += self._user_access(args["user_arn"], rights)
+        return mapped
 
     def _user_access(
         self, user_arn: pulumi.Input[str], rights: list[pulumi.Resource]
     ) -> list[pulumi.CustomResource]:
-        """Admit the user: EKS refuses `system:` groups there, and has a policy in their place."""
+        """Return the user's access entry, and an access policy instead of `system:masters`.
+
+        EKS refuses groups that begin with `system:` in an access entry.
+        """
         args = self._args
         groups = args["settings"].user_groups
         narrower = rbac.is_narrower(groups)
@@ -163,9 +168,7 @@ class AwsAuthMapping(pulumi.ComponentResource):
             f"{self._name}-user-cluster-admin",
             cluster_name=args["cluster_name"],
             principal_arn=entry.principal_arn,
-            policy_arn=castai_stack_arn.cluster_access_policy(
-                args["partition"], "AmazonEKSClusterAdminPolicy"
-            ),
+            policy_arn=cluster_access_policy(args["partition"], "AmazonEKSClusterAdminPolicy"),
             access_scope={"type": "cluster"},
             opts=self._bound([entry], unique_id),
         )
@@ -208,14 +211,16 @@ class AwsAuthMapping(pulumi.ComponentResource):
     def _bound(
         self, needs: list[pulumi.Resource], unique_id: pulumi.Input[str] | None
     ) -> pulumi.ResourceOptions:
-        """Replace with the principal: an entry for its ARN admits nobody made again by that name.
+        """Return options that replace an access entry together with its principal.
+
+        EKS binds an entry to the id of the principal, so it does not admit a new one of that ARN.
 
         Source: https://docs.aws.amazon.com/eks/latest/userguide/access-entries.html
         """
         return pulumi.ResourceOptions.merge(
             self._after(needs),
             pulumi.ResourceOptions(
-                # One entry per ARN: the old one must go before the new one can come.
+                # EKS allows one entry per ARN.
                 delete_before_replace=True,
                 replacement_trigger=unique_id,
             ),

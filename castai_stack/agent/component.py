@@ -1,4 +1,4 @@
-"""CAST AI's read-only agent in one cluster."""
+"""Component of CAST AI's read-only agent."""
 
 from collections.abc import Collection
 from typing import NotRequired, TypedDict
@@ -23,7 +23,7 @@ class AgentArgs(TypedDict):
     settings: agent_settings.Agent
     namespace: str
     cluster_id: pulumi.Input[str]
-    """The cluster's id at CAST AI; with it the agent does not register itself."""
+    """CAST AI's id of the cluster; it keeps the agent from registering the cluster itself."""
     api_key: pulumi.Input[str]
     """The cluster's token, or the operator's own key; unused with an existing secret."""
     existing: NotRequired[Collection[str]]
@@ -31,7 +31,7 @@ class AgentArgs(TypedDict):
 
 
 class AgentComponent(pulumi.ComponentResource):
-    """The agent with one resource per object; complete when its pods run."""
+    """The agent, one resource per object. The component is complete when the pods run."""
 
     namespace: pulumi.Output[str]
     """Namespace of the agent."""

@@ -8,16 +8,19 @@ TRUSTED_CA = "castai-agent-tls-cert"
 QUOTA = "castai-agent-critical-pods"
 METADATA_STORE = "castai-agent-metadata"
 LEASES = ("agent-leader-election-lock", "agent-leader-election-lock-registration")
-"""Made by the agent at run time, like the metadata store: castai/k8s-agent, internal/config."""
+"""Leases that the agent creates at run time, like the metadata store.
+
+Source: castai/k8s-agent, internal/config
+"""
 
 DEPLOYMENTS = ("deployment", "autoscaler")
-"""Parts whose pods are waited for."""
+"""Parts whose rollout an update waits for."""
 
 KEY = "API_KEY"
 CONTAINER = "agent"
-"""The autoscaler's configuration names the container that it sizes."""
+"""Container of the agent that the autoscaler's configuration names."""
 KEY_DIGEST = "castai-eks/key-digest"
-"""Annotation of the pods: a new key restarts them, because they read it only when they start."""
+"""Annotation of the pods; a new key changes it, because pods read the key only at their start."""
 
 NAME_LABEL = "app.kubernetes.io/name"
 INSTANCE_LABEL = "app.kubernetes.io/instance"

@@ -1,4 +1,4 @@
-"""One installation of the agent: its values, labels and metadata."""
+"""Values, labels and metadata of one installation of the agent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 FORCE = "pulumi.com/patchForce"
-"""Annotation with which the provider applies a field that somebody else manages."""
+"""Annotation that makes the provider overwrite fields of another field manager."""
 SKIP_AWAIT = "pulumi.com/skipAwait"
-"""Annotation that keeps the provider from waiting for an object."""
+"""Annotation that turns off the provider's wait for an object."""
 DIGEST_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One installation of the agent: what it watches, and how it is set up."""
+    """One installation of the agent: the cluster that it reports, and its settings."""
 
     cluster_name: str
     region: str
@@ -41,7 +41,7 @@ class Release:
 
     @property
     def key_secret(self) -> str:
-        """Name of the secret that holds the key."""
+        """Name of the secret with the API key."""
         return self.settings.existing_secret or AGENT
 
 
@@ -52,7 +52,7 @@ def image(registry: str, name: str, tag: str, digest: str | None) -> str:
 
 
 def object_labels(release: Release, name: str = AGENT) -> dict[str, str]:
-    """Return the labels of an object; only deployments bear a version, so that only they change."""
+    """Return the labels of an object, without a version, which would change it in every upgrade."""
     return {
         **release.settings.labels,
         **pod_selector(name),
@@ -62,12 +62,12 @@ def object_labels(release: Release, name: str = AGENT) -> dict[str, str]:
 
 
 def pod_selector(name: str) -> dict[str, str]:
-    """Return the labels by which a deployment knows its pods: they can never change."""
+    """Return the labels of a deployment's selector, which Kubernetes never lets change."""
     return {NAME_LABEL: name, INSTANCE_LABEL: AGENT}
 
 
 def pod_labels(release: Release, name: str) -> dict[str, str]:
-    """Return the labels of the pods of one deployment; settings add to them."""
+    """Return the labels of a deployment's pods: the selector's and those of the settings."""
     return {**release.settings.labels, **pod_selector(name)}
 
 

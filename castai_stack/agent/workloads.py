@@ -37,7 +37,7 @@ _SHARED = "/agent-metadata"
 def agent_deployment(
     release: Release, cluster_id: object, key_digest: object | None = None
 ) -> Document:
-    """Return the agent's deployment; id and digest are put where they belong and not looked at."""
+    """Return the agent's deployment; `cluster_id` and `key_digest` may be Outputs."""
     settings = release.settings
     spec = {
         **_pod(release),
@@ -63,7 +63,7 @@ def agent_deployment(
 
 
 def autoscaler_deployment(release: Release) -> Document:
-    """Return the deployment that sizes the agent."""
+    """Return the deployment of the autoscaler, which sets the agent's memory."""
     sizing = release.settings.autoscaling
     command = [
         "/cpvpa",
@@ -103,7 +103,7 @@ def _deployment(
     replicas: int,
     pod: tuple[Document, Document],
 ) -> Document:
-    # A resource of our own waits for the rollout and says more than the provider if it fails.
+    # AgentRollout waits instead of the provider, and explains what keeps the pods from running.
     metadata = object_metadata(release, name, annotations={SKIP_AWAIT: "true"})
     labels = {**metadata["labels"], "app.kubernetes.io/version": version}
     return {
@@ -119,7 +119,7 @@ def _deployment(
 
 
 def _pod(release: Release) -> Document:
-    """Return what both deployments share; it meets the `restricted` Pod Security level.
+    """Return the pod of both deployments; it meets the `restricted` Pod Security level.
 
     Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/
     """
@@ -193,19 +193,19 @@ def _agent(release: Release, cluster_id: object) -> Document:
         "limits": {"cpu": settings.cpu_limit},
     }
     if not settings.autoscaling.enabled:
-        # With the autoscaler on, memory is its field alone: once declared here, each change of
-        # the deployment would fail with a conflict, and ignore_changes does not reach into lists.
+        # The autoscaler owns the field `memory`. Declared here as well, every update of the
+        # deployment would end in a conflict, and ignore_changes does not reach into lists.
         resources["requests"]["memory"] = settings.memory
         resources["limits"]["memory"] = settings.memory
-    surroundings: dict[str, object] = {
+    metadata_store: dict[str, object] = {
         "METADATA_STORE_ENABLED": "true",
         "METADATA_STORE_CONFIG_MAP_NAME": METADATA_STORE,
         "METADATA_STORE_CONFIG_MAP_NAMESPACE": release.namespace,
         "MONITOR_METADATA": f"{_SHARED}/metadata",
         "CONTROLLER_CONFIG_MAP_NAMESPACES": f"{release.namespace},{CONFIG_NAMESPACE}",
     }
-    # The agent wants all three EKS variables or none; without them it asks the node's metadata
-    # service, which clusters block: castai/k8s-agent, internal/config/config.go.
+    # The agent needs all three EKS variables. Without them it asks the node's metadata service,
+    # which many clusters block: castai/k8s-agent, internal/config/config.go.
     added: dict[str, object] = {
         "EKS_ACCOUNT_ID": release.account_id,
         "EKS_CLUSTER_NAME": release.cluster_name,
@@ -214,9 +214,9 @@ def _agent(release: Release, cluster_id: object) -> Document:
     }
     if release.namespace != NAMESPACE:
         added["LEADER_ELECTION_NAMESPACE"] = release.namespace
-    own = [*_self(), *_variables(_reports(release)), *_variables(surroundings)]
+    own = [*_self(), *_variables(_reports(release)), *_variables(metadata_store)]
     return {
-        **_common_container(release, CONTAINER, [*own, *_added(release, added)]),
+        **_common_container(release, CONTAINER, [*own, *_additions(release, added)]),
         "ports": [
             {"name": "healthz", "containerPort": _HEALTH},
             {"name": "metrics", "containerPort": _METRICS},
@@ -238,13 +238,13 @@ def _monitor(release: Release) -> Document:
     mode = {"MODE": "monitor", "MONITOR_METADATA": f"{_SHARED}/metadata"}
     own = [*_variables(mode), *_self(), *_variables(_reports(release))]
     return {
-        **_common_container(release, "monitor", [*own, *_added(release, {})]),
+        **_common_container(release, "monitor", [*own, *_additions(release, {})]),
         **_resources(release.settings.monitor),
     }
 
 
 def _resources(resources: "Resources") -> Document:
-    """Return the field `resources` of a container, without what is not set."""
+    """Return the field `resources` of a container; quantities that are None are left out."""
     values = {
         "requests": {"cpu": resources.cpu_request, "memory": resources.memory_request},
         "limits": {"cpu": resources.cpu_limit, "memory": resources.memory_limit},
@@ -272,13 +272,14 @@ def _common_container(release: Release, name: str, env: list[Document]) -> Docum
         "volumeMounts": [{"name": "shared-metadata", "mountPath": _SHARED}],
     }
     if not settings.adopt:
-        # Lets a pod tell why it ended; an adopted one keeps its fields and need not restart.
+        # The log's end becomes the termination message. Adopted pods keep their fields, so that
+        # they need not restart.
         container["terminationMessagePolicy"] = "FallbackToLogsOnError"
     return container
 
 
-# Variables stand in the chart's order, its additions by name: the order is part of what a pod is,
-# and with another one an adopted agent would restart.
+# Variables are in the order of the vendor's chart, additions by name. The order is part of the pod
+# template, so another order would restart an adopted agent.
 
 
 def _self() -> list[Document]:
@@ -293,14 +294,14 @@ def _reports(release: Release) -> dict[str, object]:
     return {"API_URL": release.api_url, "PROVIDER": "eks"}
 
 
-def _added(release: Release, own: Mapping[str, object]) -> list[Document]:
-    added = {
+def _additions(release: Release, own: Mapping[str, object]) -> list[Document]:
+    additions = {
         "PPROF_PORT": "6060",
         **own,
         **_proxy_env(release),
         **release.settings.extra_env,
     }
-    return _variables(dict(sorted(added.items())))
+    return _variables(dict(sorted(additions.items())))
 
 
 def _variables(values: Mapping[str, object]) -> list[Document]:
@@ -316,7 +317,7 @@ def _proxy_env(release: Release) -> dict[str, str]:
     given = {"HTTP_PROXY": proxy.http, "HTTPS_PROXY": proxy.https}
     env = {name: str(address) for name, address in given.items() if address is not None}
     if env:
-        # The kubelet fills in the API server's address, which the agent dials by number.
+        # The kubelet expands the variable. The agent connects to the API server by its IP address.
         # https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
         direct = ["$(KUBERNETES_SERVICE_HOST)", ".svc", ".cluster.local", "169.254.169.254"]
         env["NO_PROXY"] = ",".join([*direct, *proxy.no_proxy])
