@@ -23,7 +23,7 @@ from castai_stack.plugin.values import is_unknown
 
 
 class AwsAuthEntryHandler(Handler):
-    """Reads, merges and writes our entry; see `access.steps` for how."""
+    """Reads, merges and writes one entry by the requests of `access.steps`."""
 
     name = "AwsAuthEntry"
     properties: ClassVar = {
@@ -61,7 +61,7 @@ class AwsAuthEntryHandler(Handler):
         return CreateResult(f"{entries.WHERE}/{entry.key}", _outputs(props, entry))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Look for our entry, and at nothing else."""
+        """Read the entry's items, and nothing else of the map."""
         from castai_stack.access import writer  # noqa: PLC0415 - see `_client`
 
         with self._client() as client:
@@ -71,14 +71,14 @@ class AwsAuthEntryHandler(Handler):
         return ReadResult(id_, {**props, "live": live})
 
     def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        """Replace our entry, or move it to another ARN, in one write."""
+        """Replace the entry, or move it to another ARN, in one write."""
         entry = _entry(news)
         order = EnsureEntry(entry, previous=_entry(olds), adopt=bool(news.get("adopt")))
         self._write(order)
         return UpdateResult(_outputs(news, entry))
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
-        """Take our entry out."""
+        """Remove the entry."""
         self._write(RemoveEntry(_entry(props)))
 
     def _write(self, order: Order) -> Outcome:

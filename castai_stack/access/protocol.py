@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from castai_stack.access.entries import AwsAuthError, Entry
 
 COPY = "castai-aws-auth-backup"
-"""ConfigMap beside aws-auth that holds its values from before our first entry."""
+"""ConfigMap beside aws-auth that holds its values from before the program's first entry."""
 ENTRIES_ANNOTATION = "castai-eks/entries"
 """Annotation on aws-auth: which entries are ours, and what goes when the last one goes."""
 SOURCE_ANNOTATION = "castai-eks/source-version"

@@ -1,22 +1,21 @@
-"""Decide which requests bring our entry into aws-auth, or out of it; sends nothing.
+"""Requests that add an entry of this program to aws-auth, or remove it; this module sends nothing.
 
 One write reads the copy and the map, decides, validates the write by a dry run, saves the copy,
 writes the map with the `resourceVersion` that was read, and reads again. The caller of `carry_out`
-hands the answers back, so that the model of other writers and the real API server are driven by the
-same code.
+returns the answers, so that the same code runs against the API server and in the tests' model of
+concurrent writers.
 
-Besides its entries the program owns two things. An annotation on the map lists the entries and is
-written together with them, so that a crash leaves no doubt about their owner. A second ConfigMap
-keeps the values of the map from before our first entry. The copy is read before the map and written
-with its own version; therefore the first write that succeeds has saved exactly the text that it
+The program owns two things besides its entries. An annotation on the map lists the entries. One
+write carries both, so that a crash leaves no doubt about the owner of an entry. A second ConfigMap
+holds the values of the map from before the first entry. The copy is read before the map and written
+with its own version, so that the first write that succeeds has saved exactly the text that it
 replaced.
 """
 
 from collections.abc import Collection, Generator, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
-from castai_stack.access import guards as access_guards
 from castai_stack.access import text as access_text
 from castai_stack.access.entries import (
     KEYS,
@@ -26,18 +25,14 @@ from castai_stack.access.entries import (
     AwsAuthError,
     Entry,
     Item,
-    Kind,
     Listing,
-    UnreadableError,
 )
-from castai_stack.access.guards import Caller, Guard, Refusal, State
+from castai_stack.access.guarding import guard, readable, state
+from castai_stack.access.guards import Caller
+from castai_stack.access.map_copy import confirm_copy, save_copy
 from castai_stack.access.protocol import (
-    CONFIRMED_ANNOTATION,
     COPY,
     ENTRIES_ANNOTATION,
-    OVERRIDE_SETTING,
-    OVERRIDE_VARIABLE,
-    SOURCE_ANNOTATION,
     AskCaller,
     ConflictError,
     Create,
@@ -55,7 +50,6 @@ from castai_stack.access.protocol import (
     Send,
     Snapshot,
     Snapshots,
-    Step,
     Wait,
     owned_entries,
 )
@@ -63,13 +57,14 @@ from castai_stack.access.reader import parse
 
 ATTEMPTS = 30
 
+
 _LONGEST_SPELLING = 1024
 
 
 def carry_out(
     order: Order, overrides: Collection[str], attempts: int = ATTEMPTS
 ) -> Generator[Request, Any, Outcome]:
-    """Read, decide and write until there is nothing left to do; yields each request."""
+    """Read, decide and write until nothing is left to do. Yields the requests."""
     caller: Caller | None = None
     warnings: dict[str, None] = {}
     base: Snapshot | None = None
@@ -96,7 +91,8 @@ def carry_out(
     writer = live.last_writer if live and live.last_writer else "unknown"
     raise ConflictError(
         f"{WHERE}: other writers changed it during each of {attempts} attempts, the last of them "
-        f"{writer}; our entry may be absent. Find out what keeps writing, then run this again"
+        f"{writer}; the program's entry may be absent. Find out what keeps writing, then run this "
+        "again"
     )
 
 
@@ -141,8 +137,8 @@ def obstacles(
 ) -> list[str]:
     """Return the reasons for which the map would refuse these entries now, each once.
 
-    A copy beside the map is proof of earlier entries of ours: without it an entry that the
-    annotation does not list belongs to another writer.
+    The copy exists since the program's first entry. Without it an entry that the annotation does
+    not list belongs to another writer.
     """
     reasons: dict[str, None] = {}
     for entry in entries:
@@ -152,9 +148,6 @@ def obstacles(
         except AwsAuthError as error:
             reasons[str(error)] = None
     return list(reasons)
-
-
-# --- an entry to ensure ---------------------------------------------------------------------------
 
 
 def _ensure_entry(
@@ -168,20 +161,20 @@ def _ensure_entry(
     if live is None:
         return _new_map(entry, lost=snapshots.copy is not None)
     owned = owned_entries(live)
-    before, warnings = _readable(live, entry.kind, overrides, _SET_ASIDE)
+    before, warnings = readable(live, entry.kind, overrides, _SET_ASIDE)
     if base is None and not order.adopt and not _is_ours(order, owned):
         _refuse_foreign(before, entry)
     after = _with_entry(before, order)
     warnings += _shadow(live, entry)
     annotated = _annotated(live, before, order, owned)
     if after.text == live.data.get(entry.key) and annotated.entries == owned.entries:
-        return Decision(_confirm_copy(snapshots, base), warnings)
-    _guard(live, {**live.data, entry.key: after.text}, after, caller, overrides)
+        return Decision(confirm_copy(snapshots, base), warnings)
+    guard(live, {**live.data, entry.key: after.text}, after, caller, overrides)
     patch = _patch(live, {entry.key: after.text}, annotated)
     first = not owned.entries and (
         snapshots.copy is None or (base is None and order.previous is None)
     )
-    return Decision((*(_save_copy(snapshots.copy, live) if first else ()), patch), warnings)
+    return Decision((*(save_copy(snapshots.copy, live) if first else ()), patch), warnings)
 
 
 def _new_map(entry: Entry, *, lost: bool) -> Decision:
@@ -193,7 +186,7 @@ def _new_map(entry: Entry, *, lost: bool) -> Decision:
 
 
 def _is_ours(order: EnsureEntry, owned: OwnedEntries) -> bool:
-    """Whether an entry for this ARN is ours, by the annotation or by the previous order."""
+    """Return True if an entry for this ARN belongs to the program, by annotation or state."""
     same_arn = order.previous is not None and order.moved_from is None
     return same_arn or order.entry.identity in owned.entries
 
@@ -232,16 +225,13 @@ def _annotated(
 
 
 def _shadow(live: Snapshot, entry: Entry) -> tuple[str, ...]:
-    """Warn where mapRoles maps our user, too: the authenticator looks there first.
+    """Return a warning if mapRoles maps the user as well, where the authenticator looks first.
 
     Source: kubernetes-sigs/aws-iam-authenticator, pkg/mapper/configmap/mapper.go (Map)
     """
-    if entry.kind == "user" and entry.arn.lower() in _state(live.data, {}).roles.grants:
+    if entry.kind == "user" and entry.arn.lower() in state(live.data, {}).roles.grants:
         return (_SHADOWED.format(arn=entry.arn),)
     return ()
-
-
-# --- an entry to remove ---------------------------------------------------------------------------
 
 
 def _remove_entry(
@@ -254,7 +244,7 @@ def _remove_entry(
     left = owned.without(entry)
     copy = None if left.entries else snapshots.copy
     drop_copy = (Delete(COPY, copy.version),) if copy else ()
-    before, warnings = _readable(live, entry.kind, overrides, _LEFT_ALONE)
+    before, warnings = readable(live, entry.kind, overrides, _LEFT_ALONE)
     items = before.of(entry.arn)
     if not items:
         unlist = (_patch(live, {}, left),) if left.entries != owned.entries else ()
@@ -265,10 +255,10 @@ def _remove_entry(
     text = _original_spelling(entry.key, after, owned)
     data = {**live.data, entry.key: text or ""}
     if _is_empty_map_of_ours(live, owned, left, after):
-        # We created this map, so removing our entry locks nobody out.
-        _guard(live, data, after, caller, {*overrides, "last-masters"})
+        # The program created this map, so no other mapping ends with it.
+        guard(live, data, after, caller, {*overrides, "last-masters"})
         return Decision((Delete(NAME, live.version), *drop_copy), warnings)
-    _guard(live, data, after, caller, overrides)
+    guard(live, data, after, caller, overrides)
     return Decision((_patch(live, {entry.key: text}, left), *drop_copy), warnings)
 
 
@@ -280,7 +270,7 @@ def _is_empty_map_of_ours(
 
 
 def _original_spelling(key: str, after: Listing, owned: OwnedEntries) -> str | None:
-    """Text of a list that lost our entry: without entries, its text from before our first one."""
+    """Return the list's text after a removal; an empty list gets back its original text."""
     if after.items or key not in owned.spellings:
         return after.text
     spelling = owned.spellings[key]
@@ -290,45 +280,38 @@ def _original_spelling(key: str, after: Listing, owned: OwnedEntries) -> str | N
     return after.text
 
 
-# --- messages -------------------------------------------------------------------------------------
-
 _LOST_MAP = (
     f"{WHERE} is gone although entries of this program were in it: another writer deleted it with "
     "every mapping; `python -m castai_stack aws-auth restore` writes back the values from before "
-    "our first entry"
+    "the program's first entry"
 )
+
+
 _EDITED = (
-    WHERE + ": our entry for {arn} was edited by hand ({count} items); "
-    "it is removed all the same, and nothing else"
+    WHERE + ": the program's entry for {arn} was edited by hand ({count} items); "
+    "it is removed, and nothing else is"
 )
+
+
 _SET_ASIDE = (
-    "{error}; the authenticator reads nothing of this list, so our entry replaces it, and its text "
-    f"is saved in {NAMESPACE}/{COPY}"
+    "{error}; the authenticator reads nothing of this list, so the program's entry replaces it, "
+    f"and its text is saved in {NAMESPACE}/{COPY}"
 )
-_LEFT_ALONE = "{error}; the list stays as it is, and so does an entry of ours in it"
+
+
+_LEFT_ALONE = "{error}; the list stays as it is, and so does an entry of the program in it"
+
+
 _SHADOWED = (
-    f"{WHERE}: mapRoles maps {{arn}}, and the authenticator reads mapRoles first: our entry in "
-    "mapUsers has no effect until that one is removed"
+    f"{WHERE}: mapRoles maps {{arn}}, and the authenticator reads mapRoles first: the program's "
+    "entry in mapUsers has no effect until that one is removed"
 )
-
-
-def _refused(refusals: list[Refusal]) -> RefusedError:
-    guards: list[Guard] = [refusal.guard for refusal in refusals]
-    reasons = "; ".join(refusal.reason for refusal in refusals)
-    return RefusedError(
-        f"{WHERE} is left as it is: {reasons}. To allow this, name the guards: "
-        f"{OVERRIDE_SETTING}: [{', '.join(guards)}] in the configuration for `pulumi up`, "
-        f"{OVERRIDE_VARIABLE}={','.join(guards)} in the environment for `pulumi destroy`"
-    )
-
-
-# --- reading and guarding -------------------------------------------------------------------------
 
 
 def live_entries(live: Snapshot | None, entry: Entry) -> list[dict[str, Any]] | None:
-    """Return what the map holds for our ARN, or None when there is nothing.
+    """Return the map's items for the entry's ARN, None without any.
 
-    An entry with the same effect is spelled as ordered, so that spelling is never drift.
+    An item with the effect of the entry is returned as the entry, so that its spelling is no drift.
     """
     try:
         listing = parse(entry.kind, (live.data if live else {}).get(entry.key))
@@ -350,116 +333,5 @@ def _plain(value: Any) -> Any:
     return value[1] if isinstance(value, tuple) else value
 
 
-def _readable(
-    live: Snapshot, kind: Kind, overrides: Collection[str], warning: str
-) -> tuple[Listing, tuple[str, ...]]:
-    """Parse the list to edit; with the guard overridden, an unreadable one counts as empty."""
-    allowed = "unreadable" in overrides
-    try:
-        listing = parse(kind, live.data.get(KEYS[kind]))
-    except UnreadableError as error:
-        if not allowed:
-            raise _refused([Refusal("unreadable", str(error))]) from None
-        return parse(kind, None), (warning.format(error=error),)
-    for item in () if allowed else listing.items:
-        if not isinstance(item.value, dict):
-            reason = (
-                f"{WHERE}: {KEYS[kind]} must be a list of mappings, and its item {item.index + 1} "
-                "is none; correct that item by hand"
-            )
-            raise _refused([Refusal("unreadable", reason)])
-    return listing, ()
-
-
-def _state(data: Mapping[str, str], parsed: Mapping[Kind, Listing]) -> State:
-    """Both lists; an unreadable one maps nobody."""
-
-    def listing(kind: Kind) -> Listing:
-        if kind in parsed:
-            return parsed[kind]
-        try:
-            return parse(kind, data.get(KEYS[kind]))
-        except UnreadableError:
-            return parse(kind, None)
-
-    return State(listing("role"), listing("user"))
-
-
-def _guard(
-    live: Snapshot,
-    data: Mapping[str, str],
-    after: Listing,
-    caller: Caller,
-    overrides: Collection[str],
-) -> None:
-    size = access_guards.too_large(data)
-    before = _state(live.data, {})
-    other: Kind = "user" if after.kind == "role" else "role"
-    refusals = access_guards.refusals(
-        before, _state(data, {after.kind: after, other: before.of(other)}), caller
-    )
-    standing = [r for r in (*refusals, *([size] if size else [])) if r.guard not in overrides]
-    if standing:
-        raise _refused(standing)
-
-
-# --- the annotation and the copy ------------------------------------------------------------------
-
-
 def _patch(live: Snapshot, data: Mapping[str, str | None], owned: OwnedEntries) -> Patch:
     return Patch(NAME, live.version, data, {ENTRIES_ANNOTATION: owned.as_annotation()})
-
-
-def _save_copy(copy: Snapshot | None, live: Snapshot) -> tuple[Step, ...]:
-    if copy is None:
-        return (Create(COPY, live.data, {SOURCE_ANNOTATION: live.version}),)
-    if copy.annotations.get(SOURCE_ANNOTATION) == live.version:
-        return ()
-    data: dict[str, str | None] = dict.fromkeys(copy.data)
-    annotations = {SOURCE_ANNOTATION: live.version, CONFIRMED_ANNOTATION: None}
-    return (Patch(COPY, copy.version, data | dict(live.data), annotations),)
-
-
-def _confirm_copy(snapshots: Snapshots, base: Snapshot | None) -> tuple[Step, ...]:
-    """Annotate the copy as the one of entries that exist, or save a lost one again."""
-    if snapshots.copy is not None:
-        if CONFIRMED_ANNOTATION in snapshots.copy.annotations:
-            return ()
-        return (Patch(COPY, snapshots.copy.version, {}, {CONFIRMED_ANNOTATION: "true"}),)
-    if base is None or owned_entries(base).entries:
-        return ()
-    annotations = {SOURCE_ANNOTATION: base.version, CONFIRMED_ANNOTATION: "true"}
-    return (Create(COPY, base.data, annotations),)
-
-
-CopyState = Literal["none", "kept", "left over"]
-
-
-def copy_state(snapshots: Snapshots) -> CopyState:
-    """Return whether there is a copy, and whether it belongs to entries that exist."""
-    if snapshots.copy is None:
-        return "none"
-    in_use = owned_entries(snapshots.live).entries or snapshots.live is None
-    return "kept" if in_use else "left over"
-
-
-def restored(snapshots: Snapshots, caller: Caller, overrides: Collection[str] = ()) -> Decision:
-    """Return the steps that write the copy over everything that the map holds now.
-
-    Raises RefusedError without a copy, and where a guard refuses.
-    """
-    copy, live = snapshots
-    if copy is None:
-        raise RefusedError(
-            f"there is no copy to restore ({NAMESPACE}/{COPY}): it exists while entries of this "
-            "program are in the map, and goes with the last of them"
-        )
-    if live is None:
-        return Decision((Create(NAME, copy.data, {}), Delete(COPY, copy.version)))
-    refusals = access_guards.refusals(_state(live.data, {}), _state(copy.data, {}), caller)
-    standing = [refusal for refusal in refusals if refusal.guard not in overrides]
-    if standing:
-        raise _refused(standing)
-    dropped: dict[str, str | None] = dict.fromkeys(live.data)
-    patch = Patch(NAME, live.version, dropped | dict(copy.data), {ENTRIES_ANNOTATION: None})
-    return Decision((patch, Delete(COPY, copy.version)))

@@ -120,7 +120,9 @@ def _change(listing: Listing, edit: _Edit) -> Change:
 
 
 def _refused(listing: Listing, reason: str) -> AwsAuthError:
-    return AwsAuthError(f"{WHERE}: {KEYS[listing.kind]} {reason}; add or remove our entry by hand")
+    return AwsAuthError(
+        f"{WHERE}: {KEYS[listing.kind]} {reason}; add or remove the program's entry by hand"
+    )
 
 
 # --- text -----------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ import lightkube
 from castai_stack.access import protocol, reader, writer
 from castai_stack.access.entries import KEYS, NAMESPACE, WHERE, AwsAuthError, Kind
 from castai_stack.access.guards import Caller, Guard
+from castai_stack.access.map_copy import copy_state, restored
 from castai_stack.access.protocol import COPY, OVERRIDE_VARIABLE, Snapshots, owned_entries
-from castai_stack.access.steps import copy_state, restored
 from castai_stack.commands import command_line, target
 from castai_stack.commands.cluster import connected
 from castai_stack.commands.command_line import CommandError, RefusedError

@@ -14,6 +14,7 @@ from castai_stack.access.entries import (
     AwsAuthError,
 )
 from castai_stack.access.guards import Caller
+from castai_stack.access.map_copy import restored
 from castai_stack.access.protocol import (
     CONFIRMED_ANNOTATION,
     COPY,
@@ -36,7 +37,7 @@ from castai_stack.access.protocol import (
     owned_entries,
 )
 from castai_stack.access.reader import parse
-from castai_stack.access.steps import carry_out, decide, live_entries, obstacles, restored
+from castai_stack.access.steps import carry_out, decide, live_entries, obstacles
 
 ACCOUNT = "012345678901"
 NODES = access_entries.role(f"arn:aws:iam::{ACCOUNT}:role/cast-nodes", NODE_USERNAME, NODE_GROUPS)
@@ -290,7 +291,9 @@ def test_an_override_never_drops_a_mapping_that_the_authenticator_reads(roles):
         return decide(Snapshots(None, live(roles)), order, admin, ("unreadable",))
 
     if "[[" in roles:
-        with pytest.raises(AwsAuthError, match="edited here; add or remove our entry by hand"):
+        with pytest.raises(
+            AwsAuthError, match="edited here; add or remove the program's entry by hand"
+        ):
             ordered()
         return
     patch = ordered().steps[-1]
@@ -337,7 +340,7 @@ def test_a_role_entry_for_our_user_is_reported_because_it_comes_first():
     assert shadowed.steps
     assert shadowed.warnings == (
         f"kube-system/aws-auth: mapRoles maps {USER.arn}, and the authenticator reads mapRoles "
-        "first: our entry in mapUsers has no effect until that one is removed",
+        "first: the program's entry in mapUsers has no effect until that one is removed",
     )
     assert not decide(Snapshots(None, live()), EnsureEntry(USER), NOBODY).warnings
     other = live(f"- {{rolearn: {USER.arn}, sso: {{}}}}\n")

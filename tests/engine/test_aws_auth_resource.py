@@ -251,8 +251,8 @@ def test_an_entry_edited_by_hand_goes_with_a_warning(provider, live, capsys):
     provider().delete(made.id, made.outs)
 
     assert capsys.readouterr().err == (
-        f"warning: kube-system/aws-auth: our entry for {MAPPED_ARN} was edited by hand (1 items); "
-        "it is removed all the same, and nothing else\n"
+        f"warning: kube-system/aws-auth: the program's entry for {MAPPED_ARN} was edited "
+        "by hand (1 items); it is removed, and nothing else is\n"
     )
     assert live.read().data == FOREIGN
 

@@ -15,6 +15,7 @@ from lightkube.resources.rbac_authorization_v1 import Role, RoleBinding
 from castai_stack.access import entries, writer
 from castai_stack.access.entries import MASTERS, AwsAuthError
 from castai_stack.access.guards import Caller
+from castai_stack.access.map_copy import restored
 from castai_stack.access.protocol import (
     COPY,
     ENTRIES_ANNOTATION,
@@ -27,7 +28,7 @@ from castai_stack.access.protocol import (
     RemoveEntry,
 )
 from castai_stack.access.reader import parse
-from castai_stack.access.steps import ATTEMPTS, restored
+from castai_stack.access.steps import ATTEMPTS
 from castai_stack.access.writer import ask_caller, look, send, write
 from castai_stack.config.model import StackConfig
 from castai_stack.kube import connection
@@ -247,8 +248,10 @@ def test_sixteen_concurrent_writers_lose_nothing(client, control_plane):
         entry.identity for entry in ours
     ]
     copied = found(client, COPY).data["mapRoles"]
-    assert copied.startswith(FOREIGN["mapRoles"]), "the copy is the text before our first entry"
-    assert "role/cast-" not in copied, "the copy is the text before our first entry"
+    assert copied.startswith(FOREIGN["mapRoles"]), (
+        "the copy is the text before the program's first entry"
+    )
+    assert "role/cast-" not in copied, "the copy is the text before the program's first entry"
 
 
 class Crash(BaseException):
