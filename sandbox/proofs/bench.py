@@ -28,9 +28,9 @@ from sandbox.session import Sandbox, SandboxError
 from sandbox.toolchain import ToolchainError
 
 OPERATIONS = ("preview", "first up", "no-change preview", "refresh", "destroy")
-NEAR = "no-change preview through the proxy"
-FAR = "no-change preview, 50 ms away"
-WAITING = "first up with AWS's waits"
+NEAR = "preview, by proxy"
+FAR = "preview, 50 ms away"
+WAITING = "first up, AWS waits"
 ALONE = (NEAR, FAR, WAITING)
 """Operations of the whole stack only."""
 RATIO_TARGET = 1.35
@@ -180,7 +180,8 @@ def report(measured: Mapping[tuple[str, str], Measured], console: Console) -> bo
     """Print the tables and whether each target is met; returns whether all are."""
     times = Table(title="seconds, minimum and median")
     for column in ("operation", "whole stack", "baseline", "empty", "/ baseline", "/ empty"):
-        times.add_column(column, justify="left" if column == "operation" else "right")
+        first = column == "operation"
+        times.add_column(column, justify="left" if first else "right", no_wrap=first)
     for operation in OPERATIONS:
         whole, baseline, empty = (
             measured[program, operation] for program in ("whole", "baseline", "empty")
