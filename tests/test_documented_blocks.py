@@ -67,7 +67,11 @@ def test_the_numbered_steps_of_the_readme_are_blocks():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("```console\n$ x\n```\n", "language 'console'"), ("Run:\n\n    x\n", "an indented block")],
+    [
+        ("```console\n$ x\n```\n", "language 'console'"),
+        ("Run:\n\n    x\n", "an indented block"),
+        ("```sh\n# x\n```\n", "without a line"),
+    ],
 )
 def test_a_block_that_would_be_passed_by_is_refused(text: str, message: str):
     with pytest.raises(DocumentError, match=message):

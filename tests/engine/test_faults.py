@@ -1,6 +1,9 @@
 """The program on bad days: throttled services, IAM that is late, CAST AI's nodes in the way."""
 
+import os
+import signal
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -15,6 +18,8 @@ SECONDS = 10
 LATE = 300
 """AWS shows things after a third of this at the earliest."""
 OPERATOR = "assumed-role/platform-admin/"
+INTERRUPTED_SECONDS = 30
+"""Longest end of an interrupted run on a busy machine; each wait would last two minutes or more."""
 
 
 @pytest.fixture
@@ -134,6 +139,49 @@ def test_the_whole_stack_comes_up_while_iam_is_half_a_minute_late(bad_days):
         tries = [one for one in bad_days.log(aws) if one["action"].startswith("CreateFunction")]
         assert len(tries) > 1, "AWS showed the function's role at once"
         assert bad_days.states()[-1]["status"] == "ready"
+
+
+def interrupt(stack, progress):
+    """Start `up`, press Ctrl-C when a wait reports `progress`; return the error of the run."""
+    running = stack.begin("up")
+    deadline = time.monotonic() + 300
+    while progress not in running.output:
+        assert time.monotonic() < deadline, running.output
+        assert not running.ended(0.1), running.output
+    os.killpg(running.group, signal.SIGINT)  # a terminal sends it to the whole group
+    assert running.ended(INTERRUPTED_SECONDS), "the wait went on"
+    with pytest.raises(OperationError) as failure:
+        running.result()
+    return failure.value
+
+
+def test_an_interrupt_ends_the_wait_under_way_and_the_next_up_goes_through(bad_days):
+    """First the agent's pods find no node, then AWS shows the new key late."""
+    settings = ["spot.enabled=false"]
+    stack = bad_days.sandbox.stack(settings)
+    try:
+        stack.settings = [*settings, "agent.nodeSelector={nowhere: anything}"]
+        pods = interrupt(stack, "0 of 2 pods available")
+        stack.settings = settings
+        bad_days.put(bad_days.sandbox.aws_url, propagation_seconds=LATE, seed=2)
+        key = interrupt(stack, "AWS still spreads the new access")
+        bad_days.forget()
+
+        for failure, purpose in (
+            (pods, "rollout in namespace castai-agent"),
+            (key, f"hand-over of cluster {bad_days.states()[-1]['id']}"),
+        ):
+            sentence = f"The wait for {purpose} was cancelled; run the same command again."
+            assert sentence in failure.output
+            assert "Traceback" not in failure.output
+        resources = stack.export()["deployment"]
+        assert not resources.get("pending_operations"), "the state does not know what happened"
+        stack.up()
+        assert bad_days.states()[-1]["status"] == "ready"
+        assert stack.preview().empty
+    finally:
+        bad_days.forget()
+        stack.destroy()
 
 
 class AfterARefusal(threading.Thread):

@@ -4,18 +4,16 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from sandbox.engine import program_folder, stack
-from sandbox.engine.stack import REPOSITORY
 from sandbox.session import Sandbox
 from sandbox.toolchain import Programs
+from tests.support.project import PLUGIN, Project, clone_on_sandbox
 
 pytestmark = pytest.mark.sandbox
 
@@ -37,7 +35,7 @@ runtime:
     toolchain: uv
     virtualenv: {virtualenv}
 """
-PLUGIN = """\
+PLUGIN_PROJECT = """\
 runtime:
   name: python
   options:
@@ -56,35 +54,6 @@ name = "probe"
 version = "0.1.0"
 requires-python = ">=3.11"
 """
-
-
-@dataclass
-class Project:
-    """A project with a backend of its own, as a user has one."""
-
-    folder: Path
-    environment: dict[str, str]
-
-    def run(self, *arguments: str, fails: bool = False) -> str:
-        done = self.start(*arguments)
-        output = done.communicate(timeout=600)[0]
-        assert (done.returncode != 0) is fails, output
-        return output
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            ["pulumi", "--non-interactive", "--color", "never", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def program(self, text: str) -> None:
-        (self.folder / "__main__.py").write_text(text)
 
 
 @pytest.fixture
@@ -186,7 +155,7 @@ def processes_in(folder: Path) -> list[str]:
 def plugin(project: Project, text: str) -> None:
     folder = project.folder / "plugin"
     folder.mkdir()
-    (folder / "PulumiPlugin.yaml").write_text(PLUGIN.format(virtualenv=sys.prefix))
+    (folder / "PulumiPlugin.yaml").write_text(PLUGIN_PROJECT.format(virtualenv=sys.prefix))
     (folder / "__main__.py").write_text(text)
     named = "plugins:\n  providers:\n    - {name: probe, path: plugin}\n"
     (project.folder / "Pulumi.yaml").write_text(PROJECT.format(virtualenv=sys.prefix) + named)
@@ -205,34 +174,29 @@ def test_a_debugger_is_refused(project: Project):
     assert "does not attach debuggers" in output
 
 
-def test_this_repository_runs_with_ordinary_commands(sandbox: Sandbox, tmp_path: Path):
-    clone = tmp_path / "clone"
-    subprocess.run(["git", "clone", "-q", REPOSITORY, clone], check=True)
-    tracked = subprocess.run(
-        ["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    for name in tracked.stdout.split():
-        shutil.copyfile(REPOSITORY / name, clone / name)
-    (clone / ".venv").symlink_to(sys.prefix)
-    stand_in = tmp_path / "uv" / "uv"
-    stand_in.parent.mkdir()
-    # The packages of this environment are the tests'; bringing them up to date is uv's business.
-    stand_in.write_text("#!/bin/sh\nexit 0\n")
-    stand_in.chmod(0o755)
-    environment = {
-        **os.environ,
-        **stack.pulumi_environment(sandbox.directory),
-        "PULUMI_HOME": str(sandbox.directory / "pulumi" / "home"),
-        "PULUMI_BACKEND_URL": f"file://{tmp_path}",
-        **sandbox.environment(),
-    }
-    environment["PATH"] += f"{os.pathsep}{stand_in.parent}"
-    project = Project(clone, environment)
+def test_this_repository_runs_with_ordinary_commands(
+    sandbox: Sandbox, programs: Programs, tmp_path: Path
+):
+    project = clone_on_sandbox(tmp_path, sandbox, programs)
     project.run("stack", "init", "dev")
 
+    assert shutil.which(PLUGIN, path=project.environment["PATH"]) is None
     assert "to create" in project.run("preview")
     assert "created" in project.run("up", "--yes", "--skip-preview")
     assert json.loads(project.run("stack", "output", "--json"))
     assert "unchanged" in project.run("preview", "--expect-no-changes")
     assert "unchanged" in project.run("refresh", "--yes", "--expect-no-changes")
     assert "deleted" in project.run("destroy", "--yes")
+
+
+def test_the_plugin_of_the_project_comes_before_one_on_the_path(
+    sandbox: Sandbox, programs: Programs, tmp_path: Path
+):
+    """The state keeps the plugin's version only: a refresh without the program finds it too."""
+    project = clone_on_sandbox(tmp_path, sandbox, programs)
+    other = tmp_path / "bin" / PLUGIN
+    other.write_text("#!/bin/sh\necho 'it is the other one' >&2\nexit 7\n")
+    other.chmod(0o755)
+    project.run("stack", "init", "dev")
+
+    assert "to create" in project.run("preview")

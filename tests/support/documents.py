@@ -90,7 +90,10 @@ def _fenced(document: str, text: str) -> Iterator[Block]:
         fence = _FENCE.match(line)
         if inside is not None:
             if fence and not fence["language"]:
-                yield Block(document, start, language, "".join(inside))
+                block = Block(document, start, language, "".join(inside))
+                if not block.commands:
+                    raise DocumentError(f"{document}:{start}: a block without a line")
+                yield block
                 inside = None
             else:
                 inside.append(line.removeprefix(indent) + "\n")
