@@ -635,7 +635,7 @@ def test_settings_of_the_disconnect_are_stored_without_another_hand_over(castai,
     assert state(castai, cluster_id)["handOvers"] == 1
 
 
-def test_an_interrupted_hand_over_is_imported_and_made_again(castai, cluster_id):
+def test_an_interrupted_hand_over_is_imported_and_made_again(api, castai, cluster_id):
     """After a crash the state has the inputs only."""
     api.hand_over_keys(cluster_id, "AKIAONE", SECRET)
     provider = configured(HandOverHandler, castai)
