@@ -72,6 +72,37 @@ def find(client: "lightkube.Client", release: agent_release.Release) -> list[Fou
         ]
 
 
+def namespace_uid(client: "lightkube.Client", namespace: str) -> str | None:
+    """Return the uid of a namespace; empty if it is absent, None if it may not be read.
+
+    A namespace that was deleted and created again has another uid.
+    Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#uids
+    """
+    from lightkube import ApiError  # noqa: PLC0415 - costs 0.4 s, and pure tests need none of it
+    from lightkube.resources.core_v1 import Namespace  # noqa: PLC0415
+
+    try:
+        live = client.get(Namespace, namespace)
+    except ApiError as error:
+        if error.status.code == _NOT_FOUND:
+            return ""
+        if error.status.code in _FORBIDDEN:
+            return None
+        raise
+    return str(live.metadata.uid) if live.metadata else None
+
+
+def missing_namespace(uid: str | None, release: agent_release.Release) -> str | None:
+    """Return why an update would fail without the namespace that the operator provides."""
+    if uid != "" or release.settings.create_namespace:
+        return None
+    return (
+        f"agent: the namespace {release.namespace} does not exist, and agent.createNamespace is "
+        f"false; create it (kubectl create namespace {release.namespace}), or set "
+        "agent.createNamespace to true"
+    )
+
+
 def refusal(found: Sequence[Found], release: agent_release.Release) -> str | None:
     """Return why existing objects prevent an update and the remedy; None if nothing does."""
     for entry in found:

@@ -28,6 +28,8 @@ class AgentArgs(TypedDict):
     """The cluster's token, or the operator's own key; unused with an existing secret."""
     existing: NotRequired[Collection[str]]
     """Objects to take over instead of creating them, by `object.object_key`."""
+    namespace_uid: NotRequired[str | None]
+    """Uid of the namespace before this run; empty if it is absent, None if that is unknown."""
 
 
 class AgentComponent(pulumi.ComponentResource):
@@ -87,6 +89,7 @@ class AgentComponent(pulumi.ComponentResource):
                 lambda values: manifests.rollout_digest(release, *values)
             ),
             timeout_seconds=settings.rollout_timeout_seconds,
+            namespace_before=args.get("namespace_uid"),
             opts=pulumi.ResourceOptions(
                 parent=self, depends_on=[parts[part] for part in deployments]
             ),

@@ -1,7 +1,7 @@
 """Handlers of the agent: its gates, which explain what its pods wait for, and its clean-up.
 
-The Kubernetes provider waits for a rollout, too, and then reports that the minimum of pods was not
-attained; a quota or a webhook that refuses them is not told.
+The Kubernetes provider waits for a rollout as well, but reports only that the minimum of pods was
+not attained, and no quota or webhook that refuses them.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,8 @@ from castai_stack.castai.provider import CastaiHandler
 from castai_stack.kube import connection
 from castai_stack.plugin.handler import (
     GONE,
+    CheckFailure,
+    CheckResult,
     CreateResult,
     DiffResult,
     Handler,
@@ -28,11 +30,16 @@ if TYPE_CHECKING:
     import lightkube
 
 
-_KEPT = ("namespace", "wanted")
+_NOT_FOUND = 404
+_COMPARED = ("namespace", "wanted")
 
 
 class AgentRolloutHandler(Handler):
-    """Waits whenever the deployments are to run something else."""
+    """Waits for the rollout when the deployments change.
+
+    It also watches over the namespace: a preview compares inputs and state only, so that objects
+    which went with their namespace would look unchanged.
+    """
 
     name = "AgentRollout"
     properties: ClassVar = {
@@ -40,12 +47,35 @@ class AgentRolloutHandler(Handler):
         "deployments": Property("strings", kept=False),
         "wanted": Property("string"),
         "timeout_seconds": Property("integer", kept=False),
+        "namespace_before": Property("string", required=False, kept=False),
+        "namespace_uid": Property("string", computed=True),
     }
 
+    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Refuse a run whose state holds objects that went with their namespace."""
+        before, now = olds.get("namespace_before"), news.get("namespace_before")
+        what = None
+        if olds and now == "":
+            what = "is gone from the cluster"
+        elif before and now and before != now:
+            what = "was deleted and created again since the last run"
+        if what is None:
+            return CheckResult(news)
+        reason = (
+            f"namespace {news.get('namespace')} {what}, while the state still holds the agent's "
+            "objects; run `pulumi refresh`, then `pulumi up` creates them again"
+        )
+        return CheckResult(news, [CheckFailure("", reason)])
+
     def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        """Only what the pods are to run counts: the time-out is the run's."""
-        changed = differs(olds, news, *_KEPT)
-        return DiffResult(changes=bool(changed) or unknown(news, *_KEPT))
+        """Compare what the pods run; another time-out needs no wait."""
+        changed = differs(olds, news, *_COMPARED)
+        return DiffResult(changes=bool(changed) or unknown(news, *_COMPARED))
+
+    def plan(self, olds: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
+        """Expect the namespace of before."""
+        uid = {name: olds[name] for name in ("namespace_uid",) if name in olds}
+        return {**super().plan(olds, news), **uid}
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Wait for the first rollout."""
@@ -56,8 +86,28 @@ class AgentRolloutHandler(Handler):
         return UpdateResult(self._wait(news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Keep a gate that was passed; what it waited for has its own resources."""
-        return ReadResult(id_, {name: props[name] for name in _KEPT})
+        """Report the gate as gone with its namespace, so that the next rollout is awaited."""
+        namespace, uid = props["namespace"], props.get("namespace_uid")
+        live = self._namespace_uid(namespace)
+        if live == "" or (live and uid and live != uid):
+            self.run.info(
+                f"Namespace {namespace} was deleted outside of this stack; the next `pulumi up` "
+                "creates the agent again."
+            )
+            return GONE
+        outs = {name: props[name] for name in _COMPARED}
+        return ReadResult(id_, {**outs, "namespace_uid": uid or live or ""})
+
+    def _namespace_uid(self, namespace: str) -> str | None:
+        """Return the namespace's uid, empty if it is absent, None without an answer."""
+        from castai_stack.agent import adoption  # noqa: PLC0415 - lazy
+
+        try:
+            settings = self.run.settings
+            with connection.connect(settings.kubeconfig, settings.context) as client:
+                return adoption.namespace_uid(client, namespace)
+        except Exception:  # noqa: BLE001 - the gate was passed, whether the cluster answers or not
+            return None
 
     def _wait(self, props: dict[str, Any]) -> dict[str, Any]:
         namespace, seconds = props["namespace"], int(props["timeout_seconds"])
@@ -87,7 +137,8 @@ class AgentRolloutHandler(Handler):
                 f"In namespace {namespace}, {details()}. Put that right and run `pulumi up` again; "
                 "agent.rolloutTimeoutSeconds sets the time."
             )
-        return {name: props[name] for name in _KEPT}
+        outs = {name: props[name] for name in _COMPARED}
+        return {**outs, "namespace_uid": self._namespace_uid(namespace) or ""}
 
 
 def _behind(client: "lightkube.Client", namespace: str, names: Sequence[str]) -> list[str]:
@@ -225,7 +276,7 @@ class AgentLeftoversHandler(Handler):
                 try:
                     client.delete(kind, name, namespace=namespace)
                 except ApiError as error:
-                    if error.status.code != 404:  # noqa: PLR2004 - HTTP's own number
+                    if error.status.code != _NOT_FOUND:
                         raise
         except Exception as error:  # noqa: BLE001 - whatever failed, it becomes one sentence
             raise ResourceError(

@@ -1,4 +1,4 @@
-"""The agent's gates and clean-up, as a program registers them."""
+"""The agent's gates and clean-up as resources of a program."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from castai_stack.plugin.custom_resource import PluginResource
 
 
 class AgentRollout(PluginResource):
-    """Stands once the deployments are rolled out; others depend on it."""
+    """Gate that is created once the deployments are rolled out."""
 
     namespace: pulumi.Output[str]
 
@@ -20,8 +20,10 @@ class AgentRollout(PluginResource):
         deployments: Sequence[str],
         wanted: pulumi.Input[str],
         timeout_seconds: int,
+        namespace_before: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
+        """`namespace_before` is the namespace's uid before this run, as in AgentArgs."""
         super().__init__(
             name,
             {
@@ -29,13 +31,19 @@ class AgentRollout(PluginResource):
                 "deployments": list(deployments),
                 "wanted": wanted,
                 "timeout_seconds": timeout_seconds,
+                "namespace_before": namespace_before,
+                "namespace_uid": None,
             },
             opts,
         )
 
 
 class AgentOnline(PluginResource):
-    """Stands once the agent was heard of; others depend on it, never on a property of it."""
+    """Gate that is created once CAST AI reports the agent online.
+
+    Others depend on the resource and on no property of it: a property would be unknown in a preview
+    of its update.
+    """
 
     cluster_id: pulumi.Output[str]
 
@@ -60,7 +68,7 @@ class AgentOnline(PluginResource):
 
 
 class AgentLeftovers(PluginResource):
-    """The agent's metadata and leader-election leases, gone when this is deleted."""
+    """Deletes the agent's metadata and leader-election leases when it is deleted."""
 
     namespace: pulumi.Output[str]
 

@@ -33,6 +33,8 @@ class InCluster:
     findings: Findings
     existing: frozenset[str] = frozenset()
     """Objects of an existing agent that are to be adopted, in the form of AgentArgs."""
+    namespace_uid: str | None = None
+    """Uid of the agent's namespace; empty if it is absent, None if that is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +80,19 @@ def _ask_cluster(  # noqa: PLR0917
         identity = _identity(client, release.cluster_name, authority)
         missing = _missing(client, needed)
         installed = adoption.find(client, release)
+        uid = adoption.namespace_uid(client, release.namespace)
         # A caller without every permission cannot write the map, and perhaps not read it.
         in_map = aws_auth_findings(client, plan) if plan and not missing else Findings()
     except Exception as error:  # noqa: BLE001 - any error of the client makes the cluster unusable
         return InCluster(Findings(problems=(f"Kubernetes: {explain(error)}",)))
-    refusal = adoption.refusal(installed, release)
-    of_agent = Findings(problems=(refusal,) if refusal else (), missing=missing)
+    refusals = (
+        adoption.refusal(installed, release),
+        adoption.missing_namespace(uid, release),
+    )
+    of_agent = Findings(problems=tuple(filter(None, refusals)), missing=missing)
     findings = identity + of_agent + in_map
     existing = adoption.existing(installed) if release.settings.adopt else frozenset()
-    return InCluster(findings, existing)
+    return InCluster(findings, existing, uid)
 
 
 def _relative_line(kubeconfig: str, keys: tuple[str, ...]) -> str:

@@ -21,10 +21,10 @@ from castai_stack.stack.context import Context
 
 async def required_checks(
     context: Context, caller: Caller, api_key: str | None
-) -> tuple[frozenset[str], Findings]:
+) -> tuple[cluster.InCluster, Findings]:
     """Ask everything that may stop a preview, side by side.
 
-    Returns the objects of an existing agent that are to be adopted, and the findings.
+    Returns the cluster's answers and the findings of all places.
     """
     settings = context.settings
     findings = (
@@ -44,7 +44,7 @@ async def required_checks(
         ),
         castai.castai_findings(settings, api_key),
     )
-    return in_cluster.existing, findings + in_cluster.findings + at_castai
+    return in_cluster, findings + in_cluster.findings + at_castai
 
 
 async def apply_checks(context: Context, caller: Caller) -> Findings:

@@ -39,6 +39,8 @@ class Context:
     castai: CastaiProvider
     existing: frozenset[str] = frozenset()
     """Objects of an existing agent that are to be adopted."""
+    namespace_uid: str | None = None
+    """Uid of the agent's namespace; empty if it is absent, None if that is unknown."""
 
     @property
     def cluster(self) -> ClusterArgs:

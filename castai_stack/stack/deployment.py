@@ -58,8 +58,10 @@ async def deploy() -> pulumi.Inputs:
     context, caller = await _context(settings, stack.get_secret(program.API_KEY))
     preview = pulumi.runtime.is_dry_run()
     async with _running(apply_checks(context, caller)) as for_apply:
-        existing, findings = await required_checks(context, caller, api_key)
-        context = replace(context, existing=existing)
+        in_cluster, findings = await required_checks(context, caller, api_key)
+        context = replace(
+            context, existing=in_cluster.existing, namespace_uid=in_cluster.namespace_uid
+        )
         outputs = None
         if preview and not findings.problems:
             # The other checks only warn here, so that composing need not wait for them.

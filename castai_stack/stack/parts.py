@@ -34,6 +34,7 @@ def agent_part(
             "cluster_id": cluster_id,
             "api_key": api_key,
             "existing": context.existing,
+            "namespace_uid": context.namespace_uid,
         },
         context.options(),
     )

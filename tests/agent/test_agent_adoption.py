@@ -10,13 +10,13 @@ CHART = {"app.kubernetes.io/managed-by": "Helm", "helm.sh/chart": "castai-agent-
 OURS = {"app.kubernetes.io/managed-by": "pulumi", "app.kubernetes.io/part-of": "castai-eks"}
 
 
-def a_release(*, adopt: bool = False) -> Release:
+def a_release(*, adopt: bool = False, create_namespace: bool = True) -> Release:
     return Release(
         cluster_name="demo",
         region="eu-central-1",
         account_id="012345678901",
         api_url="https://api.cast.ai",
-        settings=settings.Agent(adopt=adopt),
+        settings=settings.Agent(adopt=adopt, create_namespace=create_namespace),
     )
 
 
@@ -110,3 +110,15 @@ def test_a_namespace_that_is_being_deleted_is_refused_with_what_holds_it_whoever
 def test_a_deletion_without_a_report_is_refused_and_a_living_namespace_is_not():
     assert adoption._deletion(terminating()) == "Kubernetes does not yet report what holds it"
     assert adoption._deletion({"metadata": {}, "status": {}}) is None
+
+
+def test_a_namespace_that_the_operator_was_to_provide_is_asked_for():
+    release = a_release(create_namespace=False)
+
+    assert adoption.missing_namespace("", release) == (
+        "agent: the namespace castai-agent does not exist, and agent.createNamespace is false; "
+        "create it (kubectl create namespace castai-agent), or set agent.createNamespace to true"
+    )
+    assert adoption.missing_namespace("uid", release) is None
+    assert adoption.missing_namespace(None, release) is None
+    assert adoption.missing_namespace("", a_release()) is None

@@ -384,6 +384,25 @@ def test_somebody_elses_edit_is_found_and_taken_back(agent: AgentStack, api: Cli
     assert changes(agent.stack().preview()) == {}
 
 
+def test_a_namespace_that_is_gone_is_noticed_and_made_again_after_a_refresh(
+    agent: AgentStack, api: Client
+):
+    agent.stack().up()
+    uid = adoption.namespace_uid(api, NAMESPACE)
+    assert changes(agent.stack(namespace_uid=uid).preview()) == {}
+    api.delete(Namespace, NAMESPACE)
+    wait_for(lambda: gone(api, Namespace, NAMESPACE))
+    assert adoption.namespace_uid(api, NAMESPACE) == ""
+
+    assert "namespace castai-agent is gone from the cluster" in agent.failing_up(namespace_uid="")
+    refreshed = changes(agent.stack(namespace_uid="").refresh())
+    assert refreshed["delete"] > 10, "the gate and the objects of the namespace"
+    again = changes(agent.stack(namespace_uid="").up())
+    assert again["create"] == refreshed["delete"]
+    assert changes(agent.stack(namespace_uid="another").preview()) == {}
+    assert "was deleted and created again" in agent.failing_up(namespace_uid="a third")
+
+
 @contextlib.contextmanager
 def granted(api: Client, account: str, role: dict[str, Any]) -> Iterator[None]:
     """Give a service account the rights of a cluster role, and nothing else, for a while."""

@@ -50,7 +50,7 @@ class AgentStack:
         }
 
     def stack(self, **changes: Any) -> automation.Stack:
-        """Return the stack with a program of these settings; `existing` and `api_key` apart."""
+        """Return the stack with a program of these settings and arguments of the component."""
         return automation.create_or_select_stack(
             stack_name="test",
             project_name="agent",
@@ -84,6 +84,7 @@ class AgentStack:
     def _program(self, changes: dict[str, Any]) -> Callable[[], None]:
         existing = changes.pop("existing", ())
         key = changes.pop("api_key", KEY)
+        uid = changes.pop("namespace_uid", None)
 
         def program() -> None:
             import pulumi_kubernetes
@@ -111,6 +112,7 @@ class AgentStack:
                 "cluster_id": pulumi.Output.from_input(CLUSTER_ID),
                 "api_key": pulumi.Output.secret(key),
                 "existing": existing,
+                "namespace_uid": uid,
             }
             agent = AgentComponent(
                 "agent", args, pulumi.ResourceOptions(providers=[provider, castai])
