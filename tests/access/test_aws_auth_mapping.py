@@ -85,7 +85,7 @@ def test_in_role_mode_only_the_node_role_is_mapped():
     assert said(named(recorder, "aws-auth-node-role")) == NODE_ENTRY
 
 
-def test_in_user_mode_the_user_is_an_entry_of_its_own_as_the_page_says():
+def test_in_user_mode_the_user_has_an_entry_of_its_own():
     recorder = recorded(user=True)
 
     assert made(recorder) == [(MAP_ENTRY, "aws-auth-node-role"), (MAP_ENTRY, "aws-auth-user")]
@@ -166,7 +166,7 @@ def test_the_user_is_cluster_admin_by_an_access_policy_never_by_a_group(partitio
     assert "aws-auth-user-access" in needs(recorder, "aws-auth-user-cluster-admin")
 
 
-def test_access_entries_are_replaced_with_their_principal_and_the_old_one_goes_first():
+def test_an_access_entry_is_replaced_with_its_principal_old_before_new():
     recorder = recorded(mode="access-entries", user=True)
 
     for name, trigger in (
@@ -203,7 +203,7 @@ def test_a_narrower_group_gets_a_cluster_role_of_its_own_and_nothing_else(mode):
 
 
 @pytest.mark.parametrize("args", [{"user": True}, {"userGroups": ["castai"]}])
-def test_no_cluster_role_is_made_where_nobody_needs_it(args):
+def test_without_a_narrower_group_there_is_no_cluster_role(args):
     assert {kind for kind, _ in made(recorded(**args))} == {MAP_ENTRY}
 
 

@@ -68,7 +68,7 @@ def copy(source="7", **annotations):
     return Snapshot("3", {"mapRoles": ADMIN}, {SOURCE_ANNOTATION: source, **annotations})
 
 
-def test_a_first_entry_keeps_the_whole_map_and_then_writes_one_list_and_the_mark():
+def test_a_first_entry_saves_the_map_and_writes_one_list_and_the_annotation():
     found = live(mapAccounts="- '9'")
 
     steps = decide(Snapshots(None, found), EnsureEntry(NODES), NOBODY).steps
@@ -109,7 +109,7 @@ def test_a_further_entry_leaves_the_copy_alone():
     )
 
 
-def test_when_all_is_as_wanted_nothing_is_sent():
+def test_a_map_as_ordered_needs_no_request():
     found = live(ADMIN + text_of(NODES), annotations=marked(NODES))
 
     assert decide(
@@ -119,7 +119,7 @@ def test_when_all_is_as_wanted_nothing_is_sent():
     assert decide(Snapshots(settled, found), EnsureEntry(NODES), NOBODY).steps == ()
 
 
-def test_a_mark_that_somebody_dropped_is_written_again_on_update():
+def test_a_dropped_annotation_is_written_again_by_an_update():
     found = live(ADMIN + text_of(NODES))
     settled = Snapshot(
         "3", {"mapRoles": ADMIN}, {SOURCE_ANNOTATION: "5", CONFIRMED_ANNOTATION: "true"}
@@ -133,7 +133,7 @@ def test_a_mark_that_somebody_dropped_is_written_again_on_update():
 @pytest.mark.parametrize(
     "broken", ["", "{", "[]", '{"entries": 5}', '{"entries": [], "spellings": [1]}']
 )
-def test_a_mark_that_somebody_broke_counts_as_none(broken):
+def test_an_invalid_annotation_counts_as_none(broken):
     assert owned_entries(live(annotations={ENTRIES_ANNOTATION: broken})) == OwnedEntries()
 
 
@@ -160,7 +160,7 @@ def test_a_list_that_others_emptied_keeps_what_they_left():
     assert patch == Patch(NAME, "7", {"mapRoles": "# ours now\n"}, {ENTRIES_ANNOTATION: None})
 
 
-def test_a_map_that_we_made_goes_only_when_nothing_else_is_in_it():
+def test_a_map_of_the_program_is_deleted_only_when_it_is_empty():
     made = marked(NODES, created_map=True, spellings={"mapRoles": None})
     alone = live(text_of(NODES), annotations=made)
 
@@ -175,7 +175,7 @@ def test_a_map_that_we_made_goes_only_when_nothing_else_is_in_it():
     assert isinstance(decide(Snapshots(None, mixed), RemoveEntry(NODES), NOBODY).steps[0], Patch)
 
 
-def test_the_last_masters_of_a_map_that_we_made_may_go_with_it():
+def test_the_last_masters_of_a_map_of_the_program_may_be_removed():
     made = marked(USER, created_map=True, spellings={"mapUsers": None})
     alone = Snapshot("7", {"mapUsers": text_of(USER)}, made)
 
@@ -194,7 +194,7 @@ HOW = (
 )
 
 
-def test_each_guard_says_what_would_be_lost_and_how_to_allow_it():
+def test_each_guard_names_the_loss_and_the_override():
     ours = Snapshot("7", {"mapUsers": text_of(USER)}, marked(USER))
     seen = Snapshots(copy(), ours)
 
@@ -322,7 +322,7 @@ def test_a_spelling_that_only_the_authenticator_reads_is_not_overridden():
         decide(Snapshots(None, found), EnsureEntry(NODES), NOBODY, ("unreadable",))
 
 
-def test_a_dead_master_does_not_stand_in_for_ours():
+def test_a_master_that_never_matches_does_not_count_for_last_masters():
     dead = "role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0a1b2c3d4e5f6a7b"
     found = live(
         f"- {{rolearn: arn:aws:iam::{ACCOUNT}:{dead}, username: admin, groups: [{MASTERS}]}}\n",
@@ -333,7 +333,7 @@ def test_a_dead_master_does_not_stand_in_for_ours():
     assert "last mapping to system:masters" in refusal(Snapshots(None, found), RemoveEntry(USER))
 
 
-def test_a_role_entry_for_our_user_is_reported_because_it_comes_first():
+def test_a_role_entry_for_the_user_is_a_warning():
     roles = f"- {{rolearn: '{USER.arn.upper()}', username: x, groups: [y]}}\n"
     shadowed = decide(Snapshots(None, live(roles)), EnsureEntry(USER), NOBODY)
 
@@ -366,7 +366,7 @@ def test_obstacles_are_what_an_update_would_refuse():
     assert "a ConfigMap holds 1048576" in reason
 
 
-def test_an_obstacle_is_an_entry_of_another_writer_and_none_of_ours():
+def test_only_entries_of_other_writers_are_obstacles():
     foreign = live(mapUsers=f"- {{userarn: {USER.arn}, username: x}}\n")
 
     [reason] = found_obstacles(foreign, USER)
@@ -393,14 +393,14 @@ def test_good_items_beside_a_bad_one_count_as_they_do_for_the_authenticator():
     assert decide(Snapshots(None, found), RemoveEntry(ours), NOBODY).steps, "ana is left"
 
 
-def test_a_lost_map_is_told_and_the_copy_stays():
+def test_a_lost_map_is_a_warning_and_the_copy_stays():
     for order in (EnsureEntry(NODES), RemoveEntry(NODES)):
         decision = decide(Snapshots(copy(), None), order, NOBODY)
         assert "restore` writes back the values" in decision.warnings[0]
         assert not [s for s in decision.steps if s.name == COPY], "it is all that is left"
 
 
-def test_an_entry_that_is_gone_already_takes_only_its_mark_along():
+def test_the_removal_of_an_absent_entry_changes_only_the_annotation():
     found = live(annotations=marked(NODES, USER))
 
     assert decide(Snapshots(copy(), found), RemoveEntry(NODES), NOBODY).steps == (
@@ -409,7 +409,7 @@ def test_an_entry_that_is_gone_already_takes_only_its_mark_along():
     assert decide(Snapshots(None, live()), RemoveEntry(NODES), NOBODY).steps == ()
 
 
-def test_what_is_there_is_told_as_wanted_or_as_it_is():
+def test_live_items_are_returned_as_ordered_or_as_they_are():
     start = f"- {{RoleARN: {NODES.arn.upper()}, username: '{NODE_USERNAME}'"
     same = start + ", groups: [system:nodes, system:bootstrappers]}"
     changed = start + ", groups: [x], userid: 007, sso: {a: [1]}}"
@@ -441,7 +441,7 @@ def told(procedure, answers):
             return finished.value
 
 
-def test_a_refusal_after_a_lost_race_takes_its_own_copy_back():
+def test_a_refusal_after_a_conflict_deletes_the_new_copy():
     """We kept a copy, lost the write, and then somebody made an entry for our ARN."""
     maps = iter([live(), Snapshot("8", {"mapRoles": f"- {{rolearn: {NODES.arn}}}"}, {})])
     copies = iter([None, copy()])
@@ -480,7 +480,7 @@ def test_the_dry_run_comes_before_the_copy():
     assert [r for r in requests if isinstance(r, Wait)] == [Wait(1)]
 
 
-def test_restoring_replaces_every_value_and_takes_the_mark_and_the_copy():
+def test_a_restore_replaces_every_value_and_removes_annotation_and_copy():
     found = live("[]", annotations=marked(NODES), mapUsers="x")
 
     assert restored(Snapshots(copy(), found), NOBODY).steps == (
@@ -492,7 +492,7 @@ def test_restoring_replaces_every_value_and_takes_the_mark_and_the_copy():
     )
 
 
-def test_the_mark_is_plain_json_that_a_person_can_read():
+def test_the_annotation_is_plain_json():
     text = OwnedEntries(
         (NODES.identity,), created_map=True, spellings={"mapRoles": None}
     ).as_annotation()

@@ -58,24 +58,24 @@ OUR_LINES = f"""\
 """
 
 
-def test_a_block_list_gets_our_lines_at_its_end_and_keeps_every_other_byte():
+def test_a_block_list_gets_new_lines_at_its_end_and_keeps_every_other_byte():
     assert merge(FOREIGN_BLOCK) == FOREIGN_BLOCK + OUR_LINES
 
 
-def test_our_lines_follow_the_indent_of_the_list():
+def test_new_lines_have_the_indent_of_the_list():
     text = "  - rolearn: arn:aws:iam::012345678901:role/a\n"
 
     assert merge(text) == text + "".join(f"  {line}\n" for line in OUR_LINES.splitlines())
 
 
-def test_our_lines_end_as_the_text_does():
+def test_new_lines_end_as_the_text_does():
     assert merge(FOREIGN_BLOCK.rstrip("\n")) == (FOREIGN_BLOCK + OUR_LINES).rstrip("\n")
     assert merge(FOREIGN_BLOCK.replace("\n", "\r\n")) == (FOREIGN_BLOCK + OUR_LINES).replace(
         "\n", "\r\n"
     )
 
 
-def test_our_entry_is_replaced_in_its_place_and_nothing_else():
+def test_an_entry_is_replaced_in_its_place_and_nothing_else():
     before, after = FOREIGN_BLOCK.split("\n- sso", 1)
     old = OUR_LINES.replace("system:nodes", "viewers").upper().replace("ROLEARN", "roleARN")
     old = old.replace("USERNAME", "username").replace("GROUPS", "groups")
@@ -83,7 +83,7 @@ def test_our_entry_is_replaced_in_its_place_and_nothing_else():
     assert merge(f"{before}\n{old}- sso{after}") == f"{before}\n{OUR_LINES}- sso{after}"
 
 
-def test_of_two_entries_of_ours_one_stays_and_the_good_one_is_not_rewritten():
+def test_of_two_entries_for_an_arn_the_correct_one_stays_unchanged():
     good = f'- {{"rolearn": "{OURS.arn}", username: "{NODE_USERNAME}", groups: {[*NODE_GROUPS]}}}\n'
     bad = f"- rolearn: {OURS.arn.upper()}\n  username: x\n"
 
@@ -145,7 +145,7 @@ def test_arns_are_compared_without_case_on_both_sides():
     assert remove(FOREIGN_BLOCK + same, entry) == FOREIGN_BLOCK
 
 
-def test_an_entry_that_only_yaml_of_today_reads_as_ours_is_written_anew():
+def test_an_entry_that_only_yaml_1_2_reads_as_ordered_is_rewritten():
     """`n` without quotes is false to the authenticator, which reads YAML 1.1."""
     entry = role(OURS.arn, "n", ["g"])
 
@@ -160,7 +160,7 @@ def test_removing_the_only_entry_leaves_the_comments():
     assert remove(f"# who: platform\n{OUR_LINES}# end\n") == "# who: platform\n# end\n"
 
 
-def test_a_text_beyond_an_edit_by_lines_is_written_anew_with_every_entry_whole():
+def test_a_text_that_cannot_be_edited_by_lines_is_rewritten_with_every_entry():
     text = "- rolearn: a\n  note: |\n    kept without a line end"
 
     assert yaml.safe_load(merge(text)) == [
@@ -189,7 +189,7 @@ def test_comments_survive_tabs_and_blanks_behind_any_last_value(last, end):
     ["---\n- rolearn: b\n", "...\n", "...\n# c\n---\nx: y\n", "- rolearn: b\n", "# c\n...\n%x"],
 )
 @pytest.mark.parametrize("list_", ["  - rolearn: a\n", "[{rolearn: a}]\n", "# none\n~\n"])
-def test_text_behind_the_list_stays_and_ours_goes_before_it(list_, behind):
+def test_text_behind_the_list_stays_behind_a_new_entry(list_, behind):
     if "~" in list_ and behind.startswith("- "):
         behind = "...\n" + behind
     text = list_ + behind
@@ -202,7 +202,7 @@ def test_text_behind_the_list_stays_and_ours_goes_before_it(list_, behind):
         assert remove(after) == text
 
 
-def test_a_list_that_is_followed_by_text_is_never_written_anew():
+def test_a_list_that_is_followed_by_text_is_never_rewritten():
     with pytest.raises(AwsAuthError, match="followed by text that the authenticator does not read"):
         merge("- rolearn: a\x85---\n- rolearn: b\n")
 
@@ -239,7 +239,7 @@ def test_scalars_that_look_like_numbers_stay_the_text_that_they_were():
 
 
 @pytest.mark.parametrize("groups", [["yes"], ["1e3"], ["a: b"], ["#"], ["ünï"], ["a:"], []])
-def test_our_groups_are_quoted_where_yaml_would_misread_them(groups):
+def test_groups_are_quoted_where_yaml_would_misread_them(groups):
     entry = role(OURS.arn, "off", groups)
 
     assert yaml.safe_load(merge("", entry)) == [entry.as_item()]
@@ -314,7 +314,7 @@ def test_removing_undoes_merging_byte_for_byte(text):
 
 
 @given(texts(), st.data())
-def test_foreign_bytes_stand_around_ours_wherever_ours_is(text, data):
+def test_foreign_bytes_stay_around_an_entry_at_any_position(text, data):
     """Ours in the middle, doubled, edited by hand: the bytes of the others do not move."""
     entries = [dict(v) for v in yaml.safe_load(text) or []]
     ours = {**OURS.as_item(), "username": "edited"}

@@ -49,7 +49,7 @@ def test_an_agent_of_the_vendors_script_is_refused():
     assert said.startswith("agent: an agent that castai installed is in the cluster")
 
 
-def test_objects_without_a_trace_are_refused_too():
+def test_objects_of_an_unknown_installer_are_refused():
     said = adoption.refusal([deployment({})], a_release())
 
     assert said is not None
@@ -64,11 +64,11 @@ def test_a_namespace_alone_is_refused_because_a_destroy_would_delete_it():
     )
 
 
-def test_nothing_is_refused_when_it_is_to_be_adopted():
+def test_adoption_refuses_no_existing_object():
     assert adoption.refusal([deployment(CHART)], a_release(adopt=True)) is None
 
 
-def test_objects_of_our_own_are_no_obstacle():
+def test_objects_of_this_program_are_no_obstacle():
     assert adoption.refusal([namespace(OURS), deployment(OURS)], a_release()) is None
 
 
@@ -76,7 +76,7 @@ def test_an_empty_cluster_is_no_obstacle():
     assert adoption.refusal([], a_release()) is None
 
 
-def test_everything_that_exists_is_named_for_the_import():
+def test_all_existing_objects_are_imported():
     found = [namespace({}), deployment(CHART)]
 
     assert adoption.existing(found) == {
@@ -92,7 +92,7 @@ def terminating(conditions=()):
     }
 
 
-def test_a_namespace_that_is_being_deleted_is_refused_with_what_holds_it_whoever_owns_it():
+def test_a_terminating_namespace_is_refused_with_what_holds_it():
     text = "Some content in the namespace has finalizers remaining: example.test/hold in 1 resource"
     hold = adoption._deletion(
         terminating([{"type": "NamespaceFinalizersRemaining", "status": "True", "message": text}])
@@ -107,12 +107,12 @@ def test_a_namespace_that_is_being_deleted_is_refused_with_what_holds_it_whoever
             assert "example.test/hold" in message
 
 
-def test_a_deletion_without_a_report_is_refused_and_a_living_namespace_is_not():
+def test_a_terminating_namespace_without_conditions_is_refused():
     assert adoption._deletion(terminating()) == "Kubernetes does not yet report what holds it"
     assert adoption._deletion({"metadata": {}, "status": {}}) is None
 
 
-def test_a_namespace_that_the_operator_was_to_provide_is_asked_for():
+def test_a_missing_namespace_is_refused_without_create_namespace():
     release = a_release(create_namespace=False)
 
     assert adoption.missing_namespace("", release) == (

@@ -86,7 +86,7 @@ def test_two_agents_fit_into_one_program():
     assert len(names) == len(set(names)), "children must be named after their component"
 
 
-def test_what_lives_in_the_namespace_waits_for_it():
+def test_objects_in_the_namespace_depend_on_it():
     recorder = recorded(network_policy=True)
     for request in recorder.requests:
         document = json_format.MessageToDict(request.object)
@@ -100,7 +100,7 @@ def test_a_binding_waits_for_its_role():
         assert f"agent-{role}" in dependencies(recorder, f"agent-{role}-binding")
 
 
-def test_the_deployment_waits_for_all_that_its_pods_need():
+def test_the_deployment_depends_on_all_that_its_pods_need():
     assert dependencies(recorded(network_policy=True), "agent-deployment") == {
         "agent-namespace",
         "agent-service-account",
@@ -123,7 +123,7 @@ def test_the_autoscaler_waits_for_the_agent_and_for_its_own_configuration():
     assert {"agent-deployment", "agent-autoscaler-config", "agent-role-binding"} <= found
 
 
-def test_the_key_and_whatever_is_made_of_it_are_secret():
+def test_the_key_and_all_values_from_it_are_secret():
     recorder = recorded()
     secret = json_format.MessageToDict(named(recorder, "agent-key").object)
     deployment = json_format.MessageToDict(named(recorder, "agent-deployment").object)
@@ -134,7 +134,7 @@ def test_the_key_and_whatever_is_made_of_it_are_secret():
     assert list(named(recorder, "agent-key").additionalSecretOutputs) == ["data", "stringData"]
 
 
-def test_an_unknown_key_leaves_everything_else_known():
+def test_an_unknown_key_leaves_all_other_values_known():
     def program() -> None:
         unborn = pulumi.CustomResource("test:index:Token", "token", {}).id
         AgentComponent("agent", {**some_args(), "api_key": unborn, "cluster_id": unborn})
@@ -180,7 +180,7 @@ def test_without_the_autoscaler_the_agent_alone_is_waited_for():
     assert gate["deployments"] == ["castai-agent"]
 
 
-def test_whatever_changes_the_pods_makes_it_wait_again():
+def test_a_change_of_the_pods_changes_the_rollout():
     def wanted(**changes: Any) -> str:
         recorder = recorded(existing_secret="mine", **changes)
         return json_format.MessageToDict(recorder.one(ROLLOUT).object)["wanted"]

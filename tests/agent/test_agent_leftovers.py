@@ -35,7 +35,7 @@ def delete(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> Cluster:
     return cluster
 
 
-def test_exactly_what_the_agent_makes_at_run_time_is_removed(monkeypatch):
+def test_only_objects_that_the_agent_creates_at_run_time_are_removed(monkeypatch):
     assert delete(monkeypatch, Cluster()).deleted == [
         ("ConfigMap", "castai-agent", "castai-agent-metadata"),
         ("Lease", "castai-agent", "agent-leader-election-lock"),
@@ -43,11 +43,11 @@ def test_exactly_what_the_agent_makes_at_run_time_is_removed(monkeypatch):
     ]
 
 
-def test_what_is_gone_already_is_no_error(monkeypatch):
+def test_an_absent_object_is_no_error(monkeypatch):
     assert len(delete(monkeypatch, Cluster(refused(404))).deleted) == 3
 
 
-def test_a_refusal_is_told_in_a_sentence(monkeypatch):
+def test_a_refusal_is_one_sentence(monkeypatch):
     with pytest.raises(ResourceError) as failed:
         delete(monkeypatch, Cluster(refused(403)))
 
@@ -65,7 +65,7 @@ def test_another_namespace_is_another_place(news, changes):
     assert bool(found.replaces) is changes
 
 
-def test_the_cluster_is_reached_as_the_provider_says(monkeypatch):
+def test_the_cluster_is_that_of_the_provider(monkeypatch):
     asked = []
 
     def connect(*where):

@@ -112,7 +112,7 @@ def test_only_deployments_bear_a_version_so_that_an_upgrade_touches_nothing_else
     assert labels["app.kubernetes.io/version"] == "v0.999.0"
 
 
-def test_selectors_never_change_whatever_the_settings():
+def test_selectors_are_the_same_under_all_settings():
     full = {
         "tag": "v9.9.9",
         "labels": {"team": "platform"},
@@ -189,7 +189,7 @@ def test_the_cluster_role_reads_and_does_nothing_else():
         assert not wild or rule["apiGroups"] == ["autoscaling.cast.ai"], rule
 
 
-def test_custom_resources_are_read_only_if_wanted():
+def test_custom_resources_are_readable_only_with_the_setting():
     groups = {
         group
         for rule in objects(read_custom_resources=False)["cluster-role"]["rules"]
@@ -210,7 +210,7 @@ def test_custom_resources_are_read_only_if_wanted():
     }
 
 
-def test_without_the_autoscaler_nobody_may_patch_the_deployment():
+def test_without_the_autoscaler_no_role_may_patch_the_deployment():
     rules = objects(autoscaling={"enabled": False})["role"]["rules"]
 
     assert not [rule for rule in rules if "deployments" in rule["resources"]]
@@ -427,7 +427,7 @@ def test_what_is_no_certificate_is_refused(text):
         settings.Agent.model_validate({"trusted_ca_certificate": text})
 
 
-def test_an_existing_secret_is_read_instead_of_ours():
+def test_an_existing_secret_replaces_the_programs_own():
     documents = objects(existing_secret="mine")
 
     assert container(documents, "agent")["envFrom"] == [{"secretRef": {"name": "mine"}}]
@@ -525,7 +525,7 @@ def test_pods_meet_the_restricted_level_on_paper():
             }
 
 
-def test_a_new_key_or_authority_changes_the_digest_and_the_digest_tells_neither():
+def test_a_new_key_or_authority_changes_the_digest_which_reveals_neither():
     plain = settings.Agent()
     trusting = settings.Agent(trusted_ca_certificate=CERTIFICATE)
     digests = {
@@ -545,12 +545,12 @@ def test_the_digest_restarts_the_pods():
     assert template["metadata"]["annotations"] == {"castai-eks/key-digest": "abc"}
 
 
-def test_fields_that_others_changed_are_taken_back():
+def test_fields_that_others_changed_are_reverted():
     for part, one in objects(network_policy=True).items():
         assert one["metadata"]["annotations"]["pulumi.com/patchForce"] == "true", part
 
 
-def test_the_provider_leaves_the_waiting_to_us_where_it_has_little_to_say():
+def test_the_provider_does_not_wait_for_deployments():
     documents = objects(network_policy=True)
     unwaited = {
         part
@@ -592,7 +592,7 @@ def test_variables_stand_in_the_order_of_the_chart():
     assert list(env(documents, "monitor"))[:2] == ["MODE", "MONITOR_METADATA"]
 
 
-def test_pods_tell_why_they_ended():
+def test_pods_report_the_end_of_their_log():
     for name in ("agent", "monitor"):
         one = container(objects(), name)
         assert one["terminationMessagePolicy"] == "FallbackToLogsOnError"

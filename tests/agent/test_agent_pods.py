@@ -302,7 +302,7 @@ def test_pods_that_are_going_away_do_not_count():
     assert agent_pods.diagnose([leaving, a_pod(ready=True)], []) == "all 1 pods are Ready"
 
 
-def test_the_latest_refusal_is_told():
+def test_the_latest_refusal_counts():
     events = [
         an_event("FailedCreate", "first", REPLICA_SET, "ReplicaSet", at="2026-01-01T00:00:00Z"),
         an_event("FailedCreate", "second", REPLICA_SET, "ReplicaSet", at="2026-01-01T00:01:00Z"),
@@ -314,7 +314,7 @@ def test_the_latest_refusal_is_told():
 @pytest.mark.parametrize(
     "key", ["0123456789abcdef" * 4, "castai_v1_Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4"], ids=len
 )
-def test_what_could_be_a_key_is_never_repeated(key):
+def test_a_possible_key_is_masked(key):
     pod = a_pod(state=CRASH, last={"exitCode": 1, "message": f"401 for X-API-Key: {key}"})
 
     sentence = agent_pods.diagnose([pod], [])
@@ -323,7 +323,7 @@ def test_what_could_be_a_key_is_never_repeated(key):
     assert "[hidden]" in sentence
 
 
-def test_names_of_objects_are_not_taken_for_keys():
+def test_names_of_objects_are_not_masked():
     name = "castai-agent-with-quite-a-long-name-7d9c5b6f4"
     refused = an_event("FailedCreate", f'pods "{name}" is forbidden', name, "ReplicaSet")
 
@@ -358,11 +358,11 @@ def crashed(message):
         ("request failed: 403 Forbidden", "stopped because CAST AI refused its key"),
     ],
 )
-def test_the_one_who_refused_is_named(message, cause):
+def test_the_refusing_service_is_named(message, cause):
     assert cause in crashed(message)
 
 
-def test_a_webhook_that_does_not_answer_is_told_from_one_that_refuses():
+def test_a_silent_webhook_and_a_refusing_one_have_different_sentences():
     text = (
         "Error creating: Internal error occurred: failed calling webhook "
         '"mutate.kyverno.svc-fail": failed to call webhook: context deadline exceeded'

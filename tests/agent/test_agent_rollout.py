@@ -116,20 +116,20 @@ def create(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> Any:
     ],
     ids=["no pod", "not available", "old pods", "not seen yet", "no answer"],
 )
-def test_it_waits_until_all_pods_are_new_and_available(monkeypatch, clock, before):
+def test_a_rollout_waits_until_all_pods_are_new_and_available(monkeypatch, clock, before):
     created = create(monkeypatch, before, before, DONE)
 
     assert created.outs == STATE
     assert clock.now > 0, "it must have waited"
 
 
-def test_it_passes_at_once_when_all_is_well(monkeypatch, clock):
+def test_a_finished_rollout_passes_at_once(monkeypatch, clock):
     create(monkeypatch, DONE)
 
     assert clock.now == 0
 
 
-def test_it_shows_how_it_goes(monkeypatch, capsys):
+def test_a_rollout_reports_its_progress(monkeypatch, capsys):
     create(monkeypatch, a_deployment(), DONE)
 
     assert capsys.readouterr().err == (
@@ -138,7 +138,7 @@ def test_it_shows_how_it_goes(monkeypatch, capsys):
     )
 
 
-def test_when_time_is_up_it_says_what_keeps_the_pods(monkeypatch, clock):
+def test_a_timeout_names_the_cause(monkeypatch, clock):
     with pytest.raises(ResourceError) as failed:
         create(monkeypatch, a_deployment())
 
@@ -151,7 +151,7 @@ def test_when_time_is_up_it_says_what_keeps_the_pods(monkeypatch, clock):
     assert clock.now == 20
 
 
-def test_a_kubeconfig_that_cannot_be_used_is_said_at_once(monkeypatch, clock):
+def test_an_unusable_kubeconfig_fails_at_once(monkeypatch, clock):
     def refuse(*_: Any) -> None:
         raise kubeconfig.KubeconfigError("there is no file x")
 
@@ -170,7 +170,7 @@ def test_a_kubeconfig_that_cannot_be_used_is_said_at_once(monkeypatch, clock):
         ({"wanted": UNKNOWN}, True),
     ],
 )
-def test_only_other_pods_make_it_wait_again(news, changes):
+def test_only_another_pod_template_is_a_change(news, changes):
     olds = dict(STATE)
 
     found = handler(AgentRolloutHandler).diff("id", olds, {**PROPS, **news})
@@ -179,7 +179,7 @@ def test_only_other_pods_make_it_wait_again(news, changes):
     assert not found.replaces
 
 
-def test_it_waits_again_on_update(monkeypatch):
+def test_an_update_waits_again(monkeypatch):
     monkeypatch.setattr(connection, "connect", lambda *_: Cluster(DONE))
 
     updated = handler(AgentRolloutHandler).update("id", {}, {**PROPS, "wanted": "def"})
@@ -201,12 +201,12 @@ def refreshed(monkeypatch: pytest.MonkeyPatch, uid: str | Exception) -> Any:
 
 
 @pytest.mark.parametrize("uid", ["uid-1", api_error(403), api_error(500), ConnectionError("away")])
-def test_a_refresh_keeps_it_while_the_namespace_is_not_known_to_be_gone(monkeypatch, uid):
+def test_a_refresh_keeps_the_gate_unless_the_namespace_is_gone(monkeypatch, uid):
     assert refreshed(monkeypatch, uid).outs == STATE
 
 
 @pytest.mark.parametrize("uid", ["uid-2", api_error(404)])
-def test_a_refresh_drops_it_with_its_namespace(monkeypatch, capsys, uid):
+def test_a_refresh_drops_the_gate_with_its_namespace(monkeypatch, capsys, uid):
     assert refreshed(monkeypatch, uid).id == ""
     assert "Namespace castai-agent was deleted outside of this stack" in capsys.readouterr().err
 
@@ -224,7 +224,7 @@ def test_a_refresh_drops_it_with_its_namespace(monkeypatch, capsys, uid):
         (None, "uid-1", None),
     ],
 )
-def test_a_namespace_that_went_since_the_last_run_is_refused(before, now, reason):
+def test_a_namespace_deleted_since_the_last_run_is_refused(before, now, reason):
     olds = {**PROPS, "namespace_before": before}
     result = handler(AgentRolloutHandler).check(olds, {**PROPS, "namespace_before": now})
 

@@ -48,7 +48,7 @@ def node_affinity(**expression):
     ],
     ids=str,
 )
-def test_what_kubernetes_refuses_is_refused(settings):
+def test_settings_that_kubernetes_refuses_are_refused(settings):
     with pytest.raises(ValidationError):
         Agent.model_validate(settings)
 
@@ -66,7 +66,7 @@ def test_what_kubernetes_refuses_is_refused(settings):
     ],
     ids=str,
 )
-def test_what_kubernetes_accepts_is_accepted_and_kept_as_written(settings):
+def test_settings_that_kubernetes_accepts_are_accepted_unchanged(settings):
     agent = Agent.model_validate(settings)
 
     assert agent.tolerations == settings.get("tolerations", [])

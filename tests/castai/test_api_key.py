@@ -68,7 +68,9 @@ def outcome(road, text):
 @pytest.mark.parametrize("category", CATEGORIES)
 @settings(deadline=None, max_examples=20)
 @given(data=st.data())
-def test_every_road_takes_a_key_that_fits_a_header_or_refuses_it_unseen(road, category, data):
+def test_every_user_of_a_key_accepts_a_header_value_or_refuses_it_without_showing_it(
+    road, category, data
+):
     character = data.draw(st.characters(categories=[category]))
     before, inside, after = data.draw(st.permutations([character, "", ""]))
     text = f"{before}{HEAD}{inside}{TAIL}{after}"

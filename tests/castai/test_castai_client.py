@@ -122,7 +122,7 @@ def test_a_role_is_handed_over_by_its_arn(api, service):
     }
 
 
-def test_a_disconnect_says_what_becomes_of_the_nodes(api, service):
+def test_a_disconnect_request_states_whether_nodes_are_deleted(api, service):
     service.will_answer(200, {**CLUSTER, "status": "deleting"})
     assert api.disconnect(ID, delete_nodes=True).status == "deleting"
     assert service.requests[0]["body"] == {
@@ -181,7 +181,7 @@ def test_repeatable_calls_are_repeated(api, service, status):
 
 @pytest.mark.parametrize("call", ["create_token", "create_principal"])
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_what_may_have_been_made_is_not_asked_for_twice(api, service, call, status):
+def test_a_possible_creation_is_not_repeated(api, service, call, status):
     service.will_answer(status, {"message": "Internal Server Error"})
     with pytest.raises(CastaiError) as caught:
         getattr(api, call)(ID)
@@ -192,13 +192,13 @@ def test_what_may_have_been_made_is_not_asked_for_twice(api, service, call, stat
 @pytest.mark.parametrize(
     ("call", "answer"), [("create_token", "token"), ("create_principal", "arn")]
 )
-def test_what_was_throttled_was_not_made_and_is_asked_for_again(api, service, call, answer):
+def test_a_throttled_creation_is_repeated(api, service, call, answer):
     service.will_answer(429, {"message": "slow down"})
     service.will_answer(200, {answer: "value"})
     assert getattr(api, call)(ID) == "value"
 
 
-def test_repetition_ends_and_the_last_answer_is_told(api, service):
+def test_retries_end_with_the_last_answer(api, service):
     for _ in range(20):
         service.will_answer(503, {"message": "maintenance"})
     with pytest.raises(CastaiError) as caught:
@@ -236,7 +236,7 @@ class _Answer:
         return None
 
 
-def test_an_error_tells_message_fields_and_request_id(api, service):
+def test_an_error_has_message_fields_and_request_id(api, service):
     service.will_answer(
         400,
         {
@@ -259,14 +259,14 @@ def test_an_error_tells_message_fields_and_request_id(api, service):
     ("status", "message", "field"),
     [(400, "Forbidden", "eks"), (400, "Bad", "credentials"), (403, "Forbidden", "credentials")],
 )
-def test_other_refusals_are_not_taken_for_iam_still_spreading(api, service, status, message, field):
+def test_other_refusals_do_not_count_as_iam_propagation(api, service, status, message, field):
     service.will_answer(status, {"message": message, "fieldViolations": [{"field": field}]})
     with pytest.raises(CastaiError) as caught:
         api.hand_over_role(ID, "arn")
     assert not caught.value.refuses_credentials
 
 
-def test_a_refused_key_says_where_the_key_comes_from(api, service):
+def test_a_refused_key_names_the_sources_of_the_key(api, service):
     service.will_answer(401, {"message": "unauthorized"})
     with pytest.raises(CastaiError, match="check CASTAI_API_KEY or castai-eks:apiKey"):
         api.check_key()
@@ -350,9 +350,7 @@ def test_a_broken_connection_is_tried_again_where_that_is_harmless(hanging_up):
 
 
 @pytest.mark.parametrize("call", ["create_token", "create_principal"])
-def test_what_may_have_been_made_before_the_connection_broke_is_not_asked_for_twice(
-    hanging_up, call
-):
+def test_a_creation_before_a_broken_connection_is_not_repeated(hanging_up, call):
     url, heard = hanging_up
     with pytest.raises(CastaiError, match="no answer, ConnectionError"):
         getattr(CastaiApi(url, KEY), call)(ID)
@@ -360,7 +358,7 @@ def test_what_may_have_been_made_before_the_connection_broke_is_not_asked_for_tw
 
 
 @pytest.mark.parametrize("call", ["create_token", "create_principal"])
-def test_what_never_reached_the_service_is_asked_for_again(call, caplog):
+def test_a_request_that_never_arrived_is_repeated(call, caplog):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(CastaiError, match="no answer, ConnectionError"):
@@ -442,7 +440,7 @@ def test_items_that_are_no_objects_are_an_error(api, service, items):
     ("status", "answer"),
     [(404, {"message": "Not Found"}), (404, "<html>"), (200, "<html>"), (302, {}), (403, "no")],
 )
-def test_whatever_answers_at_a_wrong_address_is_told_with_the_address(api, service, status, answer):
+def test_every_answer_of_a_wrong_address_names_the_address(api, service, status, answer):
     service.will_answer(status, answer, {"Location": "/login"} if status == 302 else {})
     with pytest.raises(CastaiError) as caught:
         api.check_key()
@@ -473,7 +471,7 @@ def test_an_address_with_a_password_is_refused_without_it():
     assert "api.url holds a user or password" in str(caught.value)
 
 
-def test_the_error_of_a_library_that_saw_the_key_is_told_by_its_type_only(api, monkeypatch):
+def test_only_the_type_of_a_librarys_error_is_shown(api, monkeypatch):
     def refuse(*_, **__):
         raise ValueError(f"Invalid header value {KEY!r}")
 

@@ -324,7 +324,7 @@ def test_the_document_for_scripts_holds_leftovers_and_problems(account, capsys):
     assert document["asked"] == ["aws"]
 
 
-def test_an_access_entry_of_our_principals_is_left_over(account):
+def test_an_access_entry_of_the_programs_principals_is_a_leftover(account):
     eks = account("eks")
     vpc = account("ec2").describe_subnets()["Subnets"][0]
     eks.create_cluster(
@@ -343,7 +343,7 @@ def test_an_access_entry_of_our_principals_is_left_over(account):
     assert ("access entry", made) in {(one.kind, one.name) for one in answer.leftovers}
 
 
-def test_an_account_wide_policy_that_others_use_is_none_of_ours(account):
+def test_an_account_wide_policy_in_use_elsewhere_is_no_leftover(account):
     a_used_policy(account, "CastEKSPolicy")
     assert audit.main(without("kubernetes", "castai")) == 0
 
@@ -385,7 +385,7 @@ def test_a_live_cluster_in_castai_is_a_leftover_and_an_archived_one_is_not(casta
 
 
 @pytest.mark.parametrize(("key", "told"), [("", "set CASTAI_API_KEY"), ("wrong", "HTTP 401")])
-def test_without_a_working_key_castai_is_not_taken_for_clean(
+def test_without_a_working_key_castai_does_not_count_as_clean(
     castai, monkeypatch, capsys, key, told
 ):
     del castai
@@ -394,7 +394,7 @@ def test_without_a_working_key_castai_is_not_taken_for_clean(
     assert told in capsys.readouterr().err
 
 
-def test_a_cluster_that_cannot_be_reached_is_not_taken_for_clean(capsys):
+def test_an_unreachable_cluster_does_not_count_as_clean(capsys):
     arguments = [*without("aws", "castai"), "--kubeconfig", "/nowhere"]
     assert audit.main(arguments) == 2
     assert "Kubernetes: cluster.kubeconfig: there is no file /nowhere" in capsys.readouterr().err
@@ -460,9 +460,7 @@ CONFIGURATIONS = {
 
 
 @pytest.mark.parametrize("case", CONFIGURATIONS)
-def test_whatever_is_wrong_with_awss_configuration_is_one_sentence(
-    case, tmp_path, monkeypatch, capsys
-):
+def test_every_fault_of_the_aws_configuration_is_one_sentence(case, tmp_path, monkeypatch, capsys):
     variables, text, reason = CONFIGURATIONS[case]
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)

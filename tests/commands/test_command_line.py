@@ -31,7 +31,7 @@ leave(main)
 
 
 @pytest.mark.parametrize(("reader", "status"), [("head -n 1", 141), ("cat", 3)])
-def test_a_reader_that_has_seen_enough_is_no_traceback(reader: str, status: int):
+def test_a_closed_pipe_is_no_traceback(reader: str, status: int):
     assert run(LONG, reader) == (status, "")
 
 

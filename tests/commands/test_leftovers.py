@@ -54,7 +54,7 @@ def test_the_node_role_and_profile_are_recognised_by_the_shape_of_their_id():
         ("user", "CAST-EKS-DEMO", OURS),
     ],
 )
-def test_what_others_made_is_told_apart(kind, name, origin):
+def test_objects_of_others_are_no_leftovers(kind, name, origin):
     assert NamePatterns("demo").origin(kind, name) == origin
 
 
@@ -70,7 +70,7 @@ def test_what_others_made_is_told_apart(kind, name, origin):
         ("user", "castxeksxdemo"),
     ],
 )
-def test_what_belongs_to_other_clusters_or_to_nobody_is_left_alone(kind, name):
+def test_objects_of_other_clusters_or_without_an_owner_are_no_leftovers(kind, name):
     assert NamePatterns("demo").origin(kind, name) is None
 
 

@@ -71,7 +71,7 @@ def test_only_creates_are_pending_creates():
     assert list(pending_creates.pending({}, "creating")) == []
 
 
-def test_settling_takes_in_what_was_found_and_forgets_the_other_creates():
+def test_a_recovery_imports_existing_objects_and_drops_the_other_creates():
     user = operation("creating", "aws:iam/user:User", "user", name="u")
     role = operation("creating", "aws:iam/role:Role", "role")
     update = operation("updating", "aws:iam/role:Role", "other")
@@ -88,7 +88,7 @@ def test_settling_takes_in_what_was_found_and_forgets_the_other_creates():
     assert after["secrets_providers"] == before["secrets_providers"]
 
 
-def test_a_replacement_that_was_created_takes_the_place_of_its_deleted_predecessor():
+def test_a_created_replacement_replaces_its_deleted_predecessor():
     create = operation("creating", "aws:iam/role:Role", "role", name="r")
     urn = create["resource"]["urn"]
     deleted = {"urn": urn, "id": "r", "pendingReplacement": True}
@@ -107,18 +107,18 @@ def test_a_replacement_that_was_created_takes_the_place_of_its_deleted_predecess
     assert pending_creates.settled(before, {})["resources"] == before["resources"]
 
 
-def test_a_thing_with_our_tag_is_taken_in_by_its_name():
+def test_an_object_with_the_stacks_tag_is_imported_by_its_name():
     assert lookup().import_id(pending("aws:iam/user:User", name="cast-eks-demo")) == "cast-eks-demo"
 
 
 @pytest.mark.parametrize("tags", [[], [{"Key": CLUSTER_TAG, "Value": "other"}]])
-def test_a_thing_of_that_name_without_our_tag_is_somebody_elses(tags, capsys):
+def test_an_object_of_that_name_without_the_tag_is_refused(tags, capsys):
     found = lookup(Iam(tags)).import_id(pending("aws:iam/user:User", name="cast-eks-demo"))
     assert found is None
     assert "exists without the tag castai-eks:cluster=demo" in capsys.readouterr().out
 
 
-def test_a_thing_that_is_not_there_is_forgotten():
+def test_a_create_without_an_object_is_dropped():
     assert lookup().import_id(pending("aws:iam/role:Role", name="r")) is None
 
 
@@ -129,7 +129,7 @@ def test_a_thing_that_is_not_there_is_forgotten():
         "castai-stack:index:ClusterToken",
     ],
 )
-def test_what_goes_with_something_else_is_forgotten_unasked(type_):
+def test_a_create_that_disappears_with_its_parent_is_dropped_without_a_question(type_):
     assert lookup(iam=object()).import_id(pending(type_, name="x")) is None
 
 
@@ -156,7 +156,7 @@ def test_what_goes_with_something_else_is_forgotten_unasked(type_):
         (pending_creates.LEFTOVERS, {"namespace": "castai-agent"}, "castai-agent"),
     ],
 )
-def test_parts_of_our_own_things_are_taken_in_by_what_they_are_part_of(type_, inputs, found):
+def test_parts_of_imported_objects_are_imported(type_, inputs, found):
     assert lookup(iam=object()).import_id(pending(type_, **inputs)) == found
 
 
@@ -227,7 +227,7 @@ def test_only_a_key_that_was_never_used_and_lost_by_a_killed_run_is_deleted(
     assert "AKIATHEIRS of cast-eks-demo is not this stack's; left alone" in capsys.readouterr().out
 
 
-def test_half_written_attributes_are_found_unless_somebody_writes_them(tmp_path, monkeypatch):
+def test_half_written_attributes_are_found_unless_a_process_writes_them(tmp_path, monkeypatch):
     for name, text in {"good": "{}", "empty": "", "cut": '{"a', "busy": ""}.items():
         (tmp_path / f"{name}.json.attrs").write_text(text)
         (tmp_path / f"{name}.json").write_text("")
@@ -331,7 +331,7 @@ def test_ending_a_process_that_is_gone_is_fine(plugin):
     killed_engine.end(plugin.pid)
 
 
-def test_without_pulumi_the_message_says_so(tmp_path, monkeypatch, capsys):
+def test_a_missing_pulumi_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert recover.main(["--stack", "dev", "--cwd", str(tmp_path)]) == 2
     assert capsys.readouterr().err == (
@@ -360,7 +360,7 @@ def a_process(folder, pid, *words, cwd):
         ((), None),
     ],
 )
-def test_an_engine_that_changes_a_state_is_found_whoever_its_parent_is(tmp_path, words, command):
+def test_an_engine_that_changes_a_state_is_found_under_any_parent(tmp_path, words, command):
     project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
     for folder in (project, elsewhere):
         folder.mkdir()

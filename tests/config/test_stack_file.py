@@ -31,7 +31,7 @@ def test_settings_come_out_of_a_stack_file(tmp_path):
         ("config: {castai-eks:castai: {}}", "castai-eks:castai.cluster: required, and not given"),
     ],
 )
-def test_what_is_no_stack_file_is_told(tmp_path, text, message):
+def test_another_file_than_a_stack_file_is_named(tmp_path, text, message):
     with pytest.raises(SettingsError, match=message):
         read(written(tmp_path, text))
 
@@ -41,7 +41,7 @@ def test_a_missing_file_is_named(tmp_path):
         read(tmp_path / "Pulumi.none.yaml")
 
 
-def test_what_is_no_text_is_told(tmp_path):
+def test_a_binary_file_is_named(tmp_path):
     path = tmp_path / "Pulumi.x.yaml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(

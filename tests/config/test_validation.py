@@ -53,7 +53,7 @@ def test_all_problems_come_at_once_with_key_finding_and_rule():
     ]
 
 
-def test_tags_are_such_as_aws_takes_and_none_of_the_programs_own():
+def test_tags_that_aws_refuses_or_that_the_program_reserves_are_refused():
     tags = {"a#": "x", "b": "y" * 257, "castai-eks:cluster": "another", "Größe": "XL @ 1"}
 
     assert problems({"cluster": CLUSTER, "tags": tags}) == [
@@ -74,7 +74,7 @@ def test_a_path_holds_nothing_that_a_policy_would_read_as_a_pattern(path):
 
 
 @pytest.mark.parametrize("path", ["/", "/team/", "/division_abc/team-1/"])
-def test_paths_as_iam_takes_them(path):
+def test_paths_that_iam_accepts_are_accepted(path):
     assert validate({"cluster": CLUSTER, "iam": {"path": path}}, KEY).iam.path == path
 
 
@@ -128,7 +128,7 @@ def test_a_missing_key_is_named():
         ),
     ],
 )
-def test_keys_that_disagree_are_told(raw, line):
+def test_keys_that_contradict_each_other_are_named(raw, line):
     assert problems({"cluster": CLUSTER, **raw}) == [f"  {KEY}.{line}"]
 
 
@@ -166,7 +166,7 @@ def test_a_long_value_is_cut_in_the_message():
     assert len(line) < 250
 
 
-def test_what_may_be_a_password_or_a_private_key_is_never_shown():
+def test_a_possible_password_or_private_key_is_never_shown():
     raw = {
         "cluster": CLUSTER,
         "agent": {
@@ -195,7 +195,7 @@ def test_what_may_be_a_password_or_a_private_key_is_never_shown():
         ("2001-01-01", "a date"),
     ],
 )
-def test_what_yaml_turned_into_something_else_is_never_shown_as_a_value(written, found):
+def test_a_value_that_yaml_converted_is_never_shown(written, found):
     # YAML 1.1 as some tools read it; PyYAML takes `1e3` for a text, which the engine does not.
     value = 1000.0 if written == "1e3" else yaml.safe_load(written)
     assert isinstance(value, bool | int | float | dt.date)
@@ -225,7 +225,7 @@ def test_another_region_is_refused_with_those_that_work(region):
     )
 
 
-def test_tags_that_differ_in_case_only_are_refused_by_iam_and_so_here():
+def test_tags_that_differ_in_case_only_are_refused():
     tags = {"owner": "a", "Owner": "b", "team": "c", "STRASSE": "d", "straße": "e"}
 
     assert problems({"cluster": CLUSTER, "tags": tags}) == [
@@ -253,7 +253,7 @@ def test_tags_that_differ_in_case_only_are_refused_by_iam_and_so_here():
         ("agent", "extraEnv", {"GRÖSSE": "x"}),
     ],
 )
-def test_letters_and_digits_are_those_of_ascii_where_aws_and_kubernetes_say_so(section, key, value):
+def test_letters_and_digits_are_ascii_where_aws_and_kubernetes_require_it(section, key, value):
     base = {"cluster": CLUSTER}
     [line] = problems({**base, section: {**base.get(section, {}), key: value}})
 
@@ -275,9 +275,7 @@ def test_letters_and_digits_are_those_of_ascii_where_aws_and_kubernetes_say_so(s
         ("api", "principalArn", "arn:aws:iam::809060229965:role/x", "the ARN of an IAM user"),
     ],
 )
-def test_an_arn_is_of_the_kind_region_and_account_that_aws_takes_there(
-    section, key, value, allowed
-):
+def test_an_arn_of_another_kind_region_or_account_is_refused(section, key, value, allowed):
     lines = problems({"cluster": CLUSTER, section: {key: value}})
 
     assert any(
@@ -294,7 +292,7 @@ def test_an_arn_is_of_the_kind_region_and_account_that_aws_takes_there(
         ("iam", "permissionsBoundaryArn", "arn:aws:iam::aws:policy/ReadOnlyAccess"),
     ],
 )
-def test_an_arn_of_another_account_is_taken_where_aws_takes_it(section, key, value):
+def test_an_arn_of_another_account_is_accepted_where_aws_accepts_it(section, key, value):
     validate({"cluster": CLUSTER, section: {key: value}}, KEY)
 
 

@@ -44,14 +44,14 @@ def request_tags(**tags):
 
 
 @pytest.mark.parametrize("key", ["cast:cluster-id", TAG, "Name", "aws:eks:cluster-name"])
-def test_a_foreign_instance_cannot_be_tagged_as_ours_and_then_stopped(key):
+def test_a_foreign_instance_cannot_be_tagged_and_then_stopped(key):
     tag = Request("ec2:CreateTags", VICTIM, {f"aws:RequestTag/{key}": ID})
     assert not may(policies(), tag)
     assert may(policies("documented"), tag), "CAST AI's own policies tag anything"
 
 
 @pytest.mark.parametrize("kind", ["volume", "security-group", "network-interface", "key-pair"])
-def test_nothing_foreign_can_be_tagged_as_ours(kind):
+def test_no_foreign_resource_can_be_tagged_with_the_cluster_id(kind):
     request = Request("ec2:CreateTags", OURS.own("ec2", f"{kind}/x"), request_tags(**{TAG: ID}))
     assert not may(policies(create_node_groups=True), request)
 
@@ -130,7 +130,7 @@ def test_instance_profiles_cannot_exchange_roles():
     assert not can("iam:PassRole", ADMIN, iam__PassedToService="ec2.amazonaws.com")
 
 
-def test_an_auto_scaling_group_of_ours_cannot_take_a_launch_configuration_or_foreign_subnets():
+def test_an_auto_scaling_group_of_the_cluster_accepts_no_launch_configuration_or_foreign_subnets():
     group = OURS.own("autoscaling", "autoScalingGroup:0a:autoScalingGroupName/workers")
     mine = {"aws:ResourceTag/eks:cluster-name": OURS.cluster}
     update = "autoscaling:UpdateAutoScalingGroup"
@@ -188,7 +188,7 @@ def test_the_node_role_comes_back_only_with_its_boundary():
     assert not can("iam:CreateRole", OURS.node_role_arn, iam__PermissionsBoundary=ADMINISTRATOR)
 
 
-def test_the_operators_boundary_takes_the_place_of_the_programs_own():
+def test_the_operators_boundary_replaces_the_programs():
     theirs = OURS.iam("policy", "company-boundary")
     switches = {"permissions_boundary_arn": theirs}
     create = Request("iam:CreateRole", OURS.node_role_arn, {"iam:PermissionsBoundary": theirs})
@@ -337,7 +337,7 @@ def test_another_function_cannot_be_taken_over(function):
         assert can(f"lambda:{action}", where, "documented", **principal)
 
 
-def test_our_function_cannot_be_opened_to_others_or_be_put_into_a_vpc():
+def test_the_function_cannot_be_opened_to_others_or_moved_into_a_vpc():
     for principal in ("*", "999999999999", "apigateway.amazonaws.com"):
         assert not can("lambda:AddPermission", OURS.function_arn, lambda__Principal=principal)
     vpc = {"lambda__VpcIds": (OURS.vpc_id,)}
@@ -369,7 +369,7 @@ def test_foreign_rules_and_foreign_targets_are_out_of_reach():
         f"cast-{OURS.cluster}-eu-eks-{ID[:8]}",
     ],
 )
-def test_a_role_or_profile_whose_name_begins_with_ours_is_out_of_reach(name):
+def test_a_role_or_profile_with_a_longer_name_is_out_of_reach(name):
     three = arn.managed_policy(OURS.partition, "AmazonEKS_CNI_Policy")
     role, profile = OURS.iam("role", name), OURS.iam("instance-profile", name)
     assert not can("iam:PassRole", role, iam__PassedToService="ec2.amazonaws.com")
@@ -432,7 +432,7 @@ def test_no_instance_starts_in_another_region_account_or_vpc_or_without_both_tag
         assert not started(marks={key: value for key, value in tags.items() if key != missing})
 
 
-def test_in_a_shared_vpc_subnets_are_the_owners_and_instances_ours():
+def test_in_a_shared_vpc_subnets_belong_to_the_owner_and_instances_to_the_cluster():
     shared = world.scope(vpc_account_id="000000000002")
     policy = restricted_policy.restricted_policy(shared, "scoped", Iam())
     vpc = {"ec2:Vpc": f"arn:aws:ec2:eu-central-1:000000000002:vpc/{shared.vpc_id}"}

@@ -183,7 +183,7 @@ def test_the_name_in_the_certificate_may_differ_from_the_address(api_server):
     assert "CERTIFICATE_VERIFY_FAILED" in explain(caught.value)
 
 
-def test_a_server_of_another_authority_is_refused_unless_told_otherwise(api_server):
+def test_a_server_of_another_authority_is_refused_without_the_insecure_switch(api_server):
     strangers = {"certificate-authority": ""}
 
     with pytest.raises(Exception, match="CERTIFICATE_VERIFY_FAILED"):
@@ -273,9 +273,7 @@ def test_an_authority_without_a_certificate_is_refused(api_server, keys):
 
 
 @pytest.mark.parametrize("version", ["v1beta1", "v1"])
-def test_a_login_program_of_any_current_version_is_run_and_told_the_version(
-    api_server, tmp_path, version
-):
+def test_a_login_program_gets_the_version_of_its_entry(api_server, tmp_path, version):
     asked = f"client.authentication.k8s.io/{version}"
     user = login(
         tmp_path / "login",
@@ -423,9 +421,7 @@ def test_time_outs_are_set():
         assert (client._timeout.connect, client._timeout.read) == (CONNECT_SECONDS, ANSWER_SECONDS)
 
 
-def test_a_missing_file_is_named_and_ambient_without_a_file_says_where_it_looked(
-    tmp_path, monkeypatch
-):
+def test_a_missing_file_and_the_searched_places_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
 
     with pytest.raises(KubeconfigError, match=r"there is no file /nowhere/config; give the path"):

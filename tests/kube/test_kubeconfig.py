@@ -185,7 +185,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=str)
-def test_what_client_go_refuses_or_cannot_be_applied_is_refused_by_the_name_of_its_key(case):
+def test_a_key_that_cannot_be_applied_is_refused_by_its_name(case):
     user, cluster, message = REFUSED[case]
 
     assert message in refusal(user, cluster)
@@ -295,7 +295,7 @@ def test_a_context_that_leads_nowhere_is_refused(more, message):
     assert message in refusal(**more)
 
 
-def test_paths_are_those_beside_the_file_and_a_bare_command_stays_one(tmp_path):
+def test_relative_paths_are_resolved_beside_the_file_except_a_bare_command(tmp_path):
     (tmp_path / "ca.crt").write_text(PEM)
     path = tmp_path / "config"
 

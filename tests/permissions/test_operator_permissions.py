@@ -98,7 +98,7 @@ def test_the_policy_of_features_is_the_operators_only_when_one_is_switched_on():
 
 
 @pytest.mark.parametrize("name", ["demo-eu", "demo-eks-eu"])
-def test_no_pattern_reaches_a_cluster_whose_name_begins_with_ours(name):
+def test_no_pattern_matches_a_cluster_whose_name_begins_with_this_one(name):
     own = settings(spot={"keyInSecretsManager": True})
     neighbour = settings(cluster={**CLUSTER, "name": name}, spot={"keyInSecretsManager": True})
 

@@ -93,7 +93,7 @@ def test_reads_are_those_of_the_service_reference(flavour):
 # --- who may do what ----------------------------------------------------------------------------
 
 
-def test_under_scoped_nobody_changes_anything_beyond_cluster_and_vpc():
+def test_scoped_grants_no_change_beyond_cluster_and_vpc():
     access = actors.effective_permissions(settings())
     assert [a.title for a in access.actors] == ["CAST AI", "Nodes", "Spot function"]
     for actor_ in access.actors:
@@ -164,7 +164,7 @@ def test_the_operators_boundary_is_listed_as_a_limit():
     assert "its inline policy of denials" in actor(access, "Spot function").limits
 
 
-def test_without_credentials_nobody_has_access(tmp_path, capsys):
+def test_without_credentials_no_principal_has_access(tmp_path, capsys):
     path = stack(tmp_path, credentials={"mode": "none"})
     assert actors.effective_permissions(settings(credentials={"mode": "none"})).actors == ()
     assert "nobody gets access to AWS" in printed(capsys, path)

@@ -30,7 +30,7 @@ def problems(monkeypatch):
     return asked
 
 
-def test_a_map_that_takes_both_entries_is_no_problem(problems):
+def test_a_map_that_accepts_both_entries_is_no_problem(problems):
     assert problems({"mapUsers": "[]"}) == ()
 
 

@@ -57,7 +57,7 @@ def test_an_object_of_the_stack_is_no_obstacle():
     assert names.taken(user, "demo", ARN, {"castai-eks:cluster": "demo"}) == Findings()
 
 
-def test_an_object_of_another_cluster_is_told_and_not_to_be_taken_over():
+def test_an_object_of_another_cluster_is_named_without_a_way_to_take_it_over():
     role = named(names="documented")[1]
 
     assert names.taken(role, "demo", "arn", {"castai-eks:cluster": "other"}).obstacles == (

@@ -59,7 +59,7 @@ def test_a_matching_cluster_has_no_finding():
         ),
     ],
 )
-def test_what_does_not_fit_is_a_sentence(caller, facts, sentence):
+def test_each_mismatch_is_one_sentence(caller, facts, sentence):
     assert aws.cluster_findings(settings(), caller, facts).problems == (sentence,)
 
 
@@ -103,7 +103,7 @@ def test_a_preview_warns_of_missing_permissions_and_goes_on(monkeypatch):
     ]
 
 
-def test_an_apply_stops_at_missing_permissions_and_says_that_nothing_was_written():
+def test_an_apply_stops_at_missing_permissions_before_any_write():
     with pytest.raises(PreflightError) as error:
         judge(
             Findings(problems=("cluster: gone",), missing=("AWS, roles: iam:CreateRole on x",)),
@@ -191,7 +191,7 @@ def test_the_documents_of_the_defaults_fit_their_quotas(mode):
     assert aws.document_findings(scope_of(chosen), chosen) == Findings()
 
 
-def test_a_document_that_is_too_long_says_by_how_much_and_the_way_out():
+def test_a_document_over_its_quota_names_the_excess_and_the_remedy():
     chosen = settings(
         credentials={"mode": "role", "externalId": "x" * 1224}, iam={"path": f"/{'p' * 400}/"}
     )
@@ -222,7 +222,7 @@ def identity(published, named):
     return cluster._identity(Cluster(published), "demo", authority)
 
 
-def test_a_cluster_is_known_by_the_certificates_that_it_publishes():
+def test_a_cluster_is_identified_by_its_published_certificates():
     # While authorities change, both are published; line ends may differ.
     both = certificate("b2xk") + certificate("bm\r\nV3")
 
@@ -232,7 +232,7 @@ def test_a_cluster_is_known_by_the_certificates_that_it_publishes():
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_cluster_that_does_not_say_who_it_is_is_no_problem(status):
+def test_a_cluster_without_a_published_certificate_is_inconclusive(status):
     findings = identity(status, certificate("bmV3"))
 
     assert findings.problems == ()
@@ -262,7 +262,7 @@ def test_a_cluster_administrator_is_asked_once():
     assert client.asked == ["*"]
 
 
-def test_anybody_else_is_asked_verb_by_verb():
+def test_other_callers_are_asked_about_each_verb():
     client = Reviews("get")
 
     assert cluster._missing(client, NEEDED) == (

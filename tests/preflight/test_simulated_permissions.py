@@ -131,7 +131,7 @@ def test_a_caller_who_must_set_a_boundary_may_when_the_settings_give_it():
 
 
 @pytest.mark.parametrize("reports_keys_for_resources", [True, False])
-def test_a_caller_who_must_set_a_boundary_is_told_which_key_the_settings_leave_out(
+def test_a_caller_who_must_set_a_boundary_learns_the_missing_key(
     reports_keys_for_resources,
 ):
     simulate = simulator(BOUNDED, reports_keys_for_resources=reports_keys_for_resources)
@@ -171,7 +171,7 @@ def test_rights_that_depend_on_what_only_aws_knows_are_doubtful(reports_keys_for
     ],
     ids=["not allowed", "denied"],
 )
-def test_what_an_organization_denies_is_doubtful(organization):
+def test_a_denial_by_an_organizations_policy_is_doubtful(organization):
     answer = findings(simulator(allow(), organization))
 
     assert answer.missing == ()

@@ -90,7 +90,7 @@ def test_a_preview_shows_what_an_up_creates():
     assert run(program, preview=True).inventory() == run(program).inventory()
 
 
-def test_the_key_is_secret_wherever_it_goes():
+def test_the_key_is_secret_in_every_property():
     for settings in ({}, {"key_in_secrets_manager": True}):
         for key in (None, KEY):
             recorder = run(spot(key=key, **settings))

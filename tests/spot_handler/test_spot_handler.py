@@ -117,7 +117,7 @@ def test_ignored_events_make_no_request_to_ec2(endpoint, clock):
     assert not ec2.asked, "asked EC2 about an event that was ignored anyway"
 
 
-def test_a_known_foreign_instance_is_dropped_without_a_request(endpoint, clock):
+def test_a_cached_foreign_instance_needs_no_request(endpoint, clock):
     ec2 = Ec2(described(FOREIGN, cluster="Other"))
     handler = a_handler(endpoint, clock, ec2)
     for _ in range(5):
@@ -276,7 +276,7 @@ def test_one_line_of_json_is_written_for_each_event(endpoint, clock, capsys):
     assert [line["decision"] for line in lines(capsys)] == ["reported", *["ignored"] * 3]
 
 
-def test_the_key_appears_in_no_line_and_in_no_exception(endpoint, clock, capsys):
+def test_the_key_is_in_no_log_line_and_no_exception(endpoint, clock, capsys):
     endpoint.message = f"token {KEY} is not known"
     endpoint.answers = [(401, {})]
     with pytest.raises(ReportError) as caught:
@@ -319,7 +319,7 @@ def test_pauses_grow_and_end_before_the_deadline():
     assert attempts < 20, "pauses are to grow"
 
 
-def test_an_incomplete_environment_names_everything_that_is_missing():
+def test_an_incomplete_environment_names_all_missing_variables():
     with pytest.raises(SettingsError) as caught:
         Settings.of({"DRAIN": "true", "CLUSTER_ID": CLUSTER_ID})
 

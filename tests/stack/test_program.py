@@ -343,7 +343,7 @@ def test_without_registration_nothing_is_asked_of_castai():
     assert not kinds & {"ClusterRegistration", "ClusterToken", "HandOver", "AgentOnline"}
 
 
-def test_the_connection_is_guarded_whoever_registers():
+def test_the_connection_is_guarded_with_and_without_registration():
     def guarded(**settings):
         return named(ran(**settings))["connection"].object["mode"]
 
