@@ -24,8 +24,8 @@ _AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """One object of the cluster with the name of an object of this program."""
+class ExistingObject:
+    """An object of the cluster that has the name of an object of this program."""
 
     kind: str
     name: str
@@ -37,7 +37,7 @@ class Found:
     """What holds up the deletion of a namespace that is Terminating; None for any other object."""
 
     @property
-    def ours(self) -> bool:
+    def of_this_program(self) -> bool:
         """Return True if this program created or adopted it."""
         return self.labels.get(names.PART_OF_LABEL) == names.PART_OF
 
@@ -50,8 +50,8 @@ class AdoptionError(Exception):
     """Objects to adopt cannot be read; the message is complete."""
 
 
-def find(client: "lightkube.Client", release: agent_release.Release) -> list[Found]:
-    """Look for every object that the agent would have, by name; reads only.
+def find(client: "lightkube.Client", release: agent_release.Release) -> list[ExistingObject]:
+    """Return the existing objects of the agent, by name; reads only.
 
     An object that may not be read counts as absent, unless it is to be adopted. The client must
     be one of `connection.connect`, which threads may share.
@@ -59,7 +59,7 @@ def find(client: "lightkube.Client", release: agent_release.Release) -> list[Fou
     documents = {"namespace": manifests.namespace(release), **manifests.objects(release)}.values()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = pool.map(lambda one: _look(client, one, release.settings.adopt), documents)
-        # Without createNamespace the namespace matters only while it is being deleted.
+        # Without createNamespace the operator owns the namespace, unless it is being deleted.
         return [
             entry
             for entry in answers
@@ -103,20 +103,20 @@ def missing_namespace(uid: str | None, release: agent_release.Release) -> str | 
     )
 
 
-def refusal(found: Sequence[Found], release: agent_release.Release) -> str | None:
+def refusal(objects: Sequence[ExistingObject], release: agent_release.Release) -> str | None:
     """Return why existing objects prevent an update and the remedy; None if nothing does."""
-    for entry in found:
+    for entry in objects:
         if entry.deletion is not None:
             return (
                 f"agent: the namespace {entry.name} is being deleted (Terminating), so nothing can "
                 f"be created in it; {entry.deletion}; wait for the end, or remove what holds it"
             )
-    foreign = [one for one in found if not one.ours]
+    foreign = [one for one in objects if not one.of_this_program]
     if not foreign or release.settings.adopt:
         return None
     if [one.kind for one in foreign] == ["Namespace"]:
         return (
-            f"agent: the namespace {release.namespace} exists and is not of this program; "
+            f"agent: the namespace {release.namespace} exists and this program did not create it; "
             "set agent.createNamespace to false to use it and leave it on destroy, "
             "or agent.adopt to true to own it and delete it on destroy"
         )
@@ -127,12 +127,12 @@ def refusal(found: Sequence[Found], release: agent_release.Release) -> str | Non
     )
 
 
-def existing(found: Sequence[Found]) -> frozenset[str]:
+def existing(objects: Sequence[ExistingObject]) -> frozenset[str]:
     """Return the keys of existing objects, as `AgentArgs.existing`."""
-    return frozenset(one.key for one in found)
+    return frozenset(one.key for one in objects)
 
 
-def _installer(foreign: Sequence[Found]) -> str:
+def _installer(foreign: Sequence[ExistingObject]) -> str:
     charts = {one.labels[_CHART_LABEL] for one in foreign if _CHART_LABEL in one.labels}
     if charts:
         return f"the chart {', '.join(sorted(charts))}"
@@ -141,12 +141,12 @@ def _installer(foreign: Sequence[Found]) -> str:
         for one in foreign
         if names.MANAGED_BY_LABEL in one.labels
     }
-    return ", ".join(sorted(managers)) if managers else "somebody"
+    return ", ".join(sorted(managers)) or "an unknown installer"
 
 
 def _look(
     client: "lightkube.Client", document: agent_release.Document, adopt: bool
-) -> Found | None:
+) -> ExistingObject | None:
     from lightkube import ApiError  # noqa: PLC0415 - costs 0.4 s, and pure tests need none of it
 
     metadata = document["metadata"]
@@ -164,7 +164,7 @@ def _look(
         if error.status.code in (_NOT_FOUND, *_FORBIDDEN):
             return None
         raise
-    return Found(
+    return ExistingObject(
         kind=document["kind"],
         name=metadata["name"],
         namespace=metadata.get("namespace"),

@@ -1,9 +1,9 @@
-"""Which objects stand in the way, and what is said of them; a cluster that has some is elsewhere."""
+"""Existing objects of an agent: refused with the way out, or adopted."""
 
 import dataclasses
 
 from castai_stack.agent import adoption, settings
-from castai_stack.agent.adoption import Found
+from castai_stack.agent.adoption import ExistingObject
 from castai_stack.agent.release import Release
 
 CHART = {"app.kubernetes.io/managed-by": "Helm", "helm.sh/chart": "castai-agent-0.153.2"}
@@ -20,20 +20,20 @@ def a_release(*, adopt: bool = False, create_namespace: bool = True) -> Release:
     )
 
 
-def deployment(labels: dict[str, str]) -> Found:
+def deployment(labels: dict[str, str]) -> ExistingObject:
     key = "kubernetes:apps/v1:Deployment::castai-agent/castai-agent"
-    return Found("Deployment", "castai-agent", "castai-agent", key, labels)
+    return ExistingObject("Deployment", "castai-agent", "castai-agent", key, labels)
 
 
-def namespace(labels: dict[str, str]) -> Found:
+def namespace(labels: dict[str, str]) -> ExistingObject:
     key = "kubernetes:core/v1:Namespace::castai-agent"
-    return Found("Namespace", "castai-agent", None, key, labels)
+    return ExistingObject("Namespace", "castai-agent", None, key, labels)
 
 
 def test_an_agent_of_the_chart_is_refused_with_its_objects_and_the_way_out():
-    found = [namespace({}), deployment(CHART)]
+    objects = [namespace({}), deployment(CHART)]
 
-    assert adoption.refusal(found, a_release()) == (
+    assert adoption.refusal(objects, a_release()) == (
         "agent: an agent that the chart castai-agent-0.153.2 installed is in the cluster "
         "(Namespace castai-agent, Deployment castai-agent/castai-agent); set agent.adopt to true "
         "to take these objects over in place, or remove them first"
@@ -41,24 +41,24 @@ def test_an_agent_of_the_chart_is_refused_with_its_objects_and_the_way_out():
 
 
 def test_an_agent_of_the_vendors_script_is_refused():
-    found = [deployment({"app.kubernetes.io/managed-by": "castai"})]
+    objects = [deployment({"app.kubernetes.io/managed-by": "castai"})]
 
-    said = adoption.refusal(found, a_release())
+    message = adoption.refusal(objects, a_release())
 
-    assert said is not None
-    assert said.startswith("agent: an agent that castai installed is in the cluster")
+    assert message is not None
+    assert message.startswith("agent: an agent that castai installed is in the cluster")
 
 
 def test_objects_of_an_unknown_installer_are_refused():
-    said = adoption.refusal([deployment({})], a_release())
+    message = adoption.refusal([deployment({})], a_release())
 
-    assert said is not None
-    assert "that somebody installed" in said
+    assert message is not None
+    assert "that an unknown installer installed" in message
 
 
 def test_a_namespace_alone_is_refused_because_a_destroy_would_delete_it():
     assert adoption.refusal([namespace({})], a_release()) == (
-        "agent: the namespace castai-agent exists and is not of this program; "
+        "agent: the namespace castai-agent exists and this program did not create it; "
         "set agent.createNamespace to false to use it and leave it on destroy, "
         "or agent.adopt to true to own it and delete it on destroy"
     )
@@ -77,9 +77,9 @@ def test_an_empty_cluster_is_no_obstacle():
 
 
 def test_all_existing_objects_are_imported():
-    found = [namespace({}), deployment(CHART)]
+    objects = [namespace({}), deployment(CHART)]
 
-    assert adoption.existing(found) == {
+    assert adoption.existing(objects) == {
         "kubernetes:core/v1:Namespace::castai-agent",
         "kubernetes:apps/v1:Deployment::castai-agent/castai-agent",
     }

@@ -362,7 +362,7 @@ def test_an_agent_of_the_chart_is_found_and_taken_over_without_a_restart(
         deployment = api.get(Deployment, name, namespace=NAMESPACE)
         assert deployment.metadata.annotations["deployment.kubernetes.io/revision"] == "1"
     assert changes(adopted.preview()) == {}
-    assert all(one.ours for one in adoption.find(api, a_release()))
+    assert all(one.of_this_program for one in adoption.find(api, a_release()))
 
     existing = adoption.existing(adoption.find(api, a_release(adopt=True)))
     upgraded = agent.stack(adopt=True, existing=existing, tag="v0.124.0")
