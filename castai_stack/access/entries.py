@@ -68,7 +68,7 @@ class Entry:
 
     @property
     def identity(self) -> str:
-        """What makes two entries the same one: the list, and the ARN without case."""
+        """Identity of an entry: the list, and the ARN without case."""
         return f"{self.kind} {self.arn.lower()}"
 
     def as_item(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Entry:
         }
 
     def is_met_by(self, item: "Item") -> bool:
-        """Whether the item grants exactly this; case of the ARN and order of groups are free."""
+        """Return True if the item grants the same, in any case of the ARN and order of groups."""
         grant = item.grant
         return (
             grant is not None

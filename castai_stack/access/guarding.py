@@ -39,7 +39,7 @@ def readable(
 
 
 def state(data: Mapping[str, str], parsed: Mapping[Kind, Listing]) -> State:
-    """Return both lists, those of `parsed` as they are; an unreadable one maps nobody."""
+    """Return both lists, those of `parsed` as they are; an unreadable one has no mapping."""
 
     def listing(kind: Kind) -> Listing:
         if kind in parsed:

@@ -144,7 +144,7 @@ class AccessEntryPlaceHandler(Handler):
                 )
             if found is not None:
                 self.run.warn(
-                    f"cluster {cluster}: the access entry for {arn} is made anew, because "
+                    f"cluster {cluster}: the access entry for {arn} is created again, because "
                     "an entry admits only the principal that existed when it was made"
                 )
                 eks.delete_access_entry(**which)
@@ -163,7 +163,7 @@ class AccessEntryPlaceHandler(Handler):
         return DiffResult(changes=moved, replaces=["principal_arn"] if moved else [])
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Answer what is known; there is nothing to look at."""
+        """Keep the outputs; there is no object to read."""
         return ReadResult(id_, props)
 
 

@@ -10,7 +10,7 @@ from castai_stack.access.entries import AwsAuthError, Entry
 COPY = "castai-aws-auth-backup"
 """ConfigMap beside aws-auth that holds its values from before the program's first entry."""
 ENTRIES_ANNOTATION = "castai-eks/entries"
-"""Annotation on aws-auth: which entries are ours, and what goes when the last one goes."""
+"""Annotation on aws-auth that lists the program's entries and what their last removal deletes."""
 SOURCE_ANNOTATION = "castai-eks/source-version"
 """Annotation on the copy: the version of aws-auth that it was taken from."""
 CONFIRMED_ANNOTATION = "castai-eks/kept"

@@ -1,7 +1,7 @@
 """Read one list of aws-auth as the authenticator does.
 
 The authenticator turns the first YAML document of the value into JSON and decodes that into its
-mappings. A list that fails on the way maps nobody, whatever its other items say.
+mappings. A list that fails on the way has no mapping, even if other items are valid.
 
 `scalars` resolves single values, `mappings` decodes the items.
 

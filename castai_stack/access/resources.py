@@ -39,7 +39,7 @@ class AwsAuthEntry(PluginResource):
 
 
 class AccessEntryPlace(PluginResource):
-    """The place of one access entry, free for ours."""
+    """Check that an ARN has no access entry of another owner, before the entry is created."""
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 Entries of others keep their text, byte for byte: only the lines (or, inside brackets, the
 characters) of our own entry are added, replaced or cut out. The result of an edit is parsed again
-and compared; where the text allows no such edit, the list is written anew, every entry whole and in
+and compared; where the text allows no such edit, the list is rewritten, every entry whole and in
 its order.
 """
 
@@ -26,7 +26,7 @@ from castai_stack.access.entries import (
 from castai_stack.access.reader import BOM, Loader, parse
 
 _DEEPEST = 50
-"""Levels of nesting up to which lists are compared and written anew, both of which recurse."""
+"""Depth up to which lists are compared and rewritten, because both recurse."""
 # Plain scalars that no YAML version reads as anything but text.
 _PLAIN = re.compile(r"[A-Za-z](?:[\w./@+=,{}:-]*[\w./@+=,{}-])?", re.ASCII)
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
@@ -56,7 +56,7 @@ class _Edit:
     cut: frozenset[int]
     item: dict[str, Any] | None = None
     place: Item | None = None
-    """The item that ours replaces; None appends ours."""
+    """The item that the new entry replaces; None appends it."""
 
     def parts(self, listing: Listing) -> tuple[Item | dict[str, Any], ...]:
         """Items of the list after the edit."""
@@ -92,7 +92,7 @@ def removed(listing: Listing, arn: str) -> Change:
 
 
 def proved(change: Change) -> Listing:
-    """Parse the text of an edit; a text with other items than it has to hold is written anew."""
+    """Parse the text of an edit; rewrite the list if the text has other items than expected."""
     kind, text = change.listing.kind, change.text
     if text is change.listing.text:
         return change.listing
@@ -137,7 +137,7 @@ _Replacement = tuple[int, int, str]
 
 
 def _edited(listing: Listing, edit: _Edit) -> str:
-    """Cut items out, and write ours in its place, or at the end."""
+    """Remove items, and write the new entry in its place or at the end."""
     if listing.form == "empty":
         return _first(listing, edit.item) if edit.item else listing.text
     replacements = _Flow(listing) if listing.form == "flow" else _Block(listing)
@@ -318,7 +318,7 @@ def _scalar(text: str) -> str:
 
 
 def _written(listing: Listing, parts: tuple[Item | dict[str, Any], ...]) -> str:
-    """Write a list anew, each scalar quoted as it was."""
+    """Rewrite a list, each scalar quoted as before."""
     if not listing.alone:
         raise _refused(listing, "is followed by text that the authenticator does not read")
     nodes: list[yaml.Node] = []

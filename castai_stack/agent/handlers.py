@@ -183,7 +183,7 @@ class AgentOnlineHandler(CastaiHandler):
         return DiffResult(changes=bool(replaces) or unknown(news, "cluster_id"), replaces=replaces)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Wait; when time is up, say what the pods say."""
+        """Wait for the agent; a time-out quotes the state of the pods."""
         cluster_id, seconds = props["cluster_id"], int(props["timeout_seconds"])
         wait = self.run.wait(f"agent of cluster {cluster_id}", seconds)
         seen: list[str] = []
@@ -255,11 +255,11 @@ class AgentLeftoversHandler(Handler):
         return DiffResult(changes=moved, replaces=["namespace"] if moved else [])
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Answer what is known; there is nothing to look at."""
+        """Keep the outputs; there is no object to read."""
         return ReadResult(id_, {"namespace": props["namespace"]})
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
-        """Remove what is there of it."""
+        """Delete the objects that exist."""
         # Costs 0.4 s, which a comparison need not pay.
         from lightkube import ApiError  # noqa: PLC0415
         from lightkube.resources.coordination_v1 import Lease  # noqa: PLC0415
@@ -278,7 +278,7 @@ class AgentLeftoversHandler(Handler):
                 except ApiError as error:
                     if error.status.code != _NOT_FOUND:
                         raise
-        except Exception as error:  # noqa: BLE001 - whatever failed, it becomes one sentence
+        except Exception as error:  # noqa: BLE001 - every failure becomes one sentence
             raise ResourceError(
                 f"namespace {namespace}: cannot remove what the agent left there: "
                 f"{connection.explain(error)}"

@@ -33,7 +33,7 @@ _RETRIED = (429, 500, 502, 503, 504)
 _SERVER_ERROR = 500
 _SHORTEST_SECRET = 6
 _LONGEST_RETRY_AFTER = 30
-"""Seconds, whatever a Retry-After asks for: time-outs are the resources' to set."""
+"""Upper bound of a Retry-After in seconds, because resources set their own time-outs."""
 
 
 class _ApiKey(requests.auth.AuthBase):

@@ -63,7 +63,7 @@ class CredentialsReadyHandler(CastaiHandler):
             seen.append(cluster)
             if cluster.credentials_id != props["credentials_id"]:
                 raise ResourceError(
-                    f"Somebody else handed credentials over for cluster {cluster_id} while this "
+                    f"Other credentials were handed over for cluster {cluster_id} while this "
                     "stack waited for its own to be used. Run `pulumi refresh` and `pulumi up` to "
                     "hand over again."
                 )

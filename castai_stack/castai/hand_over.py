@@ -1,7 +1,7 @@
 """The hand-over of access to CAST AI, its way back, and the wait for its effect.
 
-One resource with one URN whatever is handed over: keys and roles take each other's place in an
-update, so that nothing is ever disconnected in between.
+One resource has one URN for keys and roles: they replace each other in an update, so that CAST AI
+stays connected.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ SPREADING_SECONDS = 120
 """How long AWS may take until a new key, role or policy works everywhere."""
 NODE_ROLE = "node role"
 """Key of the node role in `objects`; replacing it affects running nodes, not CAST AI's access."""
-_NO_LONGER_OURS = "elsewhere"
+_ELSEWHERE = "elsewhere"
 _HANDED = ("mode", "role_arn", "access_key_id")
 _KEPT = ("delete_nodes_on_disconnect", "disconnect_timeout_seconds")
 _LEFT = ("deleted", "archived")
@@ -43,7 +43,7 @@ _SHOWN_NODES = 5
 
 
 class HandOverHandler(CastaiHandler):
-    """Hands over, notices when somebody else did, and disconnects."""
+    """Hands credentials over, notices other credentials, and disconnects."""
 
     name = "HandOver"
     properties: ClassVar = {
@@ -60,7 +60,7 @@ class HandOverHandler(CastaiHandler):
     }
 
     def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        """Tell a hand-over that cannot be, and in the preview a replacement that leaves a gap."""
+        """Refuse incomplete credentials, and warn of a replacement that interrupts the access."""
         failures = []
         needed = {"role": ("role_arn",), "user": ("access_key_id", "secret_access_key")}
         mode = news.get("mode")
@@ -100,42 +100,42 @@ class HandOverHandler(CastaiHandler):
         return CreateResult(props["cluster_id"], self._hand_over(props))
 
     def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        """Hand over anew if what CAST AI has is not what is wanted."""
+        """Hand over again if CAST AI holds other credentials than desired."""
         if _handed(olds) == _handed(news):
             return UpdateResult(_outs(news, olds["credentials_id"]))
         return UpdateResult(self._hand_over(news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Compare the credentials id with the one of our own hand-over.
+        """Compare the service's credentials id with that of this stack's hand-over.
 
-        The service shows no key, and a new id for each hand-over, so another id means that
-        somebody else handed over: what is stored then no longer equals what is wanted, and the
-        next `pulumi up` hands over again.
+        The service shows no key, and a new id for each hand-over. Another id therefore means
+        another hand-over. The outputs then differ from the inputs, and the next `pulumi up` hands
+        over again.
         """
         cluster_id = props["cluster_id"]
         cluster = self.api().get_cluster(cluster_id)
         if cluster is None or cluster.archived:
             return GONE
-        ours = props.get("credentials_id")
+        handed_over = props.get("credentials_id")
         if cluster.disconnected:
             # The service may still name the credentials that it has stopped to use.
-            return ReadResult(id_, {**_outs(props, ours or ""), "mode": _NO_LONGER_OURS})
-        if ours and cluster.credentials_id == ours:
-            return ReadResult(id_, _outs(props, ours))
-        if ours and not switched_on(TAKE_OVER):
+            return ReadResult(id_, {**_outs(props, handed_over or ""), "mode": _ELSEWHERE})
+        if handed_over and cluster.credentials_id == handed_over:
+            return ReadResult(id_, _outs(props, handed_over))
+        if handed_over and not switched_on(TAKE_OVER):
             self.run.info(
                 f"Cluster {cluster_id}: CAST AI's credentials are not those that this stack "
                 "handed over; the next `pulumi up` hands over again."
             )
-            return ReadResult(id_, {**_outs(props, ours), "mode": _NO_LONGER_OURS})
-        # An interrupted hand-over of ours, or one that the operator takes for ours.
-        return ReadResult(id_, {**_outs(props, cluster.credentials_id), "mode": _NO_LONGER_OURS})
+            return ReadResult(id_, {**_outs(props, handed_over), "mode": _ELSEWHERE})
+        # The hand-over was interrupted, or the operator accepts the credentials as this stack's.
+        return ReadResult(id_, {**_outs(props, cluster.credentials_id), "mode": _ELSEWHERE})
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
         """Disconnect, and wait until the service has let go.
 
-        The cluster itself is the registration's to remove. Nothing that the service needs for
-        this is gone before it ends, because all of that is what the hand-over depends on.
+        The registration removes the cluster itself. The hand-over depends on everything that the
+        service needs for a disconnect, so all of that exists until it ends.
         """
         cluster_id = props["cluster_id"]
         seconds = int(props["disconnect_timeout_seconds"])
@@ -147,7 +147,7 @@ class HandOverHandler(CastaiHandler):
                 self._require_none_left_behind(cluster_id)
             return
         if cluster is not None and not cluster.leaving:
-            self._require_ours(cluster, props)
+            self._require_own_credentials(cluster, props)
             self._require_no_nodes(cluster_id, delete_nodes=delete_nodes)
             self.api().disconnect(cluster_id, delete_nodes=delete_nodes)
         last = wait.until(lambda: self._left(cluster_id, wait))
@@ -202,15 +202,15 @@ class HandOverHandler(CastaiHandler):
             cluster_id, props["access_key_id"], props["secret_access_key"]
         )
 
-    def _require_ours(self, cluster: "Cluster", props: dict[str, Any]) -> None:
+    def _require_own_credentials(self, cluster: "Cluster", props: dict[str, Any]) -> None:
         same = cluster.credentials_id == props.get("credentials_id")
-        # The same role, handed over by somebody else, is the same access.
+        # The same role is the same access, whichever hand-over CAST AI holds.
         same_role = bool(props.get("role_arn")) and cluster.assume_role_arn == props["role_arn"]
         if same or same_role or switched_on(TAKE_OVER):
             return
         raise ResourceError(
             f"Cluster {cluster.id} is connected with credentials that this stack did not hand "
-            "over, so it is not disconnected: somebody else may rely on them. Run `pulumi up` to "
+            "over, so it is not disconnected: another user may rely on them. Run `pulumi up` to "
             f"hand over again, or set {TAKE_OVER}=yes for this run to disconnect all the same."
         )
 

@@ -40,12 +40,12 @@ class CastaiError(Exception):
 
     @property
     def not_found(self) -> bool:
-        """Whether the service knows no such object."""
+        """Return True if the service knows no such object."""
         return self.status == NOT_FOUND
 
     @property
     def refuses_credentials(self) -> bool:
-        """Whether the credentials do not work yet, because IAM may still be propagating them.
+        """Return True if the credentials do not work yet, because IAM may still propagate them.
 
         castai/terraform-provider-castai, castai/cluster.go, retries on exactly this shape.
         """
@@ -84,17 +84,17 @@ class Cluster:
 
     @property
     def archived(self) -> bool:
-        """Whether the service has removed the cluster."""
+        """Return True if the service has removed the cluster."""
         return self.status == "archived"
 
     @property
     def leaving(self) -> bool:
-        """Whether a disconnect is under way."""
+        """Return True if a disconnect is under way."""
         return self.status in ("deleting", "disconnecting")
 
     @property
     def disconnected(self) -> bool:
-        """Whether the service has disconnected the cluster, or is about to, and still lists it.
+        """Return True if the service has disconnected the cluster, or does so now.
 
         A silent agent does not count: its `agentStatus` is `disconnected` as well.
         """
@@ -131,7 +131,7 @@ class Node:
 
     @property
     def made_by_castai(self) -> bool:
-        """Whether CAST AI provisioned it; the label is the one that its agent chart prefers."""
+        """Return True if CAST AI provisioned it, by the label that its agent chart prefers."""
         return self.labels.get("provisioner.cast.ai/managed-by") == "cast.ai"
 
     @classmethod

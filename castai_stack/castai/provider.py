@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from castai_stack.castai.model import Cluster
 
 TAKE_OVER = "CASTAI_TAKE_OVER_CREDENTIALS"
-"""Environment switch: treat credentials that somebody else handed over as this stack's."""
+"""Environment switch: treat credentials of another hand-over as this stack's."""
 LEAVE_NODES = "CASTAI_LEAVE_NODES"
 """Environment switch: disconnect although nodes that CAST AI made stay without their role."""
 
@@ -38,6 +38,6 @@ class CastaiHandler(Handler):
         if cluster is None or cluster.archived:
             raise ResourceError(
                 f"CAST AI has no live cluster {cluster_id}: it was removed there. "
-                "Run `pulumi refresh`, then `pulumi up` registers it anew."
+                "Run `pulumi refresh`, then `pulumi up` registers it again."
             )
         return cluster

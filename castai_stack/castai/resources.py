@@ -1,4 +1,4 @@
-"""The resources over the CAST AI API, as a program registers them."""
+"""The resources over the CAST AI API."""
 
 from collections.abc import Mapping
 
@@ -84,7 +84,7 @@ class AssumeRolePrincipal(PluginResource):
 
 
 class HandOver(PluginResource):
-    """What CAST AI was handed: a user's key or a role; `credentials_id` is CAST AI's id of it."""
+    """Credentials of CAST AI: a user's key or a role; `credentials_id` is CAST AI's id of them."""
 
     cluster_id: pulumi.Output[str]
     mode: pulumi.Output[str]
@@ -127,7 +127,7 @@ class HandOver(PluginResource):
 
 
 class CredentialsReady(PluginResource):
-    """Stands once CAST AI uses what it was handed."""
+    """Gate that is created once CAST AI uses the credentials."""
 
     cluster_id: pulumi.Output[str]
 

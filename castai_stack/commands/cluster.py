@@ -17,7 +17,7 @@ class ClusterError(CommandError):
     """The cluster could not be asked; the message names the reason."""
 
     not_found = False
-    """Whether the API server has no object of that name."""
+    """True if the API server has no object of that name."""
 
 
 @contextmanager

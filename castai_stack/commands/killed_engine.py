@@ -64,7 +64,7 @@ class Process:
 
 
 def engines(folder: Path, processes: Path = _PROCESSES) -> list[Process]:
-    """Live engines that change a state of the project in this folder, whoever their parent is."""
+    """Live engines that change a state of the project in this folder, under any parent."""
     return [process for process in _processes_in({folder.resolve()}, processes) if process.command]
 
 
@@ -126,7 +126,7 @@ def _words(entry: Path) -> tuple[str, ...]:
 
 
 def _has_engine(entry: Path, processes: Path) -> bool:
-    """Whether an engine is among the parents; a language host may stand between the two."""
+    """Return True if an engine is among the parents; a language host may stand between the two."""
     with contextlib.suppress(OSError):
         while (entry := processes / _parent(entry)).name != "0":
             words = _words(entry)
@@ -157,11 +157,11 @@ class Lock:
 
     @property
     def local(self) -> bool:
-        """Whether its owner ran on this machine."""
+        """Return True if its owner ran on this machine."""
         return self.hostname == socket.gethostname()
 
     def owner_lives(self, processes: Path = _PROCESSES) -> bool:
-        """Whether the process that took the lock still runs; for locks of this machine only."""
+        """Return True if the lock's process still runs; for locks of this machine only."""
         entry = processes / str(self.pid)
         if processes.is_dir():
             try:

@@ -54,7 +54,7 @@ class NamePatterns:
         return None
 
     def account_wide(self, kind: str, name: str) -> bool:
-        """Whether other clusters of the account may use an object of that name as well."""
+        """Return True if other clusters of the account may use an object of that name as well."""
         return self.origin(kind, name) == SHARED
 
     def _patterns(self, kind: str) -> list[tuple[str, str]]:
@@ -75,7 +75,7 @@ class NamePatterns:
 
 
 def instance_origin(cluster: str, tags: dict[str, str]) -> str | None:
-    """Whether CAST AI launched an instance for this cluster; None for the cluster's own nodes.
+    """Return True if CAST AI launched an instance for this cluster; None for original nodes.
 
     Tags and the shape of the name: castai/terraform-provider-castai,
     examples/eks/eks_cluster_custom_iam/iam.tf, and castai/docs, remove-from-eks.md.

@@ -62,7 +62,7 @@ def existing(deployment: Mapping[str, Any]) -> set[str]:
 
 
 def updates_hand_over(deployment: Mapping[str, Any]) -> bool:
-    """Whether a killed run may have handed credentials over once more."""
+    """Return True if a killed run may have handed credentials over once more."""
     return any(one.type == HAND_OVER for one in pending(deployment, "updating"))
 
 
@@ -146,7 +146,7 @@ class PendingLookup:
         return existing.id
 
     def leaving_cluster(self, delete: Pending) -> bool:
-        """Whether CAST AI still disconnects the cluster of a delete."""
+        """Return True if CAST AI still disconnects the cluster of a delete."""
         return self._cluster_status(delete) in _LEAVING
 
     def complete_removal(self, delete: Pending) -> None:

@@ -31,7 +31,7 @@ SERVICE_LINKED = (
 def feature_policy(scope: Scope, flavour: Flavour, settings: Iam) -> PolicyDocument | None:
     """`CastEKSFeatures`: permissions that settings add to those of the page; None without any.
 
-    A separate document keeps the other two below their quota, whatever the settings.
+    A separate document keeps the other two below their quota under all settings.
     """
     statements = [*_keys(scope, settings)]
     if flavour == "scoped":
@@ -40,7 +40,7 @@ def feature_policy(scope: Scope, flavour: Flavour, settings: Iam) -> PolicyDocum
 
 
 def has_features(flavour: Flavour, settings: Iam) -> bool:
-    """Whether `feature_policy` returns a document for these settings."""
+    """Return True if `feature_policy` returns a document for these settings."""
     if settings.kms_key_arns:
         return True
     return flavour == "scoped" and (

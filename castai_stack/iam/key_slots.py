@@ -24,7 +24,7 @@ class Slot:
     """Trigger of the replacement: the slot gets another key when it changes."""
     status: KeyStatus
     current: bool
-    """Whether CAST AI is handed this key."""
+    """True if CAST AI is handed this key."""
 
 
 def slots(
@@ -46,7 +46,7 @@ def slots(
 
 
 def exceeds(statuses: Iterable[str], desired: Iterable[Slot]) -> bool:
-    """Whether a user has more keys, or more active keys, than the desired slots.
+    """Return True if a user has more keys, or more active keys, than the desired slots.
 
     `statuses` are those of the user's keys in AWS. An excess key was created outside of the stack,
     or a rotation was interrupted.

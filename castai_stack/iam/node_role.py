@@ -30,12 +30,12 @@ def node_trust(partition: str) -> PolicyDocument:
 
 
 def has_boundaries(flavour: Flavour, settings: Iam) -> bool:
-    """Whether roles get this program's boundaries: `scoped` without `permissionsBoundaryArn`."""
+    """Return True for `scoped` without `permissionsBoundaryArn`: roles get boundaries."""
     return flavour == "scoped" and settings.permissions_boundary_arn is None
 
 
 def has_node_boundary(flavour: Flavour, settings: Iam) -> bool:
-    """Whether the node role gets this program's boundary."""
+    """Return True if the node role gets this program's boundary."""
     return has_boundaries(flavour, settings) and settings.node_boundary
 
 

@@ -21,7 +21,7 @@ from castai_stack.kube.quoting import quote
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a request is sent with."""
+    """Credentials of a request: a header or a client certificate."""
 
     authorization: str | None = field(default=None, repr=False)
     """Value of the header `Authorization`."""

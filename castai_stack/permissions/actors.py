@@ -31,7 +31,7 @@ class Actor:
     title: str
     arn: str
     entered_by: str
-    """Who can assume the principal, and how."""
+    """Trust of the principal: the principals that can assume it, and the conditions."""
     managed: tuple[str, ...]
     """AWS-managed policies, by name or path and name."""
     limits: tuple[str, ...]

@@ -9,7 +9,7 @@ from castai_stack.permissions.grants import Grant
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What one actor gains and loses from one stack to the next."""
+    """Grants that an actor gains and loses between two stacks."""
 
     title: str
     gains: tuple[Grant, ...]

@@ -64,7 +64,7 @@ class Grant:
         return Grant(action, resource, conditions, source, limit.reach)
 
     def covers(self, other: "Grant") -> bool:
-        """Whether this grant allows everything that the other allows."""
+        """Return True if this grant allows everything that the other allows."""
         return (
             _covers_pattern(self.action.lower(), other.action.lower())
             and _covers_pattern(self.resource, other.resource)

@@ -66,7 +66,7 @@ def request_context(requirement: Requirement, settings: StackConfig) -> dict[str
 
 
 def is_determined(condition_key: str) -> bool:
-    """Whether the settings determine a condition key, even if they leave it out of a request."""
+    """Return True if the settings determine a condition key, also where a request has none."""
     return _DETERMINED.fullmatch(condition_key) is not None
 
 

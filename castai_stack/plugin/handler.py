@@ -1,4 +1,4 @@
-"""What a resource type of the plugin is: its properties, its operations and their results."""
+"""Base of a resource type of the plugin: properties, operations and their results."""
 
 import os
 from abc import ABC, abstractmethod
@@ -18,11 +18,11 @@ class Property:
 
     type: PropertyType
     required: bool = True
-    """Whether a program has to give it."""
+    """True if a program has to give it."""
     kept: bool = True
-    """Whether the state repeats it among the outputs; `diff`, `read` and `delete` see outputs."""
+    """True if the state repeats it among the outputs; `diff`, `read` and `delete` see outputs."""
     computed: bool = False
-    """Whether it is an output only."""
+    """True for an output only."""
     secret: bool = False
 
 
@@ -44,7 +44,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class DiffResult:
-    """Whether anything changes, and for which properties the resource is replaced."""
+    """Result of a comparison: a change or none, and the properties that replace the resource."""
 
     changes: bool
     replaces: list[str] = field(default_factory=list)
@@ -127,7 +127,7 @@ class Handler(ABC):
 
 
 def is_known(value: object) -> bool:
-    """Whether there is a value to compare with; in a preview some are not known yet."""
+    """Return True if there is a value to compare with; in a preview some are not known yet."""
     return value is not None and not is_unknown(value)
 
 
@@ -137,10 +137,10 @@ def differs(olds: Mapping[str, Any], news: Mapping[str, Any], *names: str) -> li
 
 
 def unknown(news: Mapping[str, Any], *names: str) -> bool:
-    """Whether any desired value is not known yet."""
+    """Return True if any desired value is not known yet."""
     return any(is_unknown(news.get(name)) for name in names)
 
 
 def switched_on(name: str) -> bool:
-    """Whether an environment switch is set to something."""
+    """Return True if an environment switch is set to something."""
     return os.environ.get(name, "").strip().lower() not in ("", "0", "no", "false")

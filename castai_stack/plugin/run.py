@@ -1,4 +1,4 @@
-"""What one run of the engine gives to every resource: settings, log and cancellation."""
+"""Settings, log and cancellation of one run of the engine, for every resource."""
 
 import os
 import threading

@@ -15,7 +15,7 @@ _SIGNATURE = "4dabf18193072939515e22adb298388d"
 _SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - a marker, the same everywhere
 _OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
 UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-"""Stands for a value that is known only after another resource exists, of whatever type."""
+"""Stands for a value that is known only after another resource exists, of any type."""
 
 
 class UnsupportedValueError(ValueError):
@@ -34,7 +34,7 @@ def snake(name: str) -> str:
 
 
 def is_unknown(value: object) -> bool:
-    """Whether the value is known only after another resource exists."""
+    """Return True if the value is known only after another resource exists."""
     return value == UNKNOWN
 
 

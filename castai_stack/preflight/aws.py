@@ -51,7 +51,7 @@ def cluster_findings(settings: StackConfig, caller: Caller, facts: ClusterFacts)
 
 
 def uses_access_entries(settings: StackConfig, facts: ClusterFacts) -> bool:
-    """Whether principals are mapped by access entries; otherwise in aws-auth."""
+    """Return True if principals are mapped by access entries; otherwise in aws-auth."""
     return "access-entries" in mappings(settings.access.mode, facts.authentication_mode)
 
 

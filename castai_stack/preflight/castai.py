@@ -10,7 +10,7 @@ from castai_stack.preflight.lookups import first_line
 
 
 def needs_key(settings: StackConfig) -> bool:
-    """Whether an apply uses CAST AI's API key at all.
+    """Return True if an apply uses CAST AI's API key at all.
 
     With registration the resources call the API. Without it the key goes to the agent's secret and
     to the Spot function.

@@ -1,6 +1,6 @@
-"""Objects of others that stand in AWS under a name of this stack.
+"""AWS objects of other owners that have a name of this stack.
 
-IAM names are unique in an account whatever the path, so that a creation would fail half-way.
+IAM names are unique in an account, also under different paths, so a creation would fail half-way.
 Policies are not asked for: the data source waits two minutes for one that does not exist
 (hashicorp/terraform-provider-aws, internal/service/iam/policy_data_source.go).
 """
@@ -31,7 +31,7 @@ class NamedObject:
     argument: str
     answer: type
     renamed_by_flavour: bool = False
-    """Whether `names` decides its name."""
+    """True if `names` decides its name."""
 
 
 def named_objects(settings: StackConfig, names: naming.Names) -> tuple[NamedObject, ...]:
@@ -75,7 +75,7 @@ def _role(name: str, *, renamed_by_flavour: bool = False) -> NamedObject:
 async def name_findings(
     settings: StackConfig, names: naming.Names, provider: aws.Provider
 ) -> Findings:
-    """Look for objects of the stack's names that do not carry the stack's tag."""
+    """Look for objects with names of the stack and without its tag."""
     findings = await asyncio.gather(
         *(
             _finding(named, settings.cluster.name, provider)
@@ -97,7 +97,7 @@ async def _finding(named: NamedObject, cluster: str, provider: aws.Provider) -> 
 
 
 def taken(named: NamedObject, cluster: str, arn: str, tags: Mapping[str, Any]) -> Findings:
-    """Judge an existing object; the tag of this cluster says that this stack created it."""
+    """Return the obstacle of an existing object; none if it has this cluster's tag."""
     owner = tags.get(naming.CLUSTER_TAG)
     if owner == cluster:
         return Findings()

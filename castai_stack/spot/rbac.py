@@ -8,7 +8,7 @@ NAME = "castai-eks-spot-drain"
 """Name of the cluster role and of its binding.
 
 `castai-spot-handler` is the name in CAST AI's chart of that DaemonSet: Helm refuses objects that it
-did not create, and an apply of ours would conflict with the chart's fields.
+did not create, and an apply of this program would conflict with the chart's fields.
 """
 GROUP = NAME
 """Kubernetes group that the mapping assigns to the function's role."""

@@ -40,7 +40,7 @@ class KubernetesError(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether another attempt may succeed."""
+        """Return True if another attempt may succeed."""
         return self.status in (0, http.HTTPStatus.TOO_MANY_REQUESTS) or self.status >= (
             http.HTTPStatus.INTERNAL_SERVER_ERROR
         )

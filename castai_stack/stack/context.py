@@ -33,7 +33,7 @@ class Context:
     names: naming.Names
     kubeconfig: str
     access_entries: bool
-    """Whether principals are mapped by access entries; otherwise in aws-auth."""
+    """True if principals are mapped by access entries; otherwise in aws-auth."""
     aws: aws.Provider
     kubernetes: kubernetes.Provider
     castai: CastaiProvider

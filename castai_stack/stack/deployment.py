@@ -74,7 +74,7 @@ async def deploy() -> pulumi.Inputs:
 async def _running(
     coroutine: Coroutine[None, None, Findings],
 ) -> AsyncIterator[asyncio.Task[Findings]]:
-    """Run a coroutine beside the block and leave no task behind, whatever the block raises.
+    """Run a coroutine beside the block and leave no task behind if the block raises.
 
     A TaskGroup would wrap the block's RunError, which Pulumi then shows as a traceback.
     """
@@ -204,7 +204,7 @@ def _trusted_user(
     registration: ClusterRegistration,
     online: AgentOnline,
 ) -> pulumi.Output[str]:
-    """ARN of CAST AI's user that assumes the principal; empty where nobody assumes it."""
+    """ARN of CAST AI's user that assumes the principal; empty in modes without a role."""
     if not principal.trusts_castai:
         return pulumi.Output.from_input("")
     return AssumeRolePrincipal(

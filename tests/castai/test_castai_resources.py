@@ -857,7 +857,7 @@ def test_ready_that_does_not_come_tells_the_services_reason(castai, cluster_id):
 def test_ready_notices_another_hand_over(castai, api, cluster_id):
     _, outs = handed_over(castai, keys(cluster_id))
     api.hand_over_keys(cluster_id, "AKIAELSEWHERE", "another-secret")
-    with pytest.raises(ResourceError, match="Somebody else handed credentials over"):
+    with pytest.raises(ResourceError, match="Other credentials were handed over"):
         configured(CredentialsReadyHandler, castai).create(ready(outs))
 
 
