@@ -121,4 +121,4 @@ def test_an_untrusted_server_gets_no_key_and_is_named(tmp_path):
         thread.join()
 
     assert received == []
-    assert "The key was not sent; api.url must be an address with a certificate" in message
+    assert "The key was not sent; api.url must be an address whose certificate" in message
