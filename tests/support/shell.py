@@ -48,7 +48,7 @@ class Shell:
             self._lines.put(line)
         self._lines.put(None)
 
-    def run(self, command: str, *, answer: str = "", seconds: float = 300) -> Outcome:
+    def run(self, command: str, *, answer: str = "", seconds: float = 600) -> Outcome:
         """Run one command; `answer` is what the user types."""
         mark = f"end-{uuid.uuid4()}"
         self._input.write_text(answer)
