@@ -149,7 +149,10 @@ def interrupt(stack, progress):
         assert time.monotonic() < deadline, running.output
         assert not running.ended(0.1), running.output
     os.killpg(running.group, signal.SIGINT)  # a terminal sends it to the whole group
-    assert running.ended(INTERRUPTED_SECONDS), "the wait went on"
+    ended = running.ended(INTERRUPTED_SECONDS)
+    if not ended:
+        running.kill()
+    assert ended, "the wait went on"
     with pytest.raises(OperationError) as failure:
         running.result()
     return failure.value
