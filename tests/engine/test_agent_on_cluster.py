@@ -399,6 +399,8 @@ def test_a_namespace_that_is_gone_is_noticed_and_made_again_after_a_refresh(
     assert refreshed["delete"] > 10, "the gate and the objects of the namespace"
     again = changes(agent.stack(namespace_uid="").up())
     assert again["create"] == refreshed["delete"]
+    assert changes(agent.stack(namespace_uid="another").up()) == {}
+    assert "was deleted and created again" in agent.failing_up(namespace_uid="a third")
 
 
 @contextlib.contextmanager
