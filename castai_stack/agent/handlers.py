@@ -21,6 +21,7 @@ from castai_stack.plugin.handler import (
     Property,
     ReadResult,
     UpdateResult,
+    carried,
     differs,
     unknown,
 )
@@ -74,8 +75,7 @@ class AgentRolloutHandler(Handler):
 
     def plan(self, olds: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
         """Expect the namespace of before."""
-        uid = {name: olds[name] for name in ("namespace_uid",) if name in olds}
-        return {**super().plan(olds, news), **uid}
+        return {**super().plan(olds, news), **carried(olds, "namespace_uid")}
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Wait for the first rollout."""

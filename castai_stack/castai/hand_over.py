@@ -17,6 +17,7 @@ from castai_stack.plugin.handler import (
     Property,
     ReadResult,
     UpdateResult,
+    carried,
     differs,
     is_known,
     switched_on,
@@ -162,8 +163,8 @@ class HandOverHandler(CastaiHandler):
     def plan(self, olds: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
         """Keep the credentials id while nothing new is handed over."""
         planned = super().plan(olds, news)
-        if "credentials_id" in olds and _handed(olds) == _handed(news):
-            planned["credentials_id"] = olds["credentials_id"]
+        if _handed(olds) == _handed(news):
+            planned.update(carried(olds, "credentials_id"))
         return planned
 
     def _hand_over(self, props: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from castai_stack.plugin.handler import (
     Property,
     ReadResult,
     UpdateResult,
+    carried,
     differs,
     switched_on,
 )
@@ -52,8 +53,8 @@ class ClusterRegistrationHandler(CastaiHandler):
 
     def plan(self, olds: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
         """Expect the organization of before, and a connected cluster."""
-        known = {name: olds[name] for name in ("organization_id",) if name in olds}
-        return {**known, **super().plan(olds, news), "disconnected": False}
+        planned = super().plan(olds, news)
+        return {**carried(olds, "organization_id"), **planned, "disconnected": False}
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Register; the service returns the same id for the same cluster."""

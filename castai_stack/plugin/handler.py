@@ -136,6 +136,11 @@ def differs(olds: Mapping[str, Any], news: Mapping[str, Any], *names: str) -> li
     return [name for name in names if is_known(news.get(name)) and olds.get(name) != news[name]]
 
 
+def carried(olds: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return the outputs that an update leaves as they are, for `plan`; none for a create."""
+    return {name: olds[name] for name in names if name in olds}
+
+
 def unknown(news: Mapping[str, Any], *names: str) -> bool:
     """Return True if any desired value is not known yet."""
     return any(is_unknown(news.get(name)) for name in names)
