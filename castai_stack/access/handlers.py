@@ -149,8 +149,9 @@ class AccessEntryPlaceHandler(Handler):
                 )
                 eks.delete_access_entry(**which)
         except (BotoCoreError, ClientError, ResponseParserError) as error:
-            parsed = not isinstance(error, ResponseParserError)
-            reason = error if parsed else "AWS's answer is incomplete; run the same command again"
+            reason = str(error)
+            if isinstance(error, ResponseParserError):  # it quotes the answer
+                reason = "AWS's answer is incomplete; run the same command again"
             raise ResourceError(
                 f"cluster {cluster}: cannot look for an access entry of {arn}: {reason}"
             ) from None

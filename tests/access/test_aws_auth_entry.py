@@ -1,6 +1,13 @@
 """The handlers of the mapping where no server is needed; what they write is shown on real ones."""
 
+from types import SimpleNamespace
+
+import boto3
+import pytest
+from botocore.parsers import ResponseParserError
+
 from castai_stack.access.handlers import AccessEntryPlaceHandler
+from castai_stack.plugin.run import ResourceError
 from castai_stack.plugin.values import UNKNOWN
 from tests.support.plugin import handler
 
@@ -12,3 +19,23 @@ def test_the_place_of_an_access_entry_is_looked_at_once_for_each_principal():
     assert diff("", olds, {**olds, "adopt": True}).changes is False
     assert diff("", olds, {**olds, "principal_arn": UNKNOWN}).changes is False
     assert diff("", olds, {**olds, "principal_arn": "b"}).replaces == ["principal_arn"]
+
+
+def test_an_incomplete_answer_about_an_access_entry_is_not_quoted(monkeypatch):
+    def break_off(**_):
+        raise ResponseParserError("Unable to parse response: b'<Secret>sentinel")
+
+    eks = SimpleNamespace(
+        describe_access_entry=break_off,
+        exceptions=SimpleNamespace(ResourceNotFoundException=KeyError),
+    )
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: eks)
+    props = {"cluster_name": "demo", "region": "r", "principal_arn": "a", "adopt": False}
+
+    with pytest.raises(ResourceError) as refusal:
+        handler(AccessEntryPlaceHandler).create(props)
+
+    assert str(refusal.value) == (
+        "cluster demo: cannot look for an access entry of a: "
+        "AWS's answer is incomplete; run the same command again"
+    )
