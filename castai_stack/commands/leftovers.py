@@ -75,7 +75,7 @@ class NamePatterns:
 
 
 def instance_origin(cluster: str, tags: dict[str, str]) -> str | None:
-    """Return True if CAST AI launched an instance for this cluster; None for original nodes.
+    """Return the origin of an instance that CAST AI launched for this cluster; None for others.
 
     Tags and the shape of the name: castai/terraform-provider-castai,
     examples/eks/eks_cluster_custom_iam/iam.tf, and castai/docs, remove-from-eks.md.
