@@ -273,6 +273,10 @@ def _checked(model: type[Section]) -> WrapValidator:
     return WrapValidator(check)
 
 
+Tolerations = list[Annotated[dict[str, Any], _checked(Toleration)]]
+"""Tolerations in Kubernetes' own form."""
+
+
 class Agent(Section):
     """The read-only agent.
 
@@ -302,7 +306,7 @@ class Agent(Section):
     """Authorities that the agent trusts instead of the system's; include all that it needs."""
     node_selector: dict[AnyLabelKey, LabelValue] = {}
     """Labels of the nodes that may run the agent."""
-    tolerations: list[Annotated[dict[str, Any], _checked(Toleration)]] = []
+    tolerations: Tolerations = []
     """Tolerations besides `CriticalAddonsOnly`."""
     affinity: Annotated[dict[str, Any], _checked(Affinity)] | None = None
     """Replaces the default: no Windows nodes, nodes of CAST AI preferred."""

@@ -7,6 +7,7 @@ from pydantic import Field
 from castai_stack.access.modes import AuthenticationMode
 from castai_stack.access.settings import Access
 from castai_stack.agent.settings import Agent
+from castai_stack.automation.settings import Automation
 from castai_stack.config.principals import PRINCIPALS, ModeName, Principal
 from castai_stack.fields import (
     AccountId,
@@ -119,8 +120,10 @@ class StackConfig(Section):
     """AWS tags on everything that can carry them."""
     agent: Agent = Agent()
     """The read-only agent."""
+    automation: Automation = Automation()
+    """What CAST AI runs in the cluster besides the agent."""
     spot: Spot = Spot()
-    """The Lambda that reports Spot interruptions."""
+    """Reports of Spot interruptions."""
     access: Access = Access()
     """Mapping of the principals into the cluster."""
     preflight: Preflight = Preflight()

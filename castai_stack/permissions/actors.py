@@ -167,7 +167,7 @@ def _documents(scope: Scope, settings: StackConfig) -> Iterator[_Sized]:
     if node_role.has_node_boundary(settings.permissions, settings.iam):
         boundary = node_role.node_boundary(scope, settings.iam)
         yield _Sized(scope.names.node_boundary, "managed", (boundary,))
-    if settings.spot.enabled:
+    if settings.spot.by_lambda:
         yield from _spot_documents(scope, settings)
 
 
@@ -194,7 +194,7 @@ def _actors(scope: Scope, settings: StackConfig) -> Iterator[Actor]:
         return
     yield _castai(scope, settings, settings.principal)
     yield _nodes(scope, settings)
-    if settings.spot.enabled:
+    if settings.spot.by_lambda:
         yield _spot(scope, settings)
 
 

@@ -164,7 +164,7 @@ def _requirements(settings: StackConfig, *, access_entries: bool) -> Iterator[Re
         # Deleting a user with everything on it lists the account's devices:
         # hashicorp/terraform-provider-aws, internal/service/iam/user.go
         yield Requirement("devices of the user", ("iam:ListVirtualMFADevices",), ("*",))
-    if settings.spot.enabled:
+    if settings.spot.by_lambda:
         yield from _spot(settings, names, here)
     yield from _roles(settings, principal, names, here)
     yield Requirement(
@@ -212,7 +212,7 @@ def _policies(settings: StackConfig, principal: Principal, names: naming.Names) 
         *([names.restricted_policy] if principal.restricted_policy == "managed" else []),
         *([names.feature_policy] if feature_policy.has_features(flavour, iam) else []),
         *([names.node_boundary] if node_role.has_node_boundary(flavour, iam) else []),
-        *([names.lambda_boundary] if settings.spot.enabled and own_boundaries else []),
+        *([names.lambda_boundary] if settings.spot.by_lambda and own_boundaries else []),
     ]
 
 
@@ -232,7 +232,7 @@ def _roles(
     roles = {node: boundary(names.node_boundary, own=own_node)}
     if principal.kind == "role":
         roles[names.principal] = operators
-    if settings.spot.enabled:
+    if settings.spot.by_lambda:
         roles[names.lambda_role] = boundary(names.lambda_boundary, own=own_function)
     for carried in dict.fromkeys(roles.values()):
         group = [name for name, boundary_arn in roles.items() if boundary_arn == carried]

@@ -16,7 +16,7 @@ def needs_key(settings: StackConfig) -> bool:
     to the Spot function.
     """
     api_key_of_agent = settings.agent.existing_secret is None
-    function = settings.principal is not None and settings.spot.enabled
+    function = settings.principal is not None and settings.spot.by_lambda
     return settings.api.register_cluster or api_key_of_agent or function
 
 

@@ -40,7 +40,7 @@ def named_objects(settings: StackConfig, names: naming.Names) -> tuple[NamedObje
         return ()
     bare = settings.names == "documented"
     objects = [(_user if settings.principal.kind == "user" else _role)(names.principal)]
-    if settings.spot.enabled:
+    if settings.spot.by_lambda:
         objects.append(_role(names.lambda_role, renamed_by_flavour=bare))
         objects.append(
             NamedObject(

@@ -8,10 +8,12 @@ from castai_stack.fields import Section, TopicArn
 
 
 class Spot(Section):
-    """Settings of the Lambda that reports Spot interruptions."""
+    """Settings of the reports of Spot interruptions."""
 
     enabled: bool = True
-    """Report Spot interruptions by a Lambda."""
+    """Report Spot interruptions."""
+    handler: Literal["lambda", "daemonset", "both"] = "lambda"
+    """A Lambda, CAST AI's DaemonSet on the Spot nodes (`automation.spotHandler`), or both."""
     memory_mb: Annotated[int, Field(ge=128, le=10240)] = 256
     """Memory of the function, in MB."""
     timeout_seconds: Annotated[int, Field(ge=10, le=120)] = 110
@@ -32,3 +34,13 @@ class Spot(Section):
     """SNS topic that is notified of alarms and of their end."""
     drain: bool = False
     """Also cordon and drain the node through the Kubernetes API."""
+
+    @property
+    def by_lambda(self) -> bool:
+        """Return True if a Lambda reports interruptions."""
+        return self.enabled and self.handler != "daemonset"
+
+    @property
+    def by_daemonset(self) -> bool:
+        """Return True if CAST AI's DaemonSet reports interruptions."""
+        return self.enabled and self.handler != "lambda"

@@ -66,7 +66,7 @@ def access_parts(
     """Compose IAM, Spot handling and mapping; `trusted_user` is CAST AI's, that assumes a role."""
     iam = _iam_part(context, principal, cluster_id, trusted_user, after)
     spot = None
-    if context.settings.spot.enabled:
+    if context.settings.spot.by_lambda:
         spot = _spot_part(context, cluster_id, api_key, after)
     return AccessParts(iam, spot, _mapping_part(context, principal, iam, spot))
 
