@@ -8,7 +8,7 @@ import pulumi
 from castai_stack.agent import manifests, names
 from castai_stack.agent import release as agent_release
 from castai_stack.agent import settings as agent_settings
-from castai_stack.agent.resources import AgentLeftovers, AgentRollout
+from castai_stack.agent.resources import AgentLeftovers, AgentRollout, NamespaceGuard
 from castai_stack.kube.object import KubernetesObject, import_id, object_key
 
 
@@ -62,15 +62,10 @@ class AgentComponent(pulumi.ComponentResource):
             key_digest=key_digest,
         )
         parts: dict[str, pulumi.CustomResource] = {}
-        if not settings.create_namespace:
-            # Deleted after the deployments, because a running agent creates these objects again.
-            parts["leftovers"] = AgentLeftovers(
-                f"{name}-leftovers",
-                namespace=release.namespace,
-                opts=pulumi.ResourceOptions(parent=self),
-            )
         existing = frozenset(args.get("existing", ()))
-        for part, document in documents.items():
+
+        def create(part: str) -> None:
+            document = documents[part]
             parts[part] = KubernetesObject(
                 f"{name}-{part}",
                 document,
@@ -80,6 +75,25 @@ class AgentComponent(pulumi.ComponentResource):
                     import_=import_id(document) if object_key(document) in existing else None,
                 ),
             )
+
+        if "namespace" in documents:
+            create("namespace")
+        parts["namespace-guard"] = NamespaceGuard(
+            f"{name}-namespace-guard",
+            namespace=release.namespace,
+            uid_before=args.get("namespace_uid"),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(parts.values())),
+        )
+        if not settings.create_namespace:
+            # Deleted after the deployments, because a running agent creates these objects again.
+            parts["leftovers"] = AgentLeftovers(
+                f"{name}-leftovers",
+                namespace=release.namespace,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        for part in documents:
+            if part not in parts:
+                create(part)
         deployments = [part for part in names.DEPLOYMENTS if part in parts]
         rollout = AgentRollout(
             f"{name}-rollout",
@@ -89,7 +103,6 @@ class AgentComponent(pulumi.ComponentResource):
                 lambda values: manifests.rollout_digest(release, *values)
             ),
             timeout_seconds=settings.rollout_timeout_seconds,
-            namespace_before=args.get("namespace_uid"),
             opts=pulumi.ResourceOptions(
                 parent=self, depends_on=[parts[part] for part in deployments]
             ),
@@ -111,7 +124,7 @@ def _needs(
         return list(parts.values())
     inside = "namespace" in document["metadata"]
     bound = part.removesuffix("-binding")
-    needed = [parts["namespace"]] if inside and "namespace" in parts else []
+    needed = [parts["namespace-guard"]] if inside else []
     return [*needed, parts[bound]] if bound != part else needed
 
 

@@ -13,15 +13,12 @@ from castai_stack.castai.provider import CastaiHandler
 from castai_stack.kube import connection
 from castai_stack.plugin.handler import (
     GONE,
-    CheckFailure,
-    CheckResult,
     CreateResult,
     DiffResult,
     Handler,
     Property,
     ReadResult,
     UpdateResult,
-    carried,
     differs,
     unknown,
 )
@@ -36,11 +33,7 @@ _COMPARED = ("namespace", "wanted")
 
 
 class AgentRolloutHandler(Handler):
-    """Waits for the rollout when the deployments change.
-
-    It also watches over the namespace: a preview compares inputs and state only, so that objects
-    which went with their namespace would look unchanged.
-    """
+    """Waits for the rollout when the deployments change."""
 
     name = "AgentRollout"
     properties: ClassVar = {
@@ -48,34 +41,12 @@ class AgentRolloutHandler(Handler):
         "deployments": Property("strings", kept=False),
         "wanted": Property("string"),
         "timeout_seconds": Property("integer", kept=False),
-        "namespace_before": Property("string", required=False, kept=False),
-        "namespace_uid": Property("string", computed=True),
     }
-
-    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        """Refuse a run whose state holds objects that went with their namespace."""
-        before, now = olds.get("namespace_before"), news.get("namespace_before")
-        what = None
-        if olds and now == "":
-            what = "is gone from the cluster"
-        elif before and now and before != now:
-            what = "was deleted and created again since the last run"
-        if what is None:
-            return CheckResult(news)
-        reason = (
-            f"namespace {news.get('namespace')} {what}, while the state still holds the agent's "
-            "objects; run `pulumi refresh`, then `pulumi up` creates them again"
-        )
-        return CheckResult(news, [CheckFailure("", reason)])
 
     def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """Compare what the pods run; another time-out needs no wait."""
         changed = differs(olds, news, *_COMPARED)
         return DiffResult(changes=bool(changed) or unknown(news, *_COMPARED))
-
-    def plan(self, olds: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
-        """Expect the namespace of before."""
-        return {**super().plan(olds, news), **carried(olds, "namespace_uid")}
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Wait for the first rollout."""
@@ -86,28 +57,8 @@ class AgentRolloutHandler(Handler):
         return UpdateResult(self._wait(news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Report the gate as gone with its namespace, so that the next rollout is awaited."""
-        namespace, uid = props["namespace"], props.get("namespace_uid")
-        live = self._namespace_uid(namespace)
-        if live == "" or (live and uid and live != uid):
-            self.run.info(
-                f"Namespace {namespace} was deleted outside of this stack; the next `pulumi up` "
-                "creates the agent again."
-            )
-            return GONE
-        outs = {name: props[name] for name in _COMPARED}
-        return ReadResult(id_, {**outs, "namespace_uid": uid or live or ""})
-
-    def _namespace_uid(self, namespace: str) -> str | None:
-        """Return the namespace's uid, empty if it is absent, None without an answer."""
-        from castai_stack.agent import adoption  # noqa: PLC0415 - lazy
-
-        try:
-            settings = self.run.settings
-            with connection.connect(settings.kubeconfig, settings.context) as client:
-                return adoption.namespace_uid(client, namespace)
-        except Exception:  # noqa: BLE001 - the gate was passed, whether the cluster answers or not
-            return None
+        """Keep a gate that was passed."""
+        return ReadResult(id_, {name: props[name] for name in _COMPARED})
 
     def _wait(self, props: dict[str, Any]) -> dict[str, Any]:
         namespace, seconds = props["namespace"], int(props["timeout_seconds"])
@@ -137,8 +88,7 @@ class AgentRolloutHandler(Handler):
                 f"In namespace {namespace}, {details()}. Put that right and run `pulumi up` again; "
                 "agent.rolloutTimeoutSeconds sets the time."
             )
-        outs = {name: props[name] for name in _COMPARED}
-        return {**outs, "namespace_uid": self._namespace_uid(namespace) or ""}
+        return {name: props[name] for name in _COMPARED}
 
 
 def _behind(client: "lightkube.Client", namespace: str, names: Sequence[str]) -> list[str]:

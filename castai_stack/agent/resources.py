@@ -7,6 +7,25 @@ import pulumi
 from castai_stack.plugin.custom_resource import PluginResource
 
 
+class NamespaceGuard(PluginResource):
+    """Guard before every object in the agent's namespace."""
+
+    namespace: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: str,
+        uid_before: str | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`uid_before` is the namespace's uid before this run, as in AgentArgs."""
+        super().__init__(
+            name, {"namespace": namespace, "uid_before": uid_before, "uid": None}, opts
+        )
+
+
 class AgentRollout(PluginResource):
     """Gate that is created once the deployments are rolled out."""
 
@@ -20,10 +39,8 @@ class AgentRollout(PluginResource):
         deployments: Sequence[str],
         wanted: pulumi.Input[str],
         timeout_seconds: int,
-        namespace_before: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`namespace_before` is the namespace's uid before this run, as in AgentArgs."""
         super().__init__(
             name,
             {
@@ -31,8 +48,6 @@ class AgentRollout(PluginResource):
                 "deployments": list(deployments),
                 "wanted": wanted,
                 "timeout_seconds": timeout_seconds,
-                "namespace_before": namespace_before,
-                "namespace_uid": None,
             },
             opts,
         )

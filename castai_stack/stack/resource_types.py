@@ -6,6 +6,7 @@ from castai_stack.agent.handlers import (
     AgentOnlineHandler,
     AgentRolloutHandler,
 )
+from castai_stack.agent.namespace_guard import NamespaceGuardHandler
 from castai_stack.castai.connection_guard import ConnectionGuardHandler
 from castai_stack.castai.credentials_ready import CredentialsReadyHandler
 from castai_stack.castai.hand_over import HandOverHandler
@@ -27,5 +28,6 @@ RESOURCE_TYPES: tuple[type[Handler], ...] = (
     ConnectionGuardHandler,
     CredentialsReadyHandler,
     HandOverHandler,
+    NamespaceGuardHandler,
     RotationGuardHandler,
 )

@@ -12,6 +12,7 @@ from tests.support import engine
 COMPONENT = "castai-stack:index:AgentComponent"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 ROLLOUT = "castai-stack:index:AgentRollout"
+GUARD = "castai-stack:index:NamespaceGuard"
 SECRET_MARK = "1b47061264138c4ac30d75fd1eb44270"
 
 
@@ -53,6 +54,7 @@ def test_every_object_is_a_resource_of_its_own_under_the_component():
     assert [(kind, name) for kind, name, _ in inventory] == [
         (COMPONENT, "agent"),
         (ROLLOUT, "agent-rollout"),
+        (GUARD, "agent-namespace-guard"),
         (DEPLOYMENT, "agent-autoscaler"),
         (DEPLOYMENT, "agent-deployment"),
         ("kubernetes:core/v1:ConfigMap", "agent-autoscaler-config"),
@@ -86,12 +88,13 @@ def test_two_agents_fit_into_one_program():
     assert len(names) == len(set(names)), "children must be named after their component"
 
 
-def test_objects_in_the_namespace_depend_on_it():
+def test_objects_in_the_namespace_depend_on_its_guard():
     recorder = recorded(network_policy=True)
+    assert dependencies(recorder, "agent-namespace-guard") == {"agent-namespace"}
     for request in recorder.requests:
         document = json_format.MessageToDict(request.object)
         if document.get("metadata", {}).get("namespace") == "castai-agent":
-            assert "agent-namespace" in dependencies(recorder, request.name), request.name
+            assert "agent-namespace-guard" in dependencies(recorder, request.name), request.name
 
 
 def test_a_binding_waits_for_its_role():
@@ -103,6 +106,7 @@ def test_a_binding_waits_for_its_role():
 def test_the_deployment_depends_on_all_that_its_pods_need():
     assert dependencies(recorded(network_policy=True), "agent-deployment") == {
         "agent-namespace",
+        "agent-namespace-guard",
         "agent-service-account",
         "agent-cluster-role",
         "agent-cluster-role-binding",

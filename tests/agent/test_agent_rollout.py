@@ -3,11 +3,7 @@
 import threading
 from typing import Any, Self
 
-import httpx2
 import pytest
-from lightkube import ApiError
-from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.core_v1 import Namespace
 
 from castai_stack.agent.handlers import AgentRolloutHandler
 from castai_stack.kube import connection, kubeconfig
@@ -23,7 +19,7 @@ PROPS = {
     "timeout_seconds": 20,
 }
 
-STATE = {"namespace": "castai-agent", "wanted": "abc", "namespace_uid": "uid-1"}
+STATE = {"namespace": "castai-agent", "wanted": "abc"}
 
 
 class Answer:
@@ -39,7 +35,6 @@ class Cluster:
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
-        self.uid: str | Exception = "uid-1"
 
     def __enter__(self) -> Self:
         return self
@@ -47,12 +42,7 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def get(self, kind: Any, name: str, *, namespace: str | None = None) -> Any:
-        if kind is Namespace:
-            assert name == "castai-agent"
-            if isinstance(self.uid, Exception):
-                raise self.uid
-            return Namespace(metadata=ObjectMeta(name=name, uid=self.uid))
+    def get(self, _kind: Any, _name: str, *, namespace: str) -> Any:
         assert namespace == "castai-agent"
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -185,64 +175,3 @@ def test_an_update_waits_again(monkeypatch):
     updated = handler(AgentRolloutHandler).update("id", {}, {**PROPS, "wanted": "def"})
 
     assert updated.outs == {**STATE, "wanted": "def"}
-
-
-def api_error(code: int) -> ApiError:
-    request = httpx2.Request("GET", "https://api.example")
-    status = {"kind": "Status", "code": code, "message": "no", "status": "Failure"}
-    return ApiError(request, httpx2.Response(code, request=request, json=status))
-
-
-def refreshed(monkeypatch: pytest.MonkeyPatch, uid: str | Exception) -> Any:
-    cluster = Cluster(DONE)
-    cluster.uid = uid
-    monkeypatch.setattr(connection, "connect", lambda *_: cluster)
-    return handler(AgentRolloutHandler).read("id", dict(STATE))
-
-
-@pytest.mark.parametrize("uid", ["uid-1", api_error(403), api_error(500), ConnectionError("away")])
-def test_a_refresh_keeps_the_gate_unless_the_namespace_is_gone(monkeypatch, uid):
-    assert refreshed(monkeypatch, uid).outs == STATE
-
-
-@pytest.mark.parametrize("uid", ["uid-2", api_error(404)])
-def test_a_refresh_drops_the_gate_with_its_namespace(monkeypatch, capsys, uid):
-    assert refreshed(monkeypatch, uid).id == ""
-    assert "Namespace castai-agent was deleted outside of this stack" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "reason"),
-    [
-        ("uid-1", "", "is gone from the cluster"),
-        ("", "", "is gone from the cluster"),
-        (None, "", "is gone from the cluster"),
-        ("uid-1", "uid-2", "was deleted and created again since the last run"),
-        ("uid-1", "uid-1", None),
-        ("", "uid-1", None),
-        ("uid-1", None, None),
-        (None, "uid-1", None),
-    ],
-)
-def test_a_namespace_deleted_since_the_last_run_is_refused(before, now, reason):
-    olds = {**PROPS, "namespace_before": before}
-    result = handler(AgentRolloutHandler).check(olds, {**PROPS, "namespace_before": now})
-
-    assert [one.reason for one in result.failures] == (
-        []
-        if reason is None
-        else [
-            f"namespace castai-agent {reason}, while the state still holds the agent's objects; "
-            "run `pulumi refresh`, then `pulumi up` creates them again"
-        ]
-    )
-
-
-def test_a_first_run_meets_no_namespace():
-    assert handler(AgentRolloutHandler).check({}, {**PROPS, "namespace_before": ""}).failures == []
-
-
-def test_a_preview_of_another_rollout_keeps_the_namespace():
-    planned = handler(AgentRolloutHandler).plan(STATE, {**PROPS, "wanted": "def"})
-
-    assert planned == {**STATE, "wanted": "def"}

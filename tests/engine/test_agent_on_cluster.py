@@ -399,8 +399,18 @@ def test_a_namespace_that_is_gone_is_noticed_and_made_again_after_a_refresh(
     assert refreshed["delete"] > 10, "the gate and the objects of the namespace"
     again = changes(agent.stack(namespace_uid="").up())
     assert again["create"] == refreshed["delete"]
-    assert changes(agent.stack(namespace_uid="another").up()) == {}
-    assert "was deleted and created again" in agent.failing_up(namespace_uid="a third")
+    assert "was deleted and created again" in agent.failing_up(namespace_uid="another")
+
+
+def test_a_namespace_that_went_before_the_first_rollout_is_named(agent: AgentStack, api: Client):
+    agent.failing_up(rolloutTimeoutSeconds=10, image={"repository": "unknown.example/agent"})
+    api.delete(Namespace, NAMESPACE)
+    wait_for(lambda: gone(api, Namespace, NAMESPACE))
+
+    assert "namespace castai-agent is gone from the cluster" in agent.failing_up(namespace_uid="")
+    agent.stack(namespace_uid="").refresh()
+    agent.stack(namespace_uid="").up()
+    assert changes(agent.stack().preview()) == {}
 
 
 @contextlib.contextmanager
