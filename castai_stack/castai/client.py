@@ -107,7 +107,7 @@ class CastaiApi:
         """Every cluster that the key may see."""
         action = "list clusters"
         answer = self._call("GET", CLUSTERS, action=action, names_no_object=True)
-        clusters = _items(answer, action)
+        clusters = items(answer, action)
         if not all(cluster.get("id") for cluster in clusters):
             raise CastaiError(action, message="the answer holds a cluster without id")
         return [Cluster.parse(cluster) for cluster in clusters]
@@ -221,7 +221,7 @@ class CastaiApi:
                 action=action,
                 query={"page.limit": str(_PAGE), **({"page.cursor": cursor} if cursor else {})},
             )
-            yield from map(Node.parse, _items(answer, action))
+            yield from map(Node.parse, items(answer, action))
             cursor = str(answer.get("nextCursor") or "")
             if not cursor:
                 return
@@ -365,12 +365,12 @@ def _checked_key(text: str) -> str:
         ) from None
 
 
-def _items(answer: Mapping[str, Any], action: str) -> list[Mapping[str, Any]]:
+def items(answer: Mapping[str, Any], action: str) -> list[Mapping[str, Any]]:
     """Return the objects of a list; the service leaves an empty list out."""
-    items = answer.get("items") or []
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+    listed = answer.get("items") or []
+    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
         raise CastaiError(action, message="the answer's items are no list of objects")
-    return items
+    return listed
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,6 +7,12 @@ from typing import Any
 UNAUTHENTICATED = 401
 NOT_FOUND = 404
 BAD_REQUEST = 400
+_UNDER_WAY = ("pending", "creating", "draining", "deleting")
+_SPOT = {
+    "scheduling.cast.ai/spot": ("true",),
+    "eks.amazonaws.com/capacityType": ("spot",),
+    "karpenter.sh/capacity-type": ("spot",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +134,23 @@ class Node:
     name: str
     instance_id: str
     labels: Mapping[str, str]
+    phase: str = ""
+    """Such as `ready`; empty where the service names none."""
 
     @property
     def made_by_castai(self) -> bool:
         """Return True if CAST AI provisioned it, by the label that its agent chart prefers."""
         return self.labels.get("provisioner.cast.ai/managed-by") == "cast.ai"
+
+    @property
+    def under_way(self) -> bool:
+        """Return True if the service adds or removes the node now."""
+        return self.phase.lower() in _UNDER_WAY
+
+    @property
+    def is_spot(self) -> bool:
+        """Return True if it runs on Spot capacity, by the labels of CAST AI, EKS and Karpenter."""
+        return any(self.labels.get(key, "").lower() in values for key, values in _SPOT.items())
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> "Node":
@@ -143,6 +161,7 @@ class Node:
             name=str(body.get("name") or ""),
             instance_id=str(body.get("instanceId") or ""),
             labels={str(key): str(value) for key, value in labels.items()},
+            phase=str((body.get("state") or {}).get("phase") or ""),
         )
 
 

@@ -7,9 +7,13 @@ from castai_stack.agent.handlers import (
     AgentRolloutHandler,
 )
 from castai_stack.agent.namespace_guard import NamespaceGuardHandler
+from castai_stack.castai.autoscaler_policies import AutoscalerPoliciesHandler
 from castai_stack.castai.connection_guard import ConnectionGuardHandler
 from castai_stack.castai.credentials_ready import CredentialsReadyHandler
+from castai_stack.castai.evictor_configuration import EvictorConfigurationHandler
 from castai_stack.castai.hand_over import HandOverHandler
+from castai_stack.castai.node_configuration import NodeConfigurationHandler
+from castai_stack.castai.node_template import NodeTemplateHandler
 from castai_stack.castai.principal import AssumeRolePrincipalHandler
 from castai_stack.castai.registration import ClusterRegistrationHandler
 from castai_stack.castai.rotation_guard import RotationGuardHandler
@@ -22,12 +26,16 @@ RESOURCE_TYPES: tuple[type[Handler], ...] = (
     AgentOnlineHandler,
     AgentRolloutHandler,
     AssumeRolePrincipalHandler,
+    AutoscalerPoliciesHandler,
     AwsAuthEntryHandler,
     ClusterRegistrationHandler,
     ClusterTokenHandler,
     ConnectionGuardHandler,
     CredentialsReadyHandler,
+    EvictorConfigurationHandler,
     HandOverHandler,
     NamespaceGuardHandler,
+    NodeConfigurationHandler,
+    NodeTemplateHandler,
     RotationGuardHandler,
 )
