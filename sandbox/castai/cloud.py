@@ -1,7 +1,8 @@
 """CAST AI's actions in a customer's AWS account, with the credentials that it was handed."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -75,7 +76,7 @@ class Cloud:
         self, credentials: Credentials, principal: Keys | None, cluster_id: str, region: str
     ) -> Keys:
         """Return working keys, or raise NoAccessError: the credentials are used to get them."""
-        try:
+        with _asking():
             if credentials.keys is not None:
                 return self._used(credentials.keys, region)
             if principal is None:
@@ -87,41 +88,57 @@ class Cloud:
             )["Credentials"]
             keys = Keys(answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"])
             return self._used(keys, region)
-        except (ClientError, BotoCoreError) as error:
-            raise NoAccessError(_reason(error)) from None
 
-    def launch(
-        self, keys: Keys, region: str, tags: Mapping[str, str], subnet_id: str, profile: str
-    ) -> str:
-        """Start an instance as a node; return its id."""
-        ec2 = self._client("ec2", keys, region)
-        try:
-            arguments: dict[str, Any] = {
-                "ImageId": _IMAGE,
-                "InstanceType": "m5.large",
-                "MinCount": 1,
-                "MaxCount": 1,
-                "TagSpecifications": [
-                    {
-                        "ResourceType": "instance",
-                        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
-                    }
-                ],
-            }
-            if subnet_id:
-                arguments["SubnetId"] = subnet_id
-            if profile:
-                arguments["IamInstanceProfile"] = {"Name": profile}
-            return str(ec2.run_instances(**arguments)["Instances"][0]["InstanceId"])
-        except (ClientError, BotoCoreError) as error:
-            raise NoAccessError(_reason(error)) from None
+    def suggestions(self, keys: Keys, region: str, cluster: str) -> dict[str, Any]:
+        """Return the account's instance profiles, and groups and routable subnets of the VPC."""
+        with _asking():
+            network = self._client("eks", keys, region).describe_cluster(name=cluster)
+            vpc = network["cluster"]["resourcesVpcConfig"]["vpcId"]
+            ec2 = self._client("ec2", keys, region)
+            within: list[Any] = [{"Name": "vpc-id", "Values": [vpc]}]
+            groups = ec2.describe_security_groups(Filters=within)["SecurityGroups"]
+            subnets = ec2.describe_subnets(Filters=within)["Subnets"]
+            tables = ec2.describe_route_tables(Filters=within)["RouteTables"]
+            profiles = self._client("iam", keys, region).list_instance_profiles()
+        return {
+            "instanceProfiles": [
+                {"arn": one["Arn"], "name": one["InstanceProfileName"]}
+                for one in profiles["InstanceProfiles"]
+            ],
+            "securityGroups": [
+                {
+                    "id": one["GroupId"],
+                    "name": one["GroupName"],
+                    "description": one["Description"],
+                    "tags": _tags(one),
+                }
+                for one in groups
+            ],
+            "subnets": [
+                {
+                    "id": one["SubnetId"],
+                    "cidr": one["CidrBlock"],
+                    "tags": _tags(one),
+                    "zone": {"id": one["AvailabilityZone"], "name": one["AvailabilityZone"]},
+                    "availableIpAddressCount": one["AvailableIpAddressCount"],
+                }
+                for one in subnets
+                if _is_routable(one["SubnetId"], tables)
+            ],
+        }
+
+    def launch(self, keys: Keys, region: str, arguments: Mapping[str, Any]) -> str:
+        """Start an instance with these arguments of RunInstances; return its id."""
+        with _asking():
+            answer = self._client("ec2", keys, region).run_instances(
+                **{"ImageId": _IMAGE, "MinCount": 1, "MaxCount": 1, **arguments}
+            )
+        return str(answer["Instances"][0]["InstanceId"])
 
     def terminate(self, keys: Keys, region: str, instance_ids: list[str]) -> None:
         """End instances."""
-        try:
+        with _asking():
             self._client("ec2", keys, region).terminate_instances(InstanceIds=instance_ids)
-        except (ClientError, BotoCoreError) as error:
-            raise NoAccessError(_reason(error)) from None
 
     def _used(self, keys: Keys, region: str) -> Keys:
         """Log in, and look at the instances, which needs the read permissions."""
@@ -143,6 +160,35 @@ class Cloud:
 
     def _foreign(self, arn: str) -> str:
         return f"{self._url.rstrip('/')}/_sandbox/foreign-principals/{quote(arn, safe='')}"
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Raise NoAccessError where AWS refuses or does not answer."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise NoAccessError(_reason(error)) from None
+
+
+def _tags(thing: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in thing.get("Tags", [])}
+
+
+def _is_routable(subnet_id: str, tables: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the subnet's route table, or else the VPC's main one, leads out."""
+    main = own = None
+    for table in tables:
+        for association in table["Associations"]:
+            if association.get("SubnetId") == subnet_id:
+                own = table
+            if association.get("Main"):
+                main = table
+    chosen = own or main
+    return chosen is not None and any(
+        route.get("NatGatewayId") or str(route.get("GatewayId", "")).startswith("igw-")
+        for route in chosen["Routes"]
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -1,8 +1,8 @@
 """The API over HTTP: strict about paths and fields, and about whose key it is shown.
 
 `/_sandbox/state` shows everything but secrets, `/_sandbox/secrets` every token that was ever made,
-to search for them; `POST /_sandbox/clusters/{id}/nodes`, `/use` and
-`/archive` make the service do what it would do of itself. Faults and the request log are those
+to search for them; `POST /_sandbox/clusters/{id}/nodes`, `/use`, `/archive` and `/status` make the
+service do what it would do of itself. Faults and the request log are those
 of `sandbox.serving.faults`.
 """
 
@@ -13,12 +13,14 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
+from sandbox.castai import automation
+from sandbox.castai.api import RefusalError, Route, invalid, require_fields, required
 from sandbox.castai.cloud import Credentials, Keys, principal_arn
-from sandbox.castai.service import Options, RefusalError, Service
+from sandbox.castai.service import Options, Service
 from sandbox.serving import http_server
 from sandbox.serving.faults import Call, Faults, Refusal, UnclassifiedError
 from sandbox.serving.http_server import Server
@@ -37,38 +39,31 @@ _OTHER_PROVIDERS = (
 _FULL, _VIEWER, _CLUSTER = "api-key", "viewer-key", "cluster-token"
 
 
-class _Route(NamedTuple):
-    method: str
-    pattern: str
-    action: str
-    token: bool
-    """Whether the cluster's own token is accepted."""
-
-
 _ROUTES = (
-    _Route("GET", r"/v1/auth/tokens", "ListAuthTokens", token=False),
-    _Route("GET", r"/v1/me", "GetMe", token=True),
-    _Route("GET", _CLUSTERS, "ListClusters", token=False),
-    _Route("POST", _CLUSTERS, "RegisterCluster", token=True),
-    _Route("GET", _ONE, "GetCluster", token=True),
-    _Route("POST", _ONE, "UpdateCluster", token=False),
-    _Route("DELETE", _ONE, "DeleteCluster", token=False),
-    _Route("POST", f"{_ONE}/token", "CreateToken", token=False),
-    _Route("GET", f"{_ONE}/assume-role-principal", "GetPrincipal", token=False),
-    _Route("POST", f"{_ONE}/assume-role-principal", "CreatePrincipal", token=False),
-    _Route("DELETE", f"{_ONE}/assume-role-principal", "DeletePrincipal", token=False),
-    _Route("GET", f"{_ONE}/assume-role-user", "GetPrincipal", token=False),
-    _Route("POST", f"{_ONE}/reconcile", "Reconcile", token=False),
-    _Route("POST", f"{_ONE}/disconnect", "Disconnect", token=False),
-    _Route("POST", f"{_ONE}/events", "SendEvent", token=True),
-    _Route("GET", f"{_ONE}/nodes", "ListNodes", token=True),
-    _Route("POST", f"{_AGENT}-deltas", "SendDelta", token=True),
-    _Route("POST", f"{_AGENT}-config", "SendAgentConfig", token=True),
-    _Route("POST", f"{_AGENT}-logs", "SendAgentLog", token=True),
+    Route("GET", r"/v1/auth/tokens", "ListAuthTokens", token=False),
+    Route("GET", r"/v1/me", "GetMe", token=True),
+    Route("GET", _CLUSTERS, "ListClusters", token=False),
+    Route("POST", _CLUSTERS, "RegisterCluster", token=True),
+    Route("GET", _ONE, "GetCluster", token=True),
+    Route("POST", _ONE, "UpdateCluster", token=False),
+    Route("DELETE", _ONE, "DeleteCluster", token=False),
+    Route("POST", f"{_ONE}/token", "CreateToken", token=False),
+    Route("GET", f"{_ONE}/assume-role-principal", "GetPrincipal", token=False),
+    Route("POST", f"{_ONE}/assume-role-principal", "CreatePrincipal", token=False),
+    Route("DELETE", f"{_ONE}/assume-role-principal", "DeletePrincipal", token=False),
+    Route("GET", f"{_ONE}/assume-role-user", "GetPrincipal", token=False),
+    Route("POST", f"{_ONE}/reconcile", "Reconcile", token=False),
+    Route("POST", f"{_ONE}/disconnect", "Disconnect", token=False),
+    Route("POST", f"{_ONE}/events", "SendEvent", token=True),
+    Route("GET", f"{_ONE}/nodes", "ListNodes", token=True),
+    Route("POST", f"{_AGENT}-deltas", "SendDelta", token=True),
+    Route("POST", f"{_AGENT}-config", "SendAgentConfig", token=True),
+    Route("POST", f"{_AGENT}-logs", "SendAgentLog", token=True),
+    *automation.ROUTES,
 )
 _ACTIONS_OF_NO_EFFECT = re.compile(r"^(Get|List)")
-_REPORTS = ("SendDelta", "SendAgentConfig", "SendAgentLog")
-"""Reports that agents send by themselves; they count as no write of a run."""
+_REPORTS = ("SendDelta", "SendAgentConfig", "SendAgentLog", *automation.REPORTS)
+"""Reports that agent and controller send by themselves; they count as no write of a run."""
 _EVENT_TYPES = ("interrupted", "rebalanceRecommendation")
 
 
@@ -122,12 +117,12 @@ def _render(_environ: dict[str, Any], call: Call | None, refusal: Refusal) -> Re
     return _json(status, {"message": refusal.message, "fieldViolations": []})
 
 
-def _route(request: Request) -> tuple[_Route | None, str]:
+def _route(request: Request) -> tuple[Route | None, dict[str, str]]:
     for route in _ROUTES:
         match = re.fullmatch(route.pattern, request.path)
         if match is not None and route.method == request.method:
-            return route, match.groupdict().get("id", "")
-    return None, ""
+            return route, match.groupdict()
+    return None, {}
 
 
 def _who(service: Service, request: Request) -> tuple[str, str]:
@@ -163,13 +158,17 @@ class _Api:
         return _json(status, value)
 
     def _endpoint(self, request: Request) -> tuple[int, Any]:
-        route, cluster_id = _route(request)
+        route, path = _route(request)
         if route is None:
             raise RefusalError(404, f"{request.method} {request.path}: no such endpoint")
+        cluster_id = path.get("id", "")
         self._authorise(request, route, cluster_id)
-        return _HANDLERS[route.action](self._service, cluster_id, _body(request), request)
+        body = _body(request)
+        if route.action in _HANDLERS:
+            return _HANDLERS[route.action](self._service, cluster_id, body, request)
+        return automation.answer(self._service, route.action, path, body, request)
 
-    def _authorise(self, request: Request, route: _Route, cluster_id: str) -> None:
+    def _authorise(self, request: Request, route: Route, cluster_id: str) -> None:
         kind, limited_to = _who(self._service, request)
         if not kind:
             raise RefusalError(401, "Unauthorized")
@@ -188,7 +187,7 @@ class _Api:
         if request.path == "/_sandbox/secrets" and request.method == "GET":
             return _json(200, self._service.made_tokens)
         match = re.fullmatch(
-            r"/_sandbox/clusters/(?P<id>[^/]+)/(?P<what>nodes|use|archive)", request.path
+            r"/_sandbox/clusters/(?P<id>[^/]+)/(?P<what>nodes|use|archive|status)", request.path
         )
         if match is None or request.method != "POST":
             raise RefusalError(404, f"{request.method} {request.path}: no such control")
@@ -198,7 +197,11 @@ class _Api:
         if match["what"] == "archive":
             self._service.archive(cluster_id)
             return _json(200, {})
-        body = _require_fields(_body(request), "count", "subnetId", "instanceProfile")
+        if match["what"] == "status":
+            body = require_fields(_body(request), "status", "reconcileError")
+            self._service.play(cluster_id, body["status"], body.get("reconcileError", ""))
+            return _json(200, {})
+        body = require_fields(_body(request), "count", "subnetId", "instanceProfile")
         instances = [
             self._service.launch_node(
                 cluster_id, body.get("subnetId", ""), body.get("instanceProfile", "")
@@ -226,15 +229,15 @@ def _list(service: Service, _id: str, _body: Any, _request: Request) -> _Answer:
 
 def _register(service: Service, _id: str, body: dict[str, Any], request: Request) -> _Answer:
     nulls = {name for name in _OTHER_PROVIDERS if name in body and body[name] is None}
-    _require_fields(body, "name", "eks", "organizationId", "id", "castware_install_method", *nulls)
-    eks = _require_fields(_required(body, "eks", dict), "accountId", "region", "clusterName")
-    account = _required(eks, "accountId", str, "eks.accountId")
+    require_fields(body, "name", "eks", "organizationId", "id", "castware_install_method", *nulls)
+    eks = require_fields(required(body, "eks", dict), "accountId", "region", "clusterName")
+    account = required(eks, "accountId", str, "eks.accountId")
     if re.fullmatch(r"\d{12}", account) is None:
-        raise _invalid("eks.accountId", "must have twelve digits")
-    name = _required(body, "name", str)
-    if _required(eks, "clusterName", str, "eks.clusterName") != name:
-        raise _invalid("eks.clusterName", "must be the cluster's name")
-    region = _required(eks, "region", str, "eks.region")
+        raise invalid("eks.accountId", "must have twelve digits")
+    name = required(body, "name", str)
+    if required(eks, "clusterName", str, "eks.clusterName") != name:
+        raise invalid("eks.clusterName", "must be the cluster's name")
+    region = required(eks, "region", str, "eks.region")
     kind, limited_to = _who(service, request)
     if kind == _CLUSTER and not service.is_identity(limited_to, (name, region, account)):
         raise RefusalError(403, f"the {kind} may not register another cluster")
@@ -249,21 +252,21 @@ def _get(service: Service, cluster_id: str, _body: Any, _request: Request) -> _A
 
 
 def _update(service: Service, cluster_id: str, body: dict[str, Any], _r: Request) -> _Answer:
-    _require_fields(body, "eks", "credentials")
+    require_fields(body, "eks", "credentials")
     if "credentials" in body:
-        text = _required(body, "credentials", str)
+        text = required(body, "credentials", str)
         try:
             keys = json.loads(text)
         except ValueError:
-            raise _invalid("credentials", "must be a JSON text") from None
+            raise invalid("credentials", "must be a JSON text") from None
         if not isinstance(keys, dict) or sorted(keys) != ["accessKeyId", "secretAccessKey"]:
-            raise _invalid("credentials", "must hold accessKeyId and secretAccessKey")
+            raise invalid("credentials", "must hold accessKeyId and secretAccessKey")
         handed = Credentials("user", Keys(keys["accessKeyId"], keys["secretAccessKey"]))
     else:
-        eks = _require_fields(_required(body, "eks", dict), "assumeRoleArn")
-        arn = _required(eks, "assumeRoleArn", str, "eks.assumeRoleArn")
+        eks = require_fields(required(body, "eks", dict), "assumeRoleArn")
+        arn = required(eks, "assumeRoleArn", str, "eks.assumeRoleArn")
         if re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/.+", arn) is None:
-            raise _invalid("eks.assumeRoleArn", "must be the ARN of a role")
+            raise invalid("eks.assumeRoleArn", "must be the ARN of a role")
         handed = Credentials("role", role_arn=arn)
     return 200, service.document(service.hand_over(cluster_id, handed))
 
@@ -274,7 +277,7 @@ def _delete(service: Service, cluster_id: str, _body: Any, _request: Request) ->
 
 
 def _create_token(service: Service, cluster_id: str, body: Any, _request: Request) -> _Answer:
-    _require_fields(body)
+    require_fields(body)
     return 200, {"token": service.create_token(cluster_id)}
 
 
@@ -284,7 +287,7 @@ def _get_principal(service: Service, cluster_id: str, _body: Any, _r: Request) -
 
 
 def _create_principal(service: Service, cluster_id: str, body: Any, _r: Request) -> _Answer:
-    _require_fields(body)
+    require_fields(body)
     return 200, {"arn": service.create_principal(cluster_id)}
 
 
@@ -294,16 +297,16 @@ def _delete_principal(service: Service, cluster_id: str, _body: Any, _r: Request
 
 
 def _reconcile(service: Service, cluster_id: str, body: Any, _request: Request) -> _Answer:
-    _require_fields(body)
+    require_fields(body)
     service.reconcile(cluster_id)
     return 200, {}
 
 
 def _disconnect(service: Service, cluster_id: str, body: dict[str, Any], _r: Request) -> _Answer:
-    _require_fields(body, "deleteProvisionedNodes", "keepKubernetesResources")
+    require_fields(body, "deleteProvisionedNodes", "keepKubernetesResources")
     for key, value in body.items():
         if not isinstance(value, bool):
-            raise _invalid(key, "must be true or false")
+            raise invalid(key, "must be true or false")
     delete_nodes = body.get("deleteProvisionedNodes", False)
     cluster = service.disconnect(cluster_id, delete_nodes=delete_nodes)
     return 200, service.document(cluster)
@@ -317,15 +320,15 @@ def _event(service: Service, cluster_id: str, body: dict[str, Any], _request: Re
         "provider_id": "providerId",
     }
     event = {spelled.get(key, key): value for key, value in body.items()}
-    _require_fields(event, *spelled.values())
-    if _required(event, "eventType", str) not in _EVENT_TYPES:
-        raise _invalid("eventType", f"must be one of {', '.join(_EVENT_TYPES)}")
+    require_fields(event, *spelled.values())
+    if required(event, "eventType", str) not in _EVENT_TYPES:
+        raise invalid("eventType", f"must be one of {', '.join(_EVENT_TYPES)}")
     service.event(cluster_id, event)
     return 200, {}
 
 
 def _nodes(service: Service, cluster_id: str, _body: Any, request: Request) -> _Answer:
-    _require_fields(dict(request.args), "page.limit", "page.cursor")
+    require_fields(dict(request.args), "page.limit", "page.cursor")
     nodes = service.nodes(cluster_id)
     start = int(request.args.get("page.cursor", "0"))
     end = start + int(request.args.get("page.limit", "100"))
@@ -338,15 +341,15 @@ def _delta(service: Service, cluster_id: str, body: dict[str, Any], request: Req
 
 
 def _agent_config(service: Service, cluster_id: str, body: Any, _request: Request) -> _Answer:
-    _require_fields(body, "agentVersion", "gitCommit")
+    require_fields(body, "agentVersion", "gitCommit")
     service.live(cluster_id)
     return 200, {"intervalSeconds": "15", "resync": False}
 
 
 def _agent_log(service: Service, cluster_id: str, body: Any, _request: Request) -> _Answer:
-    _require_fields(body, "logEvent")
-    event = _require_fields(_required(body, "logEvent", dict), "level", "time", "message", "fields")
-    level, message = _required(event, "level", str), _required(event, "message", str)
+    require_fields(body, "logEvent")
+    event = require_fields(required(body, "logEvent", dict), "level", "time", "message", "fields")
+    level, message = required(event, "level", str), required(event, "message", str)
     service.note(service.live(cluster_id), f"agent: {level} {message}")
     return 200, {}
 
@@ -386,25 +389,6 @@ def _body(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise RefusalError(400, "the body is not a JSON object")
     return body
-
-
-def _require_fields(body: dict[str, Any], *fields: str) -> dict[str, Any]:
-    if unknown := sorted(set(body) - set(fields)):
-        raise RefusalError(
-            400, "unknown field", tuple((name, "is no field of this request") for name in unknown)
-        )
-    return body
-
-
-def _required(body: Mapping[str, Any], name: str, kind: type, shown: str = "") -> Any:
-    value = body.get(name)
-    if not isinstance(value, kind) or not value:
-        raise _invalid(shown or name, "is required")
-    return value
-
-
-def _invalid(name: str, description: str) -> RefusalError:
-    return RefusalError(400, "invalid argument", ((name, description),))
 
 
 def _json(status: int, value: Any) -> Response:

@@ -15,15 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from sandbox.castai.api import Document, RefusalError, now
+from sandbox.castai.automation import Automation
 from sandbox.castai.cloud import Cloud, Credentials, Keys, NoAccessError, principal_arn
+from sandbox.castai.readiness import UnresolvedError, first_configuration, require_resolved
 
 ORGANIZATION = "7a5d4f0c-58c8-4c43-9a3f-8b2f6d1e0c9b"
 
 _FORBIDDEN_FIELD = "credentials"
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 @dataclass(frozen=True)
@@ -47,18 +46,15 @@ class Options:
     """Result of registering an archived cluster again."""
     principal_exists: Literal["error", "answer"] = "error"
     """Result of asking for a principal that exists."""
-
-
-class RefusalError(Exception):
-    """The API refuses; carries what the answer holds."""
-
-    def __init__(
-        self, status: int, message: str, violations: tuple[tuple[str, str], ...] = ()
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.violations = violations
+    requires_controller: bool = False
+    """Whether a cluster is ready only when its agent is online, a controller polls, and the
+    default node configuration resolves in the customer's account."""
+    controller_window: float = 30.0
+    """How long after its last poll a controller counts as online; it polls every 5 seconds."""
+    poll_hold: float = 1.0
+    """How long a poll waits for an action."""
+    template_delay: float = 0.3
+    """From the first policies to the default node template."""
 
 
 @dataclass
@@ -88,7 +84,7 @@ class Cluster:
     last_delta: float | None = None
     last_delta_at: str = ""
     deltas: int = 0
-    created_at: str = field(default_factory=_now)
+    created_at: str = field(default_factory=now)
     reconciled_at: str = ""
     deleted_at: str = ""
     kubernetes_version: str = ""
@@ -104,6 +100,7 @@ class Cluster:
     log: list[str] = field(default_factory=list)
     hand_overs: int = 0
     refused_hand_overs: int = 0
+    automation: Automation = field(default_factory=Automation)
 
 
 class Service:
@@ -224,7 +221,7 @@ class Service:
             if cluster.last_delta is None:
                 self.note(cluster, "agent came online")
             cluster.last_delta = time.monotonic()
-            cluster.last_delta_at = _now()
+            cluster.last_delta_at = now()
             cluster.deltas += 1
             if cluster.status == "connecting" and not cluster.credentials_id:
                 cluster.status = "ready"
@@ -303,16 +300,24 @@ class Service:
 
     def _settle(self, cluster: Cluster, credentials_id: str) -> None:
         with self.lock:
-            if cluster.credentials_id == credentials_id and cluster.status == "connecting":
-                cluster.status, cluster.reconciled_at = "ready", _now()
-                self.note(cluster, "ready")
+            if cluster.credentials_id != credentials_id or cluster.status != "connecting":
+                return
+            waits = self.options.requires_controller and not (
+                self.agent_status(cluster) == "online"
+                and cluster.automation.actions.is_polled(self.options.controller_window)
+            )
+        if waits:
+            self.later(self.options.reconcile_delay, lambda: self._settle(cluster, credentials_id))
+        elif self.use(cluster):
+            self.note(cluster, "ready")
 
     def reconcile(self, cluster_id: str) -> None:
         """Use the credentials again, asynchronously."""
         cluster = self.live(cluster_id)
         if cluster.credentials is not None:
             cluster.status = "connecting"
-            self.later(self.options.reconcile_delay, lambda: self.use(cluster))
+            used = cluster.credentials_id
+            self.later(self.options.reconcile_delay, lambda: self._settle(cluster, used))
 
     def use(self, cluster: Cluster) -> bool:
         """Use the credentials now, as every action of the service does; failure shows."""
@@ -320,18 +325,46 @@ class Service:
             return False
         try:
             self._session(cluster, cluster.credentials)
-        except NoAccessError as error:
+            self._resolve(cluster)
+        except (NoAccessError, UnresolvedError) as error:
             with self.lock:
                 cluster.reconcile_error = str(error)
-                if cluster.status in ("connecting", "ready"):
+                if cluster.status in ("connecting", "ready", "warning"):
                     cluster.status = "failed"
             self.note(cluster, f"no access: {error}")
             return False
         with self.lock:
             cluster.reconcile_error = ""
             if cluster.status in ("connecting", "failed"):
-                cluster.status, cluster.reconciled_at = "ready", _now()
+                cluster.status, cluster.reconciled_at = "ready", now()
         return True
+
+    def _resolve(self, cluster: Cluster) -> None:
+        """Resolve the default node configuration, which is made if there is none."""
+        if not self.options.requires_controller:
+            return
+        seen = self.suggestions(cluster)
+        with self.lock:
+            configurations = cluster.automation.configurations
+            default = configurations.default()
+            if default is None:
+                first = first_configuration(cluster.id, cluster.name, seen)
+                default = configurations.create(first, default=True)
+                self.note(cluster, "node configuration made")
+            require_resolved(default, seen)
+
+    def suggestions(self, cluster: Cluster) -> Document:
+        """Return what node configurations may name, as the credentials see it."""
+        if cluster.credentials is None:
+            raise RefusalError(400, "cluster has no credentials")
+        keys = self._session(cluster, cluster.credentials)
+        return self.cloud.suggestions(keys, cluster.region, cluster.name)
+
+    def play(self, cluster_id: str, status: str, reconcile_error: str) -> None:
+        """Show a status that the service reaches by itself only in the real world."""
+        with self.lock:
+            cluster = self.get(cluster_id)
+            cluster.status, cluster.reconcile_error = status, reconcile_error
 
     def _session(self, cluster: Cluster, credentials: Credentials) -> Keys:
         return self.cloud.session(credentials, cluster.principal, cluster.id, cluster.region)
@@ -351,12 +384,23 @@ class Service:
         }
         try:
             keys = self._session(cluster, cluster.credentials)
-            instance = self.cloud.launch(keys, cluster.region, tags, subnet_id, profile)
+            arguments = {
+                "InstanceType": "m5.large",
+                "TagSpecifications": [
+                    {
+                        "ResourceType": "instance",
+                        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+                    }
+                ],
+                **({"SubnetId": subnet_id} if subnet_id else {}),
+                **({"IamInstanceProfile": {"Name": profile}} if profile else {}),
+            }
+            instance = self.cloud.launch(keys, cluster.region, arguments)
         except NoAccessError as error:
             raise RefusalError(400, f"cannot launch: {error}") from None
         with self.lock:
             labels = {"provisioner.cast.ai/managed-by": "cast.ai"}
-            metadata = {"name": tags["Name"], "labels": labels, "creationTimestamp": _now()}
+            metadata = {"name": tags["Name"], "labels": labels, "creationTimestamp": now()}
             data = {"metadata": metadata, "spec": {"providerID": f"aws:///{instance}"}}
             cluster.made_nodes[instance] = {"id": str(uuid.uuid4()), "data": data}
             self.note(cluster, f"launched {instance}")
@@ -440,7 +484,7 @@ class Service:
             self.note(cluster, "removed")
 
     def _end(self, cluster: Cluster, status: str) -> None:
-        cluster.status, cluster.agent_state, cluster.deleted_at = status, "disconnected", _now()
+        cluster.status, cluster.agent_state, cluster.deleted_at = status, "disconnected", now()
 
     def archive(self, cluster_id: str) -> None:
         """Archive the cluster as if somebody had removed it elsewhere."""
@@ -478,6 +522,7 @@ class Service:
             "events": list(cluster.events),
             "nodes": self.nodes(cluster.id),
             "castNodes": sorted(cluster.made_nodes),
+            "actions": list(cluster.automation.actions.log),
             "log": list(cluster.log),
         }
 
@@ -519,7 +564,7 @@ class Service:
         """Remember what happened."""
         with self.lock:
             cluster.log.append(text)
-            line = json.dumps({"at": _now(), "cluster": cluster.id, "what": text})
+            line = json.dumps({"at": now(), "cluster": cluster.id, "what": text})
             with self._log_file.open("a") as file:
                 file.write(line + "\n")
 
@@ -564,7 +609,7 @@ def _node(identifier: str, data: Mapping[str, Any]) -> dict[str, Any]:
         "annotations": metadata.get("annotations") or {},
         "taints": spec.get("taints") or [],
         "unschedulable": bool(spec.get("unschedulable")),
-        "createdAt": metadata.get("creationTimestamp") or _now(),
+        "createdAt": metadata.get("creationTimestamp") or now(),
         "cloud": "AWS",
         "role": "worker",
         "resources": {**(status.get("capacity") or {})},

@@ -14,7 +14,13 @@ from sandbox.castai.cloud import Credentials, Keys, NoAccessError, principal_arn
 
 REGION = "eu-central-1"
 ACCOUNT = "012345678901"
-QUICK = Options(reconcile_delay=0.05, disconnect_delay=0.05, disconnect_retry=0.02)
+QUICK = Options(
+    reconcile_delay=0.05,
+    disconnect_delay=0.05,
+    disconnect_retry=0.02,
+    poll_hold=0.3,
+    template_delay=0.02,
+)
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 
 

@@ -1,0 +1,189 @@
+"""The endpoints that set and serve automation: policies, nodes, evictor, actions.
+
+Paths: castai/sdk/ of castai/terraform-provider-castai; for actions internal/castai/client.go of
+castai/cluster-controller.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.wrappers import Request
+
+from sandbox.castai.actions import Actions
+from sandbox.castai.api import Document, RefusalError, Route, invalid, require_fields, required
+from sandbox.castai.cloud import NoAccessError
+from sandbox.castai.evictor import Evictor
+from sandbox.castai.node_configurations import NodeConfigurations
+from sandbox.castai.node_templates import NodeTemplates
+from sandbox.castai.policies import Policies
+
+if TYPE_CHECKING:
+    from sandbox.castai.service import Cluster, Service
+
+_ONE = r"/v1/kubernetes/clusters/(?P<id>[^/]+)"
+_CONFIGURATION = rf"{_ONE}/node-configurations/(?P<name>[^/]+)"
+_TEMPLATE = rf"{_ONE}/node-templates/(?P<name>[^/]+)"
+_POLICIES_V2 = r"/cluster-autoscaler/v2/clusters/(?P<id>[^/]+)/policies"
+_EVICTOR = r"/workload-eviction/v1/clusters/(?P<id>[^/]+)"
+
+ROUTES = (
+    Route("GET", _POLICIES_V2, "GetPoliciesV2", token=False),
+    Route("PATCH", _POLICIES_V2, "UpdatePoliciesV2", token=False),
+    Route("GET", f"{_ONE}/policies", "GetPolicies", token=False),
+    Route("PUT", f"{_ONE}/policies", "UpdatePolicies", token=False),
+    Route("GET", f"{_ONE}/node-configurations", "ListNodeConfigurations", token=False),
+    Route("POST", f"{_ONE}/node-configurations", "CreateNodeConfiguration", token=False),
+    Route("GET", f"{_ONE}/node-configurations/suggestions", "GetSuggestions", token=False),
+    Route("GET", _CONFIGURATION, "GetNodeConfiguration", token=False),
+    Route("POST", _CONFIGURATION, "UpdateNodeConfiguration", token=False),
+    Route("DELETE", _CONFIGURATION, "DeleteNodeConfiguration", token=False),
+    Route("POST", f"{_CONFIGURATION}/default", "SetDefaultNodeConfiguration", token=False),
+    Route("GET", f"{_ONE}/node-templates", "ListNodeTemplates", token=False),
+    Route("POST", f"{_ONE}/node-templates", "CreateNodeTemplate", token=False),
+    Route("PUT", _TEMPLATE, "UpdateNodeTemplate", token=False),
+    Route("DELETE", _TEMPLATE, "DeleteNodeTemplate", token=False),
+    Route("GET", f"{_EVICTOR}/config", "GetEvictorConfig", token=False),
+    Route("PATCH", f"{_EVICTOR}/config", "UpdateEvictorConfig", token=False),
+    Route("GET", f"{_EVICTOR}/advanced-config", "GetEvictorRules", token=False),
+    Route("PATCH", f"{_EVICTOR}/advanced-config", "UpdateEvictorRules", token=False),
+    Route("GET", f"{_ONE}/actions", "ListActions", token=True),
+    Route("POST", f"{_ONE}/actions/logs", "SendActionLog", token=True),
+    Route("POST", rf"{_ONE}/actions/(?P<name>[^/]+)/ack", "AckAction", token=True),
+)
+REPORTS = ("SendActionLog", "AckAction")
+"""Reports that the controller sends by itself."""
+
+
+@dataclass
+class Automation:
+    """What is set and under way for one cluster."""
+
+    policies: Policies = field(default_factory=Policies)
+    configurations: NodeConfigurations = field(default_factory=NodeConfigurations)
+    templates: NodeTemplates = field(default_factory=NodeTemplates)
+    evictor: Evictor = field(default_factory=Evictor)
+    actions: Actions = field(default_factory=Actions)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request for one cluster; `name` is the last part of its path that differs."""
+
+    service: "Service"
+    cluster: "Cluster"
+    name: str
+    body: Document
+    request: Request
+
+    @property
+    def automation(self) -> Automation:
+        """The cluster's automation."""
+        return self.cluster.automation
+
+
+def answer(
+    service: "Service", action: str, path: Mapping[str, str], body: Document, request: Request
+) -> tuple[int, Any]:
+    """Carry out an action of `ROUTES`."""
+    cluster = service.live(path["id"])
+    asked = Asked(service, cluster, path.get("name", ""), body, request)
+    if action == "ListActions":  # waits, so it must not hold the lock
+        return 200, {"items": cluster.automation.actions.poll(service.options.poll_hold)}
+    if action == "GetSuggestions":
+        try:
+            return 200, service.suggestions(cluster)
+        except NoAccessError as error:
+            raise RefusalError(400, f"cannot look into the account: {error}") from None
+    with service.lock:
+        return 200, _HANDLERS[action](asked)
+
+
+def _update_policies(asked: Asked) -> Document:
+    stored = asked.automation.policies.patch(asked.body)
+    asked.service.note(asked.cluster, f"policies written, version {stored['version']}")
+    asked.service.later(
+        asked.service.options.template_delay, asked.automation.templates.add_default
+    )
+    return stored
+
+
+def _write_configuration(asked: Asked) -> Document:
+    configurations = asked.automation.configurations
+    if asked.name:
+        stored = configurations.update(asked.name, asked.body)
+    else:
+        stored = configurations.create(asked.body)
+    asked.service.note(asked.cluster, f"node configuration {stored['name']} written")
+    return stored
+
+
+def _delete_configuration(asked: Asked) -> Document:
+    if asked.automation.templates.uses(asked.name):
+        raise RefusalError(400, "node configuration is used by a node template")
+    asked.automation.configurations.delete(asked.name)
+    return {}
+
+
+def _set_default(asked: Asked) -> Document:
+    require_fields(asked.body)
+    return asked.automation.configurations.set_default(asked.name)
+
+
+def _write_template(asked: Asked) -> Document:
+    templates = asked.automation.templates
+    if identifier := asked.body.get("configurationId"):
+        asked.automation.configurations.get(identifier)
+    if asked.name:
+        return templates.replace(asked.name, asked.body)
+    return templates.create(asked.body)
+
+
+def _list_templates(asked: Asked) -> Document:
+    require_fields(dict(asked.request.args), "includeDefault")
+    with_default = asked.request.args.get("includeDefault") == "true"
+    return {"items": asked.automation.templates.every(with_default=with_default)}
+
+
+def _delete_template(asked: Asked) -> Document:
+    asked.automation.templates.delete(asked.name)
+    return {}
+
+
+def _acknowledge(asked: Asked) -> Document:
+    error = require_fields(asked.body, "error").get("error")
+    if not isinstance(error, str | None):
+        raise invalid("error", "must be a text or null")
+    asked.automation.actions.acknowledge(asked.name, error or "")
+    return {}
+
+
+def _log(asked: Asked) -> Document:
+    require_fields(asked.body, "level", "time", "message", "fields")
+    level, message = required(asked.body, "level", str), required(asked.body, "message", str)
+    asked.service.note(asked.cluster, f"controller: {level} {message}")
+    return {}
+
+
+_HANDLERS: Mapping[str, Callable[[Asked], Document]] = {
+    "GetPoliciesV2": lambda asked: asked.automation.policies.get(),
+    "UpdatePoliciesV2": _update_policies,
+    "GetPolicies": lambda asked: asked.automation.policies.get_v1(),
+    "UpdatePolicies": lambda asked: asked.automation.policies.put_v1(asked.body),
+    "ListNodeConfigurations": lambda asked: {"items": asked.automation.configurations.every()},
+    "CreateNodeConfiguration": _write_configuration,
+    "GetNodeConfiguration": lambda asked: asked.automation.configurations.get(asked.name),
+    "UpdateNodeConfiguration": _write_configuration,
+    "DeleteNodeConfiguration": _delete_configuration,
+    "SetDefaultNodeConfiguration": _set_default,
+    "ListNodeTemplates": _list_templates,
+    "CreateNodeTemplate": _write_template,
+    "UpdateNodeTemplate": _write_template,
+    "DeleteNodeTemplate": _delete_template,
+    "GetEvictorConfig": lambda asked: asked.automation.evictor.get(),
+    "UpdateEvictorConfig": lambda asked: asked.automation.evictor.patch(asked.body),
+    "GetEvictorRules": lambda asked: asked.automation.evictor.get_rules(),
+    "UpdateEvictorRules": lambda asked: asked.automation.evictor.patch_rules(asked.body),
+    "SendActionLog": _log,
+    "AckAction": _acknowledge,
+}
