@@ -93,10 +93,8 @@ class AutomationApi(CastaiApi):
     def node_template(self, cluster_id: str, name: str) -> Mapping[str, Any] | None:
         """Return a node template, or None when there is none of that name."""
         action = f"list the node templates of cluster {cluster_id}"
-        answer = self._call(
-            "GET", _templates(cluster_id), action=action, query={"includeDefault": "true"}
-        )
-        templates = (item.get("template") or {} for item in items(answer, action))
+        answer = self._present(_templates(cluster_id), action, {"includeDefault": "true"})
+        templates = (item.get("template") or {} for item in items(answer or {}, action))
         return next((one for one in templates if one.get("name") == name), None)
 
     def update_node_template(
@@ -122,9 +120,11 @@ class AutomationApi(CastaiApi):
             body=body,
         )
 
-    def _present(self, path: str, action: str) -> Mapping[str, Any] | None:
+    def _present(
+        self, path: str, action: str, query: Mapping[str, str] | None = None
+    ) -> Mapping[str, Any] | None:
         try:
-            return self._call("GET", path, action=action)
+            return self._call("GET", path, action=action, query=query)
         except CastaiError as error:
             if error.not_found:
                 return None

@@ -45,7 +45,7 @@ _SETTLE_SECONDS = 300
 """How long nodes that CAST AI has begun to add or remove may take after the policies are off."""
 _ATTEMPTS = 4
 """Attempts of a write whose version another writer has outdated meanwhile."""
-_CONFLICTS = (400, 409, 412)
+_CONFLICT = 409
 
 
 class AutoscalerPoliciesHandler(RemoteSettingsHandler):
@@ -120,8 +120,7 @@ class AutoscalerPoliciesHandler(RemoteSettingsHandler):
             try:
                 self.automation().update_policies(cluster_id, {**wanted, **version})
             except CastaiError as error:
-                outdated = error.status in _CONFLICTS and "version" in str(error).lower()
-                if not outdated or attempt == _ATTEMPTS:
+                if error.status != _CONFLICT or attempt == _ATTEMPTS:
                     raise
             else:
                 return
