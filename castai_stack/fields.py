@@ -170,6 +170,33 @@ CapacityReservationId = Annotated[
     str,
     checked_text(r"cr-[0-9a-f]{8,17}", "a capacity reservation id such as cr-0a1b2c3d4e5f60718"),
 ]
+Zone = Annotated[
+    str,
+    checked_text(
+        r"[a-z]+(-[a-z]+)+-\d+[a-z]",
+        "an availability zone such as eu-central-1a",
+    ),
+]
+InstanceFamily = Annotated[
+    str, checked_text(r"[a-z0-9-]{1,20}", "an instance family such as m7i, without a size")
+]
+NodeConfigurationName = Annotated[
+    str,
+    checked_text(
+        r"[A-Za-z0-9]([A-Za-z0-9 ._-]{0,61}[A-Za-z0-9])?",
+        "1 to 63 letters, digits, spaces or any of ._- between letters or digits",
+    ),
+]
+# Variables: castai/terraform-provider-castai, castai/resource_node_configuration.go
+_OF_A_NODE = "NUM_MAX_NET_INTERFACES|NUM_IP_PER_INTERFACE|NUM_IP_PER_PREFIX|NUM_CPU|NUM_RAM_GB"
+PodsFormula = Annotated[
+    str,
+    checked_text(
+        rf"(?=.*[0-9N])({_OF_A_NODE}|math\.[a-z]+|[0-9.]+|[-+*/(), ])+",
+        "a formula of numbers, + - * / ( ), functions math.… and the variables "
+        + _OF_A_NODE.replace("|", ", "),
+    ),
+]
 AutoScalingGroupName = Annotated[
     str,
     # No `*`, `?` or `$`: the name stands in a policy's resource, where they would mean more.

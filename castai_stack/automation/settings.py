@@ -1,6 +1,6 @@
 """Settings of CAST AI's automation."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -10,11 +10,20 @@ from castai_stack.fields import (
     Cpu,
     Digest,
     Image,
+    InstanceFamily,
+    KeyArn,
     LabelValue,
     Memory,
+    NodeConfigurationName,
     ObjectName,
+    PodsFormula,
     Registry,
     Section,
+    SecurityGroupId,
+    SubnetId,
+    TagKey,
+    TagValue,
+    Zone,
 )
 
 
@@ -80,6 +89,18 @@ class Evictor(Workload):
     """Run the evictor."""
     tag: Image = "v0.35.143"
     """Version of the image."""
+    dry_run: bool = True
+    """Log what it would do, and evict nothing; set it to false once that log looks right."""
+    aggressive_mode: bool = False
+    """Also evict pods that have no second replica, so that they are down for a while."""
+    scoped_mode: bool = False
+    """Leave nodes alone that CAST AI did not start."""
+    ignore_pod_disruption_budgets: bool = False
+    """Evict pods although their disruption budget forbids it."""
+    cycle_interval_seconds: Annotated[int, Field(ge=10, le=86400)] = 60
+    """Time between two rounds."""
+    node_grace_period_minutes: Annotated[int, Field(ge=0, le=1440)] = 5
+    """Age before which a node is left alone."""
 
 
 class SpotHandler(Workload):
@@ -88,6 +109,89 @@ class SpotHandler(Workload):
     tag: Image = "v0.23.2"
     """Version of the image."""
     resources: Resources = Resources(cpu_request="20m", memory_request="25Mi", memory_limit="25Mi")
+
+
+class Nodes(Section):
+    """CAST AI's default node configuration: what its new nodes look like."""
+
+    enabled: bool = True
+    """Off: the node configuration and the nodes' security group are left to the console."""
+    name: NodeConfigurationName = "default"
+    """Name at CAST AI; one that exists is taken over, and the preview shows what changes."""
+    subnet_ids: list[SubnetId] = []
+    """Subnets of new nodes; when empty, those of the cluster's VPC with a route out."""
+    security_group_ids: list[SecurityGroupId] = []
+    """Security groups besides the cluster's own and `CastNodeSecurityGroup`."""
+    create_security_group: bool = True
+    """Create the group `cast-<cluster>-cluster/CastNodeSecurityGroup` for the nodes."""
+    disk_gib: Annotated[int, Field(ge=30, le=65536)] = 100
+    """Smallest root volume, in GiB."""
+    volume_type: Literal["gp2", "gp3"] = "gp3"
+    """Type of the root volume."""
+    kms_key_arn: KeyArn | None = None
+    """Customer-managed key of the root volume, one of `iam.kmsKeyArns`."""
+    image_family: Literal["al2", "al2023", "bottlerocket"] = "al2023"
+    """Operating system; AWS builds no `al2` for Kubernetes 1.33 and later."""
+    imds_v1: bool = False
+    """Let the instance metadata service answer requests without a session token (IMDSv1)."""
+    imds_hop_limit: Annotated[int, Field(ge=2, le=64)] = 2
+    """Network hops of an answer of the metadata service; pods need two."""
+    max_pods_formula: PodsFormula | None = None
+    """Formula of the most pods on a node, such as `NUM_CPU * 10`."""
+    tags: dict[TagKey, TagValue] = {}
+    """AWS tags on new nodes besides `tags` of the stack and those that CAST AI adds."""
+
+
+class EmptyNodes(Section):
+    """Removal of nodes on which no pod runs but those of daemon sets."""
+
+    enabled: bool = False
+    """Remove empty nodes."""
+    delay_seconds: Annotated[int, Field(ge=0, le=86400)] = 300
+    """Time that a node has to be empty."""
+
+
+class NodeTemplate(Section):
+    """Instances that CAST AI chooses among, in its node template `default-by-castai`.
+
+    A bound or list that is not given leaves what CAST AI's console has.
+    """
+
+    spot: bool = False
+    """Spot instances."""
+    on_demand: bool = True
+    """On-demand instances."""
+    spot_fallbacks: bool = True
+    """On-demand instances while no Spot capacity is there; read where `spot` is true."""
+    architectures: Annotated[list[Literal["amd64", "arm64"]], Field(min_length=1)] = ["amd64"]
+    """Processor architectures; `arm64` needs images for it."""
+    include_families: list[InstanceFamily] = []
+    """Instance families such as `m7i`, and no others."""
+    exclude_families: list[InstanceFamily] = []
+    """Instance families that are left out."""
+    zones: list[Zone] = []
+    """Availability zones; when empty, those of the subnets."""
+    min_cpu: Annotated[int, Field(ge=1)] | None = None
+    """Fewest CPUs of a node."""
+    max_cpu: Annotated[int, Field(ge=1)] | None = None
+    """Most CPUs of a node."""
+    min_memory_mib: Annotated[int, Field(ge=512)] | None = None
+    """Least memory of a node, in MiB."""
+    max_memory_mib: Annotated[int, Field(ge=512)] | None = None
+    """Most memory of a node, in MiB."""
+
+
+class Autoscaler(Section):
+    """CAST AI's autoscaler policies (V2): whether and when it adds and removes nodes."""
+
+    enabled: bool = False
+    """Off: this program switches nothing on, and switches off what it had switched on."""
+    unschedulable_pods: bool = True
+    """Add nodes for pods that fit on none."""
+    cpu_limit: Annotated[int, Field(ge=2)] | None = None
+    """Most CPUs of the whole cluster; none when absent."""
+    empty_nodes: EmptyNodes = EmptyNodes()
+    node_template: NodeTemplate = NodeTemplate()
 
 
 class Automation(Section):
@@ -106,3 +210,5 @@ class Automation(Section):
     controller: Controller = Controller()
     evictor: Evictor = Evictor()
     spot_handler: SpotHandler = SpotHandler()
+    nodes: Nodes = Nodes()
+    autoscaler: Autoscaler = Autoscaler()

@@ -133,3 +133,24 @@ class StackConfig(Section):
     def principal(self) -> Principal | None:
         """IAM principal of the credentials' mode; None where CAST AI gets no access to AWS."""
         return PRINCIPALS[self.credentials.mode]
+
+    @property
+    def acts_in_cluster(self) -> bool:
+        """Return True if CAST AI can carry out what it is told: it has access and a controller."""
+        connected = self.principal is not None and self.api.register_cluster
+        return connected and self.automation.controller.enabled
+
+    @property
+    def sets_nodes(self) -> bool:
+        """Return True if the default node configuration is this program's."""
+        return self.acts_in_cluster and self.automation.nodes.enabled
+
+    @property
+    def creates_security_group(self) -> bool:
+        """Return True if the nodes' security group is this program's."""
+        return self.sets_nodes and self.automation.nodes.create_security_group
+
+    @property
+    def autoscales(self) -> bool:
+        """Return True if CAST AI adds and removes nodes."""
+        return self.acts_in_cluster and self.automation.autoscaler.enabled

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from castai_stack import arn
 from castai_stack.access.modes import unread_under
+from castai_stack.config.automation_rules import automation_problems
 from castai_stack.config.model import StackConfig
 
 
@@ -158,12 +159,16 @@ def _without(node: Any, broken: set[tuple[str, ...]], place: tuple[str, ...]) ->
 def _disagreements(settings: StackConfig | None) -> list[str]:
     if settings is None:
         return []
-    rules = (_registration, _reach, _boundaries, _arns, _tags)
+    rules = (_registration, _reach, _boundaries, _arns, _tags, _automation)
     return list(chain.from_iterable(rule(settings) for rule in rules))
 
 
 _RESERVED_TAG_PREFIXES = ("aws:", "cast:", "castai-eks:", "kubernetes.io/")
 _MAXIMUM_TAGS = 40
+
+
+def _automation(settings: StackConfig) -> Iterator[str]:
+    return automation_problems(settings, _RESERVED_TAG_PREFIXES)
 
 
 def _registration(settings: StackConfig) -> Iterator[str]:
@@ -266,6 +271,9 @@ def _places(settings: StackConfig) -> Iterator[_Place]:
     yield _Place("spot.alarmTopicArn", settings.spot.alarm_topic_arn, same_region=True)
     for index, key in enumerate(settings.iam.kms_key_arns):
         yield _Place(f"iam.kmsKeyArns.{index}", key, same_region=True)
+    yield _Place(
+        "automation.nodes.kmsKeyArn", settings.automation.nodes.kms_key_arn, same_region=True
+    )
 
 
 def _tags(settings: StackConfig) -> Iterator[str]:
