@@ -439,7 +439,21 @@ def _run_instances(request: ApiRequest) -> Iterator[Need]:
         yield Need(action, (_arn(request, f"key-pair/{params['KeyName']}"),))
     yield from _tagged_at_creation(request, "instance")
     yield from _tagged_at_creation(request, "volume")
+    yield from _volume_keys(request)
     yield from _passed_profile(params.get("IamInstanceProfile", {}))
+
+
+def _volume_keys(request: ApiRequest) -> Iterator[Need]:
+    """Require what a caller needs on the keys that encrypt the volumes.
+
+    https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html
+    """
+    via = {"kms:viaservice": [f"ec2.{request.region}.amazonaws.com"]}
+    devices = request.params.get("BlockDeviceMappings", [])
+    for key in {one["Ebs"]["KmsKeyId"] for one in devices if one.get("Ebs", {}).get("KmsKeyId")}:
+        for action in ("DescribeKey", "GenerateDataKeyWithoutPlaintext", "Decrypt"):
+            yield Need(f"kms:{action}", (key,), via)
+        yield Need("kms:CreateGrant", (key,), {**via, "kms:grantisforawsresource": ["true"]})
 
 
 def _default_subnet(request: ApiRequest) -> str:

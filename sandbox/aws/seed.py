@@ -163,6 +163,7 @@ def seed(endpoint: str) -> Seed:
         ]["SubnetId"]
         for n, zone in enumerate("ab")
     )
+    _lead_out(ec2, vpc)
     group = ec2.create_security_group(
         GroupName="demo-cluster", Description="Nodes and control plane", VpcId=vpc
     )["GroupId"]
@@ -195,6 +196,22 @@ def seed(endpoint: str) -> Seed:
         operator=operator,
         pull_request=session(endpoint, READER_ROLE, "ci"),
         expired=session(endpoint, OPERATOR_ROLE, "yesterday", seconds=-1),
+    )
+
+
+def _lead_out(ec2: Any, vpc: str) -> None:
+    """Give the VPC's main route table a route to the internet."""
+    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+    filters = [
+        {"Name": "vpc-id", "Values": [vpc]},
+        {"Name": "association.main", "Values": ["true"]},
+    ]
+    [table] = ec2.describe_route_tables(Filters=filters)["RouteTables"]
+    ec2.create_route(
+        RouteTableId=table["RouteTableId"],
+        DestinationCidrBlock="0.0.0.0/0",
+        GatewayId=gateway,
     )
 
 

@@ -27,6 +27,7 @@ _ATTEMPTS = 25
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ABSENT = frozenset(
     {
+        "InvalidGroup.NotFound",
         "NoSuchEntity",
         "NotFoundException",
         "ResourceNotFound",

@@ -1307,3 +1307,50 @@ def test_many_callers_at_once_get_their_own_answers(client):
     for thread in threads:
         thread.join()
     assert sorted(seen) == sorted(names)
+
+
+def test_a_launch_needs_its_group_in_the_subnets_network_and_a_profile_that_exists(client, seeded):
+    ec2 = client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    foreign = ec2.create_security_group(GroupName=fresh("g"), Description="x", VpcId=vpc)["GroupId"]
+    wanted = {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 1, "SubnetId": seeded.subnet_ids[0]}
+    launch = ec2.run_instances
+    refused(launch, "InvalidParameter", "networks", SecurityGroupIds=[foreign], **wanted)
+    refused(launch, "InvalidGroup.NotFound", "sg-1", SecurityGroupIds=["sg-1"], **wanted)
+    profile = {"Arn": arn("instance-profile", "nobody")}
+    refused(launch, "InvalidParameterValue", "Profile", IamInstanceProfile=profile, **wanted)
+
+
+def test_a_group_is_deleted_only_when_no_instance_uses_it(client, seeded):
+    ec2 = client("ec2")
+    name = {"GroupName": fresh("g"), "Description": "x", "VpcId": seeded.vpc_id}
+    group = ec2.create_security_group(**name)["GroupId"]
+    wanted = {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 1, "SubnetId": seeded.subnet_ids[0]}
+    [instance] = ec2.run_instances(SecurityGroupIds=[group], **wanted)["Instances"]
+    refused(ec2.delete_security_group, "DependencyViolation", group, GroupId=group)
+    ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    ec2.delete_security_group(GroupId=group)
+
+
+def test_an_encrypted_volume_needs_grants_on_its_key(iam, url, seeded):
+    key_arn = f"arn:aws:kms:{REGION}:012345678901:key/ours"
+    keys = [f"kms:{one}" for one in ("DescribeKey", "GenerateDataKeyWithoutPlaintext", "Decrypt")]
+    granting = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    _, *user = make_user(
+        iam,
+        allow("ec2:RunInstances"),
+        allow(keys, key_arn),
+        {**allow("kms:CreateGrant", key_arn), "Condition": granting},
+    )
+    ec2 = signing(url, "ec2", *user)
+
+    def launch(key):
+        device = {
+            "DeviceName": "/dev/xvda",
+            "Ebs": {"Encrypted": True, "VolumeSize": 100, "KmsKeyId": key},
+        }
+        wanted = {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 1, "BlockDeviceMappings": [device]}
+        return ec2.run_instances(SubnetId=seeded.subnet_ids[0], **wanted)
+
+    assert launch(key_arn)["Instances"]
+    refused(launch, "UnauthorizedOperation", "kms:", key=key_arn.replace("ours", "theirs"))
