@@ -1,7 +1,6 @@
 """The sandbox's CAST AI service holds and refuses automation settings as the real one does."""
 
 import threading
-import time
 
 import pytest
 
@@ -9,7 +8,7 @@ from castai_stack.castai.client import CastaiApi
 from sandbox.castai import API_KEY, VIEWER_KEY
 from sandbox.castai.node_configurations import NodeConfigurations
 from sandbox.castai.readiness import UnresolvedError, first_configuration, require_resolved
-from tests.support.castai import QUICK, REGION, World, an_account
+from tests.support.castai import QUICK, REGION, World, an_account, eventually
 
 PROFILE = "arn:aws:iam::012345678901:instance-profile/cast-demo-eks-0"
 CONFIGURATION = {
@@ -57,13 +56,6 @@ CONFIGURATIONS = "/v1/kubernetes/clusters/ID/node-configurations"
 TEMPLATES = "/v1/kubernetes/clusters/ID/node-templates"
 EVICTOR = "/workload-eviction/v1/clusters/ID"
 ACTIONS = "/v1/kubernetes/clusters/ID/actions"
-
-
-def eventually(condition, seconds=5.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "did not come true in time"
-        time.sleep(0.02)
 
 
 def test_policies_are_off_and_whole_before_anybody_writes_them(call):

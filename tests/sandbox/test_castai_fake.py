@@ -10,7 +10,7 @@ import requests
 from castai_stack.castai.client import CastaiApi
 from castai_stack.castai.model import CastaiError
 from sandbox.castai import API_KEY, VIEWER_KEY, Options
-from tests.support.castai import ADMINISTRATOR, QUICK, REGION, World, an_account
+from tests.support.castai import ADMINISTRATOR, QUICK, REGION, World, an_account, eventually
 
 NOBODY = "00000000-1111-2222-3333-444444444444"
 CLUSTERS = "/v1/kubernetes/external-clusters"
@@ -48,13 +48,6 @@ def api(world):
 @pytest.fixture
 def cluster_id(world, api):
     return api.register("demo", REGION, world.account).id
-
-
-def eventually(condition, seconds=5.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "did not come true in time"
-        time.sleep(0.02)
 
 
 def test_registering_twice_gives_one_cluster(world, api):

@@ -1,7 +1,8 @@
 """A CAST AI service beside an AWS account: what a hand-over needs on either side."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,20 @@ QUICK = Options(
     template_delay=0.02,
 )
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
+
+
+def call(castai: CastaiServer, method: str, path: str, body: Any = None, key: str = API_KEY) -> Any:
+    """A raw request; the answer with its status."""
+    headers = {"X-API-Key": key} if key else {}
+    return requests.request(method, castai.url + path, json=body, headers=headers, timeout=20)
+
+
+def eventually(condition: Callable[[], object], seconds: float = 5.0) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "did not come true in time"
+        time.sleep(0.02)
 
 
 @contextmanager
@@ -103,13 +118,7 @@ class World:
 
     def call(self, method: str, path: str, body: Any = None, key: str = API_KEY) -> Any:
         """A raw request; the answer with its status."""
-        return requests.request(
-            method,
-            self.castai.url + path,
-            json=body,
-            headers={"X-API-Key": key} if key else {},
-            timeout=20,
-        )
+        return call(self.castai, method, path, body, key)
 
     def heartbeat(self, cluster_id: str, key: str) -> int:
         """What an agent sends every 15 seconds."""
