@@ -17,7 +17,7 @@ from castai_stack.agent.names import (
 )
 
 if TYPE_CHECKING:
-    from castai_stack.agent.settings import Agent
+    from castai_stack.agent.settings import Agent, Proxy
 
 
 Document = dict[str, Any]
@@ -43,12 +43,6 @@ class Release:
     def key_secret(self) -> str:
         """Name of the secret with the API key."""
         return self.settings.existing_secret or AGENT
-
-
-def image(registry: str, name: str, tag: str, digest: str | None) -> str:
-    """Return an image reference, pinned by its digest where one is given."""
-    reference = f"{registry}/{name}:{tag}"
-    return reference if digest is None else f"{reference}@{digest}"
 
 
 def object_labels(release: Release, name: str = AGENT) -> dict[str, str]:
@@ -87,3 +81,15 @@ def object_metadata(
     if annotations:
         metadata["annotations"] = dict(annotations)
     return metadata
+
+
+def proxy_variables(proxy: "Proxy") -> dict[str, str]:
+    """Return the environment variables of a proxy; none without one."""
+    given = {"HTTP_PROXY": proxy.http, "HTTPS_PROXY": proxy.https}
+    env = {name: str(address) for name, address in given.items() if address is not None}
+    if env:
+        # The kubelet expands the variable. The agent connects to the API server by its IP address.
+        # https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+        direct = ["$(KUBERNETES_SERVICE_HOST)", ".svc", ".cluster.local", "169.254.169.254"]
+        env["NO_PROXY"] = ",".join([*direct, *proxy.no_proxy])
+    return env

@@ -19,16 +19,16 @@ from castai_stack.agent.release import (
     SKIP_AWAIT,
     Document,
     Release,
-    image,
     object_metadata,
     pod_labels,
     pod_selector,
+    proxy_variables,
 )
+from castai_stack.kube import workload
 
 if TYPE_CHECKING:
     from castai_stack.agent.settings import Resources
 
-_NON_ROOT = 65532
 _HEALTH = 9876
 _METRICS = 9877
 _SHARED = "/agent-metadata"
@@ -75,11 +75,11 @@ def autoscaler_deployment(release: Release) -> Document:
     ]
     container = {
         "name": "autoscaler",
-        "image": image(sizing.image_registry, "cpvpa", sizing.tag, sizing.digest),
+        "image": workload.image(sizing.image_registry, "cpvpa", sizing.tag, sizing.digest),
         "command": command,
-        "securityContext": _container_security(),
+        "securityContext": workload.container_security(),
         "volumeMounts": [{"name": "autoscaler-config", "mountPath": "/etc/config"}],
-        **_resources(sizing.resources),
+        **container_resources(sizing.resources),
     }
     labels = {
         **pod_labels(release, AUTOSCALER),
@@ -119,21 +119,12 @@ def _deployment(
 
 
 def _pod(release: Release) -> Document:
-    """Return the pod of both deployments; it meets the `restricted` Pod Security level.
-
-    Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/
-    """
+    """Return the pod of both deployments; it meets the `restricted` Pod Security level."""
     settings = release.settings
     pod: Document = {
         "serviceAccountName": AGENT,
         "automountServiceAccountToken": True,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _NON_ROOT,
-            "runAsGroup": _NON_ROOT,
-            "fsGroup": _NON_ROOT,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": workload.security(workload.NON_ROOT),
         "affinity": _AFFINITY if settings.affinity is None else settings.affinity,
         "tolerations": [
             {"key": "CriticalAddonsOnly", "operator": "Exists"},
@@ -151,15 +142,7 @@ def _pod(release: Release) -> Document:
 
 _AFFINITY: Document = {
     "nodeAffinity": {
-        "requiredDuringSchedulingIgnoredDuringExecution": {
-            "nodeSelectorTerms": [
-                {
-                    "matchExpressions": [
-                        {"key": "kubernetes.io/os", "operator": "NotIn", "values": ["windows"]}
-                    ]
-                }
-            ]
-        },
+        "requiredDuringSchedulingIgnoredDuringExecution": workload.NO_WINDOWS,
         "preferredDuringSchedulingIgnoredDuringExecution": [
             {
                 "weight": 100,
@@ -176,14 +159,6 @@ _AFFINITY: Document = {
         ],
     }
 }
-
-
-def _container_security() -> Document:
-    return {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
 
 
 def _agent(release: Release, cluster_id: object) -> Document:
@@ -214,7 +189,7 @@ def _agent(release: Release, cluster_id: object) -> Document:
     }
     if release.namespace != NAMESPACE:
         added["LEADER_ELECTION_NAMESPACE"] = release.namespace
-    own = [*_self(), *_variables(_reports(release)), *_variables(metadata_store)]
+    own = [*_self(), *workload.variables(_reports(release)), *workload.variables(metadata_store)]
     return {
         **_common_container(release, CONTAINER, [*own, *_additions(release, added)]),
         "ports": [
@@ -236,14 +211,14 @@ def _agent(release: Release, cluster_id: object) -> Document:
 
 def _monitor(release: Release) -> Document:
     mode = {"MODE": "monitor", "MONITOR_METADATA": f"{_SHARED}/metadata"}
-    own = [*_variables(mode), *_self(), *_variables(_reports(release))]
+    own = [*workload.variables(mode), *_self(), *workload.variables(_reports(release))]
     return {
         **_common_container(release, "monitor", [*own, *_additions(release, {})]),
-        **_resources(release.settings.monitor),
+        **container_resources(release.settings.monitor),
     }
 
 
-def _resources(resources: "Resources") -> Document:
+def container_resources(resources: "Resources") -> Document:
     """Return the field `resources` of a container; quantities that are None are left out."""
     values = {
         "requests": {"cpu": resources.cpu_request, "memory": resources.memory_request},
@@ -264,11 +239,11 @@ def _common_container(release: Release, name: str, env: list[Document]) -> Docum
         secrets.append(TRUSTED_CA)
     container: Document = {
         "name": name,
-        "image": image(settings.image_registry, "agent", settings.tag, settings.digest),
+        "image": workload.image(settings.image_registry, "agent", settings.tag, settings.digest),
         "imagePullPolicy": "IfNotPresent",
         "env": env,
         "envFrom": [{"secretRef": {"name": secret}} for secret in secrets],
-        "securityContext": _container_security(),
+        "securityContext": workload.container_security(),
         "volumeMounts": [{"name": "shared-metadata", "mountPath": _SHARED}],
     }
     if not settings.adopt:
@@ -284,9 +259,9 @@ def _common_container(release: Release, name: str, env: list[Document]) -> Docum
 
 def _self() -> list[Document]:
     return [
-        _field("SELF_POD_NAME", "metadata.name"),
-        _field("SELF_POD_NAMESPACE", "metadata.namespace"),
-        _field("SELF_POD_NODE", "spec.nodeName"),
+        workload.field_variable("SELF_POD_NAME", "metadata.name"),
+        workload.field_variable("SELF_POD_NAMESPACE", "metadata.namespace"),
+        workload.field_variable("SELF_POD_NODE", "spec.nodeName"),
     ]
 
 
@@ -298,27 +273,7 @@ def _additions(release: Release, own: Mapping[str, object]) -> list[Document]:
     additions = {
         "PPROF_PORT": "6060",
         **own,
-        **_proxy_env(release),
+        **proxy_variables(release.settings.proxy),
         **release.settings.extra_env,
     }
-    return _variables(dict(sorted(additions.items())))
-
-
-def _variables(values: Mapping[str, object]) -> list[Document]:
-    return [{"name": name, "value": value} for name, value in values.items()]
-
-
-def _field(name: str, path: str) -> Document:
-    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
-
-
-def _proxy_env(release: Release) -> dict[str, str]:
-    proxy = release.settings.proxy
-    given = {"HTTP_PROXY": proxy.http, "HTTPS_PROXY": proxy.https}
-    env = {name: str(address) for name, address in given.items() if address is not None}
-    if env:
-        # The kubelet expands the variable. The agent connects to the API server by its IP address.
-        # https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
-        direct = ["$(KUBERNETES_SERVICE_HOST)", ".svc", ".cluster.local", "169.254.169.254"]
-        env["NO_PROXY"] = ",".join([*direct, *proxy.no_proxy])
-    return env
+    return workload.variables(dict(sorted(additions.items())))
