@@ -26,10 +26,10 @@ from castai_stack.agent.names import (
 from castai_stack.agent.rbac import binding, cluster_role, config_role, role, service_account
 from castai_stack.agent.release import (
     DIGEST_LENGTH,
-    FORCE,
     SKIP_AWAIT,
     Document,
     Release,
+    forced,
     object_labels,
     object_metadata,
     pod_selector,
@@ -77,7 +77,7 @@ def objects(
     if settings.autoscaling.enabled:
         parts["autoscaler-config"] = autoscaler_config(release)
         parts["autoscaler"] = autoscaler_deployment(release)
-    return {part: _forced(one) for part, one in parts.items()}
+    return {part: forced(one) for part, one in parts.items()}
 
 
 def runtime_objects(in_namespace: str) -> list[Document]:
@@ -242,16 +242,6 @@ def network_policy(release: Release) -> Document:
             "egress": egress,
         },
     }
-
-
-def _forced(document: Document) -> Document:
-    """Add the annotation with which the provider overwrites fields of other field managers.
-
-    Without it each such field is a conflict that fails the update.
-    """
-    metadata = document["metadata"]
-    annotations = {**metadata.get("annotations", {}), FORCE: "true"}
-    return {**document, "metadata": {**metadata, "annotations": annotations}}
 
 
 def _https_ports(release: Release) -> set[int]:

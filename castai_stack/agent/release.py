@@ -83,6 +83,16 @@ def object_metadata(
     return metadata
 
 
+def forced(document: Document) -> Document:
+    """Add the annotation with which the provider overwrites fields of other field managers.
+
+    Without it each such field is a conflict that fails the update.
+    """
+    metadata = document["metadata"]
+    annotations = {**metadata.get("annotations", {}), FORCE: "true"}
+    return {**document, "metadata": {**metadata, "annotations": annotations}}
+
+
 def proxy_variables(proxy: "Proxy") -> dict[str, str]:
     """Return the environment variables of a proxy; none without one."""
     given = {"HTTP_PROXY": proxy.http, "HTTPS_PROXY": proxy.https}
