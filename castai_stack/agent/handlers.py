@@ -32,10 +32,17 @@ _NOT_FOUND = 404
 _COMPARED = ("namespace", "wanted")
 
 
-class AgentRolloutHandler(Handler):
-    """Waits for the rollout when the deployments change."""
+class RolloutHandler(Handler):
+    """Waits for the rollout of deployments when they change; a subclass says which and where."""
 
-    name = "AgentRollout"
+    subject: ClassVar[str]
+    """Subject of the sentence on a time-out."""
+    time_out: ClassVar[str]
+    """Key of the setting that limits the wait."""
+    selector: ClassVar[dict[str, Any]]
+    """Labels of the pods to describe while the wait goes on."""
+    hint: ClassVar[str] = ""
+    """What else keeps these pods from becoming ready, as a sentence after the pods' own."""
     properties: ClassVar = {
         "namespace": Property("string"),
         "deployments": Property("strings", kept=False),
@@ -66,9 +73,7 @@ class AgentRolloutHandler(Handler):
         states: list[str] = []
 
         def details() -> str:
-            return describe_pods(
-                self.run.settings, namespace, {INSTANCE_LABEL: AGENT}, rolling_out=True
-            )
+            return describe_pods(self.run.settings, namespace, self.selector, rolling_out=True)
 
         def look() -> bool | None:
             try:
@@ -84,11 +89,20 @@ class AgentRolloutHandler(Handler):
         client = connection.connect(self.run.settings.kubeconfig, self.run.settings.context)
         if wait.until(look) is None:
             raise ResourceError(
-                f"The agent is not rolled out within {seconds} s: {states[-1]}. "
-                f"In namespace {namespace}, {details()}. Put that right and run `pulumi up` again; "
-                "agent.rolloutTimeoutSeconds sets the time."
+                f"{self.subject} is not rolled out within {seconds} s: {states[-1]}. "
+                f"In namespace {namespace}, {details()}. {self.hint}Put that right and run "
+                f"`pulumi up` again; {self.time_out} sets the time."
             )
         return {name: props[name] for name in _COMPARED}
+
+
+class AgentRolloutHandler(RolloutHandler):
+    """Waits for the agent and its autoscaler."""
+
+    name = "AgentRollout"
+    subject = "The agent"
+    time_out = "agent.rolloutTimeoutSeconds"
+    selector: ClassVar = {INSTANCE_LABEL: AGENT}
 
 
 def _behind(client: "lightkube.Client", namespace: str, names: Sequence[str]) -> list[str]:

@@ -32,6 +32,12 @@ _CONFIG_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 )
 _OUT_OF_MEMORY = "OOMKilled"
+_MEMORY = {
+    "agent": "agent.memory or agent.autoscaling.base",
+    "cluster-controller": "automation.controller.resources.memoryLimit",
+    "spot-handler": "automation.spotHandler.resources.memoryLimit",
+}
+"""Settings of the memory of a container, by its name."""
 _CRASHING = 2
 """Restarts after which a container that runs but is not ready counts as crashing."""
 
@@ -107,7 +113,8 @@ def _end(pod: Object, status: Object, ended: Object) -> str:
         return f"{who} stopped because {refusal}"
     times = f"{status.get('restartCount', 0)} restarts so far"
     if ended.get("reason") == _OUT_OF_MEMORY:
-        return f"{who} ran out of memory ({times}); raise agent.memory or agent.autoscaling.base"
+        setting = _MEMORY.get(status["name"], "its memory limit")
+        return f"{who} ran out of memory ({times}); raise {setting}"
     code = f"exit code {ended['exitCode']}" if "exitCode" in ended else "no exit code known"
     message = f": {quote(text)}" if text.strip() else "; its log says more"
     return f"{who} keeps crashing ({code}, {times}){message}"

@@ -51,8 +51,7 @@ _UPGRADES: tuple[Document, ...] = (
         ["get", "delete"],
         names=_COMPONENTS,
     ),
-    rbac.rule("", ["namespaces"], ["delete"], names=[NAMESPACE]),
-    rbac.rule("", ["namespaces"], ["delete"], names=["castai-llms"]),
+    rbac.rule("", ["namespaces"], ["delete"], names=[NAMESPACE, "castai-llms"]),
     rbac.rule(
         "admissionregistration.k8s.io",
         ["mutatingwebhookconfigurations"],

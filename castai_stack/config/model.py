@@ -154,3 +154,10 @@ class StackConfig(Section):
     def autoscales(self) -> bool:
         """Return True if CAST AI adds and removes nodes."""
         return self.acts_in_cluster and self.automation.autoscaler.enabled
+
+    @property
+    def has_workloads(self) -> bool:
+        """Return True if anything besides the agent runs in the cluster."""
+        controller, evictor = self.automation.controller, self.automation.evictor
+        wanted = controller.enabled or evictor.enabled or self.spot.by_daemonset
+        return self.principal is not None and wanted

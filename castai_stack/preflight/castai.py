@@ -12,12 +12,14 @@ from castai_stack.preflight.lookups import first_line
 def needs_key(settings: StackConfig) -> bool:
     """Return True if an apply uses CAST AI's API key at all.
 
-    With registration the resources call the API. Without it the key goes to the agent's secret and
-    to the Spot function.
+    With registration the resources call the API. Without it the key goes to the agent's secret, to
+    that of the automation and to the Spot function.
     """
-    api_key_of_agent = settings.agent.existing_secret is None
+    secrets = [settings.agent.existing_secret]
+    if settings.has_workloads:
+        secrets.append(settings.automation.existing_secret)
     function = settings.principal is not None and settings.spot.by_lambda
-    return settings.api.register_cluster or api_key_of_agent or function
+    return settings.api.register_cluster or None in secrets or function
 
 
 async def castai_findings(settings: StackConfig, api_key: str | None) -> Findings:

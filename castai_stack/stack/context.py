@@ -10,6 +10,7 @@ import pulumi_kubernetes as kubernetes
 from castai_stack import arn, naming
 from castai_stack.agent.names import NAMESPACE
 from castai_stack.agent.release import Release
+from castai_stack.automation.release import Release as AutomationRelease
 from castai_stack.config.model import StackConfig
 from castai_stack.iam.key_slots import Slot, slots
 from castai_stack.plugin.custom_resource import CastaiProvider
@@ -38,7 +39,7 @@ class Context:
     kubernetes: kubernetes.Provider
     castai: CastaiProvider
     existing: frozenset[str] = frozenset()
-    """Objects of an existing agent that are to be adopted."""
+    """Objects of an existing installation that are to be adopted."""
     namespace_uid: str | None = None
     """Uid of the agent's namespace; empty if it is absent, None if that is unknown."""
 
@@ -64,6 +65,18 @@ class Context:
             **self.cluster,
             api_url=self.settings.api.url,
             settings=self.settings.agent,
+            namespace=NAMESPACE,
+        )
+
+    @property
+    def automation(self) -> AutomationRelease | None:
+        """The workloads that act in the cluster; None where the settings ask for none."""
+        if not self.settings.has_workloads:
+            return None
+        return AutomationRelease(
+            api_url=self.settings.api.url,
+            settings=self.settings.automation,
+            agent=self.settings.agent,
             namespace=NAMESPACE,
         )
 

@@ -9,6 +9,7 @@ from castai_stack import naming
 from castai_stack.access.component import AwsAuthMapping, AwsAuthMappingArgs, MappedRole
 from castai_stack.agent.component import AgentComponent
 from castai_stack.agent.names import NAMESPACE
+from castai_stack.automation.component import AutomationComponent
 from castai_stack.castai.hand_over import NODE_ROLE
 from castai_stack.castai.resources import ClusterRegistration, HandOver, RotationGuard
 from castai_stack.config.principals import Principal
@@ -40,10 +41,40 @@ def agent_part(
     )
 
 
+def automation_part(
+    context: Context,
+    cluster_id: pulumi.Output[str],
+    token: pulumi.Output[str],
+    after: list[pulumi.Resource],
+) -> AutomationComponent | None:
+    """Compose what acts in the cluster for CAST AI; None where the settings ask for nothing.
+
+    It must not wait for the hand-over's success: CAST AI reports the credentials as used only once
+    cluster-controller asks it for actions.
+    """
+    release = context.automation
+    if release is None:
+        return None
+    return AutomationComponent(
+        "automation",
+        {
+            "api_url": release.api_url,
+            "settings": release.settings,
+            "agent": release.agent,
+            "namespace": release.namespace,
+            "cluster_id": cluster_id,
+            "token": token,
+            "existing": context.existing,
+        },
+        context.options(*after),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class AccessParts:
     """The parts between the agent and the hand-over."""
 
+    automation: AutomationComponent | None
     iam: CastIamComponent
     spot: SpotLambdaComponent | None
     mapping: AwsAuthMapping
@@ -51,7 +82,8 @@ class AccessParts:
     @property
     def needed(self) -> list[pulumi.Resource]:
         """Resources that CAST AI relies on: created before the hand-over, deleted after it."""
-        return [*self.iam.ready, *([self.spot] if self.spot else []), self.mapping]
+        optional = [part for part in (self.automation, self.spot) if part is not None]
+        return [*self.iam.ready, *optional, self.mapping]
 
 
 def access_parts(
@@ -63,12 +95,13 @@ def access_parts(
     trusted_user: pulumi.Output[str],
     after: list[pulumi.Resource],
 ) -> AccessParts:
-    """Compose IAM, Spot handling and mapping; `trusted_user` is CAST AI's, that assumes a role."""
+    """Compose all parts before the hand-over; `trusted_user` is CAST AI's, that assumes a role."""
+    automation = automation_part(context, cluster_id, api_key, after)
     iam = _iam_part(context, principal, cluster_id, trusted_user, after)
     spot = None
     if context.settings.spot.by_lambda:
         spot = _spot_part(context, cluster_id, api_key, after)
-    return AccessParts(iam, spot, _mapping_part(context, principal, iam, spot))
+    return AccessParts(automation, iam, spot, _mapping_part(context, principal, iam, spot))
 
 
 def _iam_part(

@@ -7,6 +7,7 @@ from castai_stack.agent.handlers import (
     AgentRolloutHandler,
 )
 from castai_stack.agent.namespace_guard import NamespaceGuardHandler
+from castai_stack.automation.handlers import AutomationRolloutHandler
 from castai_stack.castai.autoscaler_policies import AutoscalerPoliciesHandler
 from castai_stack.castai.connection_guard import ConnectionGuardHandler
 from castai_stack.castai.credentials_ready import CredentialsReadyHandler
@@ -26,6 +27,7 @@ RESOURCE_TYPES: tuple[type[Handler], ...] = (
     AgentOnlineHandler,
     AgentRolloutHandler,
     AssumeRolePrincipalHandler,
+    AutomationRolloutHandler,
     AutoscalerPoliciesHandler,
     AwsAuthEntryHandler,
     ClusterRegistrationHandler,

@@ -219,6 +219,41 @@ def test_access_comes_after_the_agent_is_online():
             assert "agent-online" in waits_for(recorder, name), name
 
 
+@pytest.mark.parametrize("mode", ["user", "role"])
+def test_the_controller_runs_before_the_hand_over_and_needs_no_success_of_it(mode):
+    """CAST AI uses the credentials once a controller asks it for actions."""
+    recorder = ran(mode=mode)
+
+    assert "automation-rollout" in waits_for(recorder, "hand-over")
+    before = waits_for(recorder, "automation-rollout")
+    assert {"agent-online", "automation-controller-deployment"} <= before
+    assert not before & {"hand-over", "credentials-ready"}
+
+
+def test_every_object_of_the_automation_waits_for_the_agent():
+    """So that a destroy leaves the namespace to the objects in it."""
+    recorder = ran()
+
+    for name in named(recorder):
+        if name.startswith("automation-"):
+            assert "agent-online" in waits_for(recorder, name), name
+
+
+@pytest.mark.parametrize(
+    "settings", [{"mode": "none"}, {"automation": {"controller": {"enabled": False}}}], ids=str
+)
+def test_nothing_acts_in_the_cluster_without_credentials_or_controller(settings):
+    recorder = ran(**settings)
+
+    assert not [one.name for one in recorder.requests if one.name.startswith("automation")]
+
+
+def test_where_a_person_hands_over_the_controller_runs_as_well():
+    made = named(ran(api={"register": False, "clusterId": CLUSTER_ID}))
+
+    assert made["automation-config"].object["data"]["CLUSTER_ID"] == CLUSTER_ID
+
+
 def test_the_agent_alone_touches_no_iam():
     kinds = {r.type for r in ran(mode="none").requests}
 
