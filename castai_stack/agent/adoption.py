@@ -1,9 +1,9 @@
-"""Objects of an agent in the cluster: detected before a write, adopted by choice.
+"""Objects of CAST AI in the cluster: detected before a write, adopted by choice.
 
 The Kubernetes provider applies objects, so it would take over an existing one silently.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,8 @@ class ExistingObject:
     labels: dict[str, str]
     deletion: str | None = None
     """What holds up the deletion of a namespace that is Terminating; None for any other object."""
+    selector: str | None = None
+    """Selector of a workload if it is another one than this program's; None otherwise."""
 
     @property
     def of_this_program(self) -> bool:
@@ -51,25 +53,34 @@ class AdoptionError(Exception):
 
 
 def find(client: "lightkube.Client", release: agent_release.Release) -> list[ExistingObject]:
-    """Return the existing objects of the agent, by name; reads only.
-
-    An object that may not be read counts as absent, unless it is to be adopted. The client must
-    be one of `connection.connect`, which threads may share.
-    """
+    """Return the existing objects of the agent, by name; reads only."""
     documents = {"namespace": manifests.namespace(release), **manifests.objects(release)}.values()
+    objects = look_for(client, documents, "agent.adopt", adopt=release.settings.adopt)
+    # Without createNamespace the operator owns the namespace, unless it is being deleted.
+    return [
+        entry
+        for entry in objects
+        if release.settings.create_namespace
+        or entry.kind != "Namespace"
+        or entry.deletion is not None
+    ]
+
+
+def look_for(
+    client: "lightkube.Client",
+    documents: Iterable[agent_release.Document],
+    setting: str,
+    *,
+    adopt: bool,
+) -> list[ExistingObject]:
+    """Return those of the documents' objects that exist, by name; reads only.
+
+    An object that may not be read counts as absent, unless it is to be adopted by `setting`. The
+    client must be one of `connection.connect`, which threads may share.
+    """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = pool.map(lambda one: _look(client, one, release.settings.adopt), documents)
-        # Without createNamespace the operator owns the namespace, unless it is being deleted.
-        return [
-            entry
-            for entry in answers
-            if entry is not None
-            and (
-                release.settings.create_namespace
-                or entry.kind != "Namespace"
-                or entry.deletion is not None
-            )
-        ]
+        answers = pool.map(lambda one: _look(client, one, setting if adopt else None), documents)
+        return [entry for entry in answers if entry is not None]
 
 
 def namespace_uid(client: "lightkube.Client", namespace: str) -> str | None:
@@ -112,8 +123,10 @@ def refusal(objects: Sequence[ExistingObject], release: agent_release.Release) -
                 f"be created in it; {entry.deletion}; wait for the end, or remove what holds it"
             )
     foreign = [one for one in objects if not one.of_this_program]
-    if not foreign or release.settings.adopt:
+    if not foreign:
         return None
+    if release.settings.adopt:
+        return fixed_selector(foreign, "agent.adopt", release.namespace)
     if [one.kind for one in foreign] == ["Namespace"]:
         return (
             f"agent: the namespace {release.namespace} exists and this program did not create it; "
@@ -121,7 +134,7 @@ def refusal(objects: Sequence[ExistingObject], release: agent_release.Release) -
             "or agent.adopt to true to own it and delete it on destroy"
         )
     return (
-        f"agent: an agent that {_installer(foreign)} installed is in the cluster "
+        f"agent: an agent that {installer(foreign)} installed is in the cluster "
         f"({', '.join(map(str, foreign))}); set agent.adopt to true to take these objects over in "
         "place, or remove them first"
     )
@@ -132,7 +145,24 @@ def existing(objects: Sequence[ExistingObject]) -> frozenset[str]:
     return frozenset(one.key for one in objects)
 
 
-def _installer(foreign: Sequence[ExistingObject]) -> str:
+def fixed_selector(objects: Iterable[ExistingObject], setting: str, namespace: str) -> str | None:
+    """Return why a workload cannot be taken over in place and the remedy; None if all can.
+
+    Source: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#label-selector-updates
+    """
+    for one in objects:
+        if one.selector is not None:
+            return (
+                f"{setting}: {one} has the selector {one.selector} of another installation, and "
+                f"Kubernetes never changes a selector; delete it first (kubectl delete "
+                f"{one.kind.lower()} {one.name} -n {namespace}), and its pods start again with the "
+                "next `pulumi up`"
+            )
+    return None
+
+
+def installer(foreign: Sequence[ExistingObject]) -> str:
+    """Return who installed objects, by their labels."""
     charts = {one.labels[_CHART_LABEL] for one in foreign if _CHART_LABEL in one.labels}
     if charts:
         return f"the chart {', '.join(sorted(charts))}"
@@ -145,7 +175,7 @@ def _installer(foreign: Sequence[ExistingObject]) -> str:
 
 
 def _look(
-    client: "lightkube.Client", document: agent_release.Document, adopt: bool
+    client: "lightkube.Client", document: agent_release.Document, adopted_by: str | None
 ) -> ExistingObject | None:
     from lightkube import ApiError  # noqa: PLC0415 - costs 0.4 s, and pure tests need none of it
 
@@ -155,11 +185,11 @@ def _look(
             _resource(document), metadata["name"], namespace=metadata.get("namespace")
         )
     except ApiError as error:
-        if error.status.code in _FORBIDDEN and adopt:
+        if error.status.code in _FORBIDDEN and adopted_by is not None:
             raise AdoptionError(
-                f"agent.adopt: {document['kind']} {metadata['name']} is to be taken over if it "
+                f"{adopted_by}: {document['kind']} {metadata['name']} is to be taken over if it "
                 f"exists, and may not be read: {error.status.message}; "
-                "grant get on it, or set agent.adopt to false"
+                f"grant get on it, or set {adopted_by} to false"
             ) from None
         if error.status.code in (_NOT_FOUND, *_FORBIDDEN):
             return None
@@ -171,7 +201,19 @@ def _look(
         key=object_key(document),
         labels=dict(live.metadata.labels or {}),
         deletion=_deletion(live.to_dict()) if document["kind"] == "Namespace" else None,
+        selector=_other_selector(document, live.to_dict()),
     )
+
+
+def _other_selector(document: agent_release.Document, live: dict[str, Any]) -> str | None:
+    """Return a workload's selector in kubectl's form if the document has another one."""
+    if "template" not in document.get("spec", {}):
+        return None
+    selector = live["spec"]["selector"]
+    if selector == document["spec"]["selector"]:
+        return None
+    labels = selector.get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
 _HOLDING = ("NamespaceContentRemaining", "NamespaceFinalizersRemaining")

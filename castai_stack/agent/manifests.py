@@ -81,10 +81,7 @@ def objects(
 
 
 def runtime_objects(in_namespace: str) -> list[Document]:
-    """Return kind and name of each object that the agent creates at run time.
-
-    Source: castai/k8s-agent, internal/config
-    """
+    """Return kind and name of each object that CAST AI's workloads create at run time."""
     return [
         {
             "apiVersion": version,

@@ -7,10 +7,14 @@ AUTOSCALER_CONFIG = "castai-agent-autoscaler"
 TRUSTED_CA = "castai-agent-tls-cert"
 QUOTA = "castai-agent-critical-pods"
 METADATA_STORE = "castai-agent-metadata"
-LEASES = ("agent-leader-election-lock", "agent-leader-election-lock-registration")
-"""Leases that the agent creates at run time, like the metadata store.
+LEASES = (
+    "agent-leader-election-lock",
+    "agent-leader-election-lock-registration",
+    "cluster-controller",
+)
+"""Leases that the agent and cluster-controller create at run time, like the metadata store.
 
-Source: castai/k8s-agent, internal/config
+Source: castai/k8s-agent, internal/config; castai/helm-charts, charts/castai-cluster-controller
 """
 
 DEPLOYMENTS = ("deployment", "autoscaler")

@@ -50,6 +50,18 @@ class Release:
         return self.settings.existing_secret or SHARED
 
 
+def everything(agent: "Agent") -> Release:
+    """Return a release with every workload and every right, whatever a stack's settings."""
+    from castai_stack.automation.settings import (  # noqa: PLC0415 - the plugin imports no pydantic
+        Automation,
+        Controller,
+        Evictor,
+    )
+
+    settings = Automation(controller=Controller(self_upgrade=True), evictor=Evictor(enabled=True))
+    return Release(api_url="", settings=settings, agent=agent)
+
+
 def selector(name: str) -> dict[str, str]:
     """Return the labels of a workload's selector, which Kubernetes never lets change."""
     return {NAME_LABEL: name, INSTANCE_LABEL: INSTANCES[name]}

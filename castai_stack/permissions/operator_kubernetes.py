@@ -11,6 +11,8 @@ from castai_stack.agent import manifests
 from castai_stack.agent.names import NAMESPACE
 from castai_stack.agent.release import Release
 from castai_stack.agent.settings import Agent
+from castai_stack.automation import manifests as automation_manifests
+from castai_stack.automation.release import everything as all_automation
 from castai_stack.config.model import StackConfig
 from castai_stack.kube import rbac
 from castai_stack.spot import rbac as spot_rbac
@@ -56,6 +58,7 @@ def cluster_objects(agent: Agent) -> list[Document]:
     release = Release(cluster_name="", region="", account_id="", api_url="", settings=everything)
     return [
         *manifests.objects(release).values(),
+        *automation_manifests.objects(all_automation(everything)).values(),
         access_rbac.cluster_role(),
         access_rbac.cluster_role_binding([]),
         spot_rbac.cluster_role(),

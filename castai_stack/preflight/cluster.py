@@ -12,6 +12,9 @@ from castai_stack.access import steps
 from castai_stack.access.entries import Entry
 from castai_stack.agent import adoption
 from castai_stack.agent import release as agent_release
+from castai_stack.automation import existing as existing_automation
+from castai_stack.automation import manifests as automation_manifests
+from castai_stack.automation.release import Release as AutomationRelease
 from castai_stack.kube.connection import connect, explain
 from castai_stack.kube.kubeconfig import relative_references
 from castai_stack.permissions.operator_kubernetes import ROOT_CERTIFICATES, KubernetesRequirement
@@ -32,7 +35,7 @@ class InCluster:
 
     findings: Findings
     existing: frozenset[str] = frozenset()
-    """Objects of an existing agent that are to be adopted, in the form of AgentArgs."""
+    """Existing objects that are to be adopted, in the form of AgentArgs."""
     namespace_uid: str | None = None
     """Uid of the agent's namespace; empty if it is absent, None if that is unknown."""
 
@@ -53,15 +56,16 @@ async def ask_cluster(  # noqa: PLR0917 - what one visit to the cluster needs
     release: agent_release.Release,
     authority: str,
     plan: AwsAuthPlan | None = None,
+    automation: AutomationRelease | None = None,
 ) -> InCluster:
-    """Check the cluster's identity, the caller's permissions and an existing agent.
+    """Check the cluster's identity, the caller's permissions and existing installations.
 
     `authority` holds the cluster's certificates as EKS gives them, in base64. The API server
     stores no access review.
     Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/
     """
     return await asyncio.to_thread(
-        _ask_cluster, kubeconfig, context, tuple(needed), release, authority, plan
+        _ask_cluster, kubeconfig, context, tuple(needed), release, authority, plan, automation
     )
 
 
@@ -72,6 +76,7 @@ def _ask_cluster(  # noqa: PLR0917
     release: agent_release.Release,
     authority: str,
     plan: AwsAuthPlan | None,
+    automation: AutomationRelease | None,
 ) -> InCluster:
     try:
         client = connect(kubeconfig, context)
@@ -80,6 +85,7 @@ def _ask_cluster(  # noqa: PLR0917
         identity = _identity(client, release.cluster_name, authority)
         missing = _missing(client, needed)
         installed = adoption.find(client, release)
+        workloads = _workloads(client, automation)
         uid = adoption.namespace_uid(client, release.namespace)
         # A caller without every permission cannot write the map, and perhaps not read it.
         in_map = aws_auth_findings(client, plan) if plan and not missing else Findings()
@@ -88,11 +94,23 @@ def _ask_cluster(  # noqa: PLR0917
     refusals = (
         adoption.refusal(installed, release),
         adoption.missing_namespace(uid, release),
+        None if automation is None else existing_automation.refusal(workloads, automation),
     )
     of_agent = Findings(problems=tuple(filter(None, refusals)), missing=missing)
     findings = identity + of_agent + in_map
     existing = adoption.existing(installed) if release.settings.adopt else frozenset()
+    if automation is not None and automation.settings.adopt:
+        existing |= adoption.existing(workloads)
     return InCluster(findings, existing, uid)
+
+
+def _workloads(
+    client: "lightkube.Client", release: AutomationRelease | None
+) -> list[adoption.ExistingObject]:
+    if release is None:
+        return []
+    documents = automation_manifests.objects(release).values()
+    return adoption.look_for(client, documents, "automation.adopt", adopt=release.settings.adopt)
 
 
 def _relative_line(kubeconfig: str, keys: tuple[str, ...]) -> str:

@@ -41,6 +41,7 @@ async def required_checks(
             context.release,
             context.facts.certificate_authority,
             _aws_auth_plan(context),
+            context.automation,
         ),
         castai.castai_findings(settings, api_key),
     )

@@ -35,16 +35,17 @@ def delete(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> Cluster:
     return cluster
 
 
-def test_only_objects_that_the_agent_creates_at_run_time_are_removed(monkeypatch):
+def test_only_objects_that_castai_creates_at_run_time_are_removed(monkeypatch):
     assert delete(monkeypatch, Cluster()).deleted == [
         ("ConfigMap", "castai-agent", "castai-agent-metadata"),
         ("Lease", "castai-agent", "agent-leader-election-lock"),
         ("Lease", "castai-agent", "agent-leader-election-lock-registration"),
+        ("Lease", "castai-agent", "cluster-controller"),
     ]
 
 
 def test_an_absent_object_is_no_error(monkeypatch):
-    assert len(delete(monkeypatch, Cluster(refused(404))).deleted) == 3
+    assert len(delete(monkeypatch, Cluster(refused(404))).deleted) == 4
 
 
 def test_a_refusal_is_one_sentence(monkeypatch):

@@ -156,12 +156,16 @@ def test_the_command_follows_the_chosen_mapping(tmp_path, capsys, access, mode, 
     assert ("castai-aws-auth-backup" in capsys.readouterr().out) is ("map" in listed)
 
 
-def test_a_preview_reads_no_secret_but_the_agents():
+def test_a_preview_reads_no_secret_but_those_of_the_stack():
     needed = operator_kubernetes.kubernetes_requirements(settings(), aws_auth=True)
     role = operator_kubernetes.cluster_role(needed, apply=False)
 
     named = [r.get("resourceNames") for r in role["rules"] if r["resources"] == ["secrets"]]
-    assert named == [["castai-agent"], ["castai-agent-tls-cert"]]
+    assert named == [
+        ["castai-agent"],
+        ["castai-agent-tls-cert"],
+        ["castai-cluster-controller"],
+    ]
 
 
 def test_deleting_a_user_needs_the_list_of_virtual_devices():
@@ -215,4 +219,5 @@ def test_leases_are_deleted_by_name_and_only_from_a_namespace_that_stays():
     assert leases(createNamespace=False) == {
         (("delete",), "agent-leader-election-lock"),
         (("delete",), "agent-leader-election-lock-registration"),
+        (("delete",), "cluster-controller"),
     }
