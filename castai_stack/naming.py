@@ -21,6 +21,8 @@ QUEUE_LIMIT = 80
 
 SHARED_POLICY = "CastEKSPolicy"
 """Name of the policy on CAST AI's page, where all clusters of an account share it."""
+NODE_GROUP = "cast-{cluster}-cluster/CastNodeSecurityGroup"
+"""Name of the nodes' security group, as CAST AI's onboarding script gives it."""
 PLACEHOLDER_CLUSTER_ID = "00000000-0000-0000-0000-000000000000"
 """Placeholder for CAST AI's id of the cluster, where only its length or shape matters."""
 

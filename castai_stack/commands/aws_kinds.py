@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from castai_stack import naming
 from castai_stack.spot import alarms, events
 
 OURS = "this program"
@@ -159,6 +160,16 @@ def _access_entry(eks: Any, inputs: Mapping[str, Any]) -> AwsObject:
     return AwsObject(f"{cluster}:{principal}", entry.get("tags") or {})
 
 
+def _security_group(ec2: Any, inputs: Mapping[str, Any]) -> AwsObject | None:
+    filters = [
+        {"Name": "group-name", "Values": [inputs["name"]]},
+        {"Name": "vpc-id", "Values": [inputs["vpcId"]]},
+    ]
+    for group in ec2.describe_security_groups(Filters=filters)["SecurityGroups"]:
+        return AwsObject(group["GroupId"], tags(group))
+    return None
+
+
 _NODE_ROLE = {"cast-{cluster:.40}-eks-{id}": f"{OURS} or {SCRIPT}"}
 # The numbers are the lengths at which the sources named above cut a cluster's name.
 _TERRAFORM_PRINCIPAL = {"castai-eks-{cluster:.53}": TERRAFORM}
@@ -246,7 +257,10 @@ KINDS = (
         operation="describe_security_groups",
         key="SecurityGroups",
         label=lambda group: group["GroupName"],
-        others={"cast-{cluster}-cluster/CastNodeSecurityGroup": SCRIPT},
+        type="aws:ec2/securityGroup:SecurityGroup",
+        find=_security_group,
+        # The audit tells a group of this program by its tag.
+        others={naming.NODE_GROUP: SCRIPT},
     ),
     AwsKind(
         name="key pair",

@@ -30,6 +30,8 @@ class Requirement:
     """ARN of the permissions boundary that the stack sets on these principals."""
     passed_to: str | None = None
     """Service that receives a passed role."""
+    conditions: tuple[tuple[str, str], ...] = ()
+    """Keys and values that every request carries, where AWS makes the resource's name up."""
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -62,7 +64,7 @@ def request_context(requirement: Requirement, settings: StackConfig) -> dict[str
         context["iam:PermissionsBoundary"] = (requirement.boundary,)
     if requirement.passed_to is not None:
         context["iam:PassedToService"] = (requirement.passed_to,)
-    return context
+    return context | {key: (value,) for key, value in requirement.conditions}
 
 
 def is_determined(condition_key: str) -> bool:
@@ -133,6 +135,16 @@ _SECRET = (
     "secretsmanager:TagResource", "secretsmanager:UntagResource",
     "secretsmanager:ListSecretVersionIds",
 )  # fmt: skip
+_NETWORK_READS = (
+    "ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+)  # fmt: skip
+_GROUP = (
+    "ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress",
+    "ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress",
+    "ec2:DeleteSecurityGroup", "ec2:CreateTags", "ec2:DeleteTags",
+)  # fmt: skip
+_NEW_GROUP = ("ec2:CreateSecurityGroup",)
 _ENTRY_ON_CLUSTER = ("eks:CreateAccessEntry",)
 _ENTRY = (
     "eks:DeleteAccessEntry", "eks:DescribeAccessEntry", "eks:UpdateAccessEntry",
@@ -178,6 +190,10 @@ def _requirements(settings: StackConfig, *, access_entries: bool) -> Iterator[Re
         here.iam("role", node),
         passed_to=document.ec2_services(here.partition)[-1],
     )
+    if settings.sets_nodes:
+        yield Requirement("networks", _NETWORK_READS, ("*",))
+    if settings.creates_security_group:
+        yield from _security_group(settings, here)
     if access_entries:
         yield Requirement("access entries of the cluster", _ENTRY_ON_CLUSTER, own_cluster)
         entries = here.regional("eks", f"access-entry/{cluster.name}/*")
@@ -239,6 +255,28 @@ def _roles(
         yield Requirement("roles", _ROLE, here.iam("role", *group), boundary=carried)
 
 
+def _security_group(settings: StackConfig, here: _Account) -> Iterator[Requirement]:
+    """Yield the nodes' security group, whose id AWS makes up: the stack's tag stands for it.
+
+    EC2 sets `ec2:CreateAction` only while that call creates the resource:
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html
+    """
+    tag, name = naming.CLUSTER_TAG, settings.cluster.name
+    groups = here.regional("ec2", "security-group/*")
+    requested, carried = (f"aws:RequestTag/{tag}", name), (f"aws:ResourceTag/{tag}", name)
+    yield Requirement("new security group", _NEW_GROUP, groups, conditions=(requested,))
+    vpc = here.regional("ec2", f"vpc/{settings.cluster.vpc_id or '*'}")
+    yield Requirement("new security group in the VPC", _NEW_GROUP, vpc)
+    created = ("ec2:CreateAction", "CreateSecurityGroup")
+    yield Requirement(
+        "tags of the new security group",
+        ("ec2:CreateTags",),
+        groups,
+        conditions=(requested, created),
+    )
+    yield Requirement("security group", _GROUP, groups, conditions=(carried,))
+
+
 def _spot(settings: StackConfig, names: naming.Names, here: _Account) -> Iterator[Requirement]:
     spot = settings.spot
     function = here.regional("lambda", f"function:{names.function}")
@@ -265,19 +303,21 @@ def _spot(settings: StackConfig, names: naming.Names, here: _Account) -> Iterato
 
 def policy(needed: Iterable[Requirement], *, apply: bool) -> dict[str, Any]:
     """Policy document of the operator: all permissions, or only the reads of a preview."""
-    resources: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    resources: dict[tuple[Any, ...], list[str]] = {}
     for requirement in needed:
         actions = requirement.actions if apply else requirement.reads
         if actions:
-            resources.setdefault((requirement.part, actions), []).extend(requirement.resources)
+            key = (requirement.part, actions, requirement.conditions)
+            resources.setdefault(key, []).extend(requirement.resources)
     statements = [
         {
             "Sid": "".join(word.capitalize() for word in part.split()).replace("-", ""),
             "Effect": "Allow",
             "Action": sorted(actions),
             "Resource": named,
+            **({"Condition": {"StringEquals": dict(conditions)}} if conditions else {}),
         }
-        for (part, actions), named in resources.items()
+        for (part, actions, conditions), named in resources.items()
     ]
     # The simulator and AWS-managed policies are read without a resource to name.
     statements.append(

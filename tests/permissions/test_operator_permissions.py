@@ -30,15 +30,18 @@ def test_a_preview_reads_and_nothing_else():
     assert all(v.startswith(("Get", "List", "Describe", "Simulate")) for v in verbs), verbs
 
 
-def test_every_write_names_its_resource():
+def test_every_write_names_its_resource_or_the_tag_of_this_cluster():
     document = permissions_operator.policy(
         permissions_operator.requirements(settings(), access_entries=True), apply=True
     )
 
     for statement in document["Statement"]:
         writes = [a for a in statement["Action"] if not permissions_operator._READS.search(a)]
-        if writes:
-            assert all("demo" in r or "cast-" in r for r in statement["Resource"]), statement
+        named = [*statement["Resource"], *statement.get("Condition", {}).get("StringEquals", {})]
+        if writes and statement["Sid"] != "NewSecurityGroupInTheVpc":
+            tagged = any(name.endswith("Tag/castai-eks:cluster") for name in named)
+            exact = all("demo" in r or "cast-" in r for r in statement["Resource"])
+            assert tagged or exact, statement
 
 
 @pytest.mark.parametrize(
@@ -104,7 +107,8 @@ def test_no_pattern_matches_a_cluster_whose_name_begins_with_this_one(name):
 
     def of(chosen):
         needed = permissions_operator.requirements(chosen, access_entries=True)
-        return {r for one in needed for r in one.resources if r != "*" and "log-group:*" not in r}
+        named = [r for one in needed for r in one.resources if not one.conditions]
+        return {r for r in named if r != "*" and not r.endswith(("log-group:*", "vpc/*"))}
 
     for pattern in of(own):
         for other in of(neighbour):
@@ -221,3 +225,27 @@ def test_leases_are_deleted_by_name_and_only_from_a_namespace_that_stays():
         (("delete",), "agent-leader-election-lock-registration"),
         (("delete",), "cluster-controller"),
     }
+
+
+def test_the_security_group_is_the_operators_by_the_tag_of_the_cluster_and_only_where_it_is_made():
+    def statements(**more):
+        needed = permissions_operator.requirements(settings(**more), access_entries=False)
+        document = permissions_operator.policy(needed, apply=True)
+        return {s["Sid"]: s for s in document["Statement"] if "ec2" in s["Action"][0]}
+
+    found = statements()
+    assert found["SecurityGroup"]["Condition"] == {
+        "StringEquals": {"aws:ResourceTag/castai-eks:cluster": "demo"}
+    }
+    assert found["TagsOfTheNewSecurityGroup"]["Condition"]["StringEquals"] == {
+        "aws:RequestTag/castai-eks:cluster": "demo",
+        "ec2:CreateAction": "CreateSecurityGroup",
+    }
+    kept = {"automation": {"nodes": {"createSecurityGroup": False}}}
+    assert set(statements(**kept)) == {"Networks"}
+    assert not statements(automation={"nodes": {"enabled": False}})
+    assert not statements(credentials={"mode": "none"})
+    stated = statements(cluster={**CLUSTER, "vpcId": "vpc-0123456789abcdef0"})
+    assert stated["NewSecurityGroupInTheVpc"]["Resource"] == [
+        "arn:aws:ec2:eu-central-1:012345678901:vpc/vpc-0123456789abcdef0"
+    ]
