@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "castai_stack"
 EDGES = {"pulumi", "pulumi_aws", "pulumi_kubernetes", "lightkube", "requests", "boto3", "sandbox"}
 FLOORS = (
-    {"arn", "component", "naming", "spot_handler"},
+    {"arn", "component", "naming", "spelling", "spot_handler"},
+    {"aws_resources"},
     {"fields"},
     {"kube"},
     {"plugin"},

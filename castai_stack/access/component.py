@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NotRequired, TypedDict
 
 import pulumi
-import pulumi_aws as aws
 
+from castai_stack import aws_resources as aws
 from castai_stack.access import rbac
 from castai_stack.access import settings as access_settings
 from castai_stack.access.entries import NODE_GROUPS, NODE_USERNAME, Kind
@@ -164,7 +164,7 @@ class AwsAuthMapping(pulumi.ComponentResource):
         )
         if narrower:
             return [entry]
-        policy = aws.eks.AccessPolicyAssociation(
+        policy = aws.AccessPolicyAssociation(
             f"{self._name}-user-cluster-admin",
             cluster_name=args["cluster_name"],
             principal_arn=entry.principal_arn,
@@ -184,7 +184,7 @@ class AwsAuthMapping(pulumi.ComponentResource):
         *,
         groups: Sequence[str] | None = None,
         username: str | None = None,
-    ) -> aws.eks.AccessEntry:
+    ) -> aws.AccessEntry:
         args = self._args
         place = AccessEntryPlace(
             f"{self._name}-{suffix}-place",
@@ -194,7 +194,7 @@ class AwsAuthMapping(pulumi.ComponentResource):
             adopt=args["settings"].adopt,
             opts=self._child,
         )
-        return aws.eks.AccessEntry(
+        return aws.AccessEntry(
             f"{self._name}-{suffix}-access",
             cluster_name=args["cluster_name"],
             principal_arn=principal_arn,

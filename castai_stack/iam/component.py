@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypedDict
 
 import pulumi
-import pulumi_aws as aws
 
 from castai_stack import arn, component, naming
+from castai_stack import aws_resources as aws
 from castai_stack.iam import castai_policy, feature_policy, restricted_policy, scope
 from castai_stack.iam import document as iam_document
 from castai_stack.iam import node_role as iam_node_role
@@ -120,8 +120,8 @@ class CastIamComponent(pulumi.ComponentResource):
         purpose: str,
         document: pulumi.Output[str],
         *predecessors: pulumi.Resource,
-    ) -> aws.iam.Policy:
-        return aws.iam.Policy(
+    ) -> aws.Policy:
+        return aws.Policy(
             f"{self._name}-{suffix}",
             name=name,
             path=self._args["settings"].path,
@@ -131,7 +131,7 @@ class CastIamComponent(pulumi.ComponentResource):
             opts=component.after(self._child, *predecessors),
         )
 
-    def _node_boundary(self) -> aws.iam.Policy | None:
+    def _node_boundary(self) -> aws.Policy | None:
         args = self._args
         if not iam_node_role.has_node_boundary(args["flavour"], args["settings"]):
             return None
@@ -142,7 +142,7 @@ class CastIamComponent(pulumi.ComponentResource):
             self._document(lambda s: iam_node_role.node_boundary(s, args["settings"])),
         )
 
-    def _policies(self) -> dict[str, aws.iam.Policy]:
+    def _policies(self) -> dict[str, aws.Policy]:
         """Return the customer-managed policies by logical suffix.
 
         In role mode CastEKSRestrictedAccess is inline. A user's inline policies share 2,048
@@ -191,10 +191,10 @@ class CastIamComponent(pulumi.ComponentResource):
         )
 
     def _user(
-        self, policies: Mapping[str, aws.iam.Policy]
-    ) -> tuple[aws.iam.User, list[pulumi.CustomResource]]:
+        self, policies: Mapping[str, aws.Policy]
+    ) -> tuple[aws.User, list[pulumi.CustomResource]]:
         args = self._args
-        user = aws.iam.User(
+        user = aws.User(
             f"{self._name}-user",
             name=args["names"].principal,
             path=args["settings"].path,
@@ -205,7 +205,7 @@ class CastIamComponent(pulumi.ComponentResource):
             opts=self._child,
         )
         attachments: list[pulumi.CustomResource] = [
-            aws.iam.UserPolicyAttachment(
+            aws.UserPolicyAttachment(
                 f"{self._name}-user-{suffix}",
                 user=user.name,
                 policy_arn=policy_arn,
@@ -216,10 +216,10 @@ class CastIamComponent(pulumi.ComponentResource):
         return user, attachments
 
     def _role(
-        self, policies: Mapping[str, aws.iam.Policy]
-    ) -> tuple[aws.iam.Role, list[pulumi.CustomResource]]:
+        self, policies: Mapping[str, aws.Policy]
+    ) -> tuple[aws.Role, list[pulumi.CustomResource]]:
         args = self._args
-        role = aws.iam.Role(
+        role = aws.Role(
             f"{self._name}-role",
             name=args["names"].principal,
             # Another path replaces the role and its policies. Taken from the last policy, the path
@@ -235,7 +235,7 @@ class CastIamComponent(pulumi.ComponentResource):
             opts=self._child,
         )
         attachments: list[pulumi.CustomResource] = [
-            aws.iam.RolePolicyAttachment(
+            aws.RolePolicyAttachment(
                 f"{self._name}-role-{suffix}",
                 role=role.name,
                 policy_arn=policy_arn,
@@ -244,7 +244,7 @@ class CastIamComponent(pulumi.ComponentResource):
             for suffix, policy_arn in self._attached(policies)
         ]
         attachments.append(
-            aws.iam.RolePolicy(
+            aws.RolePolicy(
                 f"{self._name}-role-restricted",
                 name=castai_policy.RESTRICTED_INLINE,
                 role=role.name,
@@ -254,9 +254,7 @@ class CastIamComponent(pulumi.ComponentResource):
         )
         return role, attachments
 
-    def _attached(
-        self, policies: Mapping[str, aws.iam.Policy]
-    ) -> list[tuple[str, pulumi.Input[str]]]:
+    def _attached(self, policies: Mapping[str, aws.Policy]) -> list[tuple[str, pulumi.Input[str]]]:
         partition = self._args["partition"]
         return [
             *(
@@ -267,15 +265,15 @@ class CastIamComponent(pulumi.ComponentResource):
         ]
 
     def _node(
-        self, boundary: aws.iam.Policy | None
-    ) -> tuple[aws.iam.Role, aws.iam.InstanceProfile, list[pulumi.CustomResource]]:
+        self, boundary: aws.Policy | None
+    ) -> tuple[aws.Role, aws.InstanceProfile, list[pulumi.CustomResource]]:
         args = self._args
         cluster, partition = args["cluster_name"], args["partition"]
         # CAST AI looks up the role and its profile by this exact name.
         name = pulumi.Output.from_input(args["cluster_id"]).apply(
             lambda cluster_id: naming.node_role(cluster, cluster_id)
         )
-        role = aws.iam.Role(
+        role = aws.Role(
             f"{self._name}-node-role",
             name=name,
             # IAM refuses to delete a boundary in use. Taken from the boundary, the path makes the
@@ -290,7 +288,7 @@ class CastIamComponent(pulumi.ComponentResource):
             opts=self._child,
         )
         attachments: list[pulumi.CustomResource] = [
-            aws.iam.RolePolicyAttachment(
+            aws.RolePolicyAttachment(
                 f"{self._name}-node-{policy}",
                 role=role.name,
                 policy_arn=arn.managed_policy(partition, policy),
@@ -300,7 +298,7 @@ class CastIamComponent(pulumi.ComponentResource):
         ]
         if args["settings"].ipv6:
             attachments.append(
-                aws.iam.RolePolicy(
+                aws.RolePolicy(
                     f"{self._name}-node-inline",
                     name="CastEC2AssignIPv6Policy",
                     role=role.name,
@@ -308,7 +306,7 @@ class CastIamComponent(pulumi.ComponentResource):
                     opts=self._child,
                 )
             )
-        profile = aws.iam.InstanceProfile(
+        profile = aws.InstanceProfile(
             f"{self._name}-instance-profile",
             name=name,
             # Deleting a role takes it out of its profile, so the profile is replaced with the role.

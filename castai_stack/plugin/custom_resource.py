@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 
 from castai_stack.plugin import NAME
-from castai_stack.plugin.values import camel, snake
+from castai_stack.spelling import camel, snake
 
 
 class CastaiProvider(pulumi.ProviderResource):

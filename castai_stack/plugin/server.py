@@ -27,7 +27,8 @@ from castai_stack.kube.kubeconfig_text import secret_keys
 from castai_stack.plugin import NAME, VERSION, messages
 from castai_stack.plugin.handler import Handler, Property, PropertyType
 from castai_stack.plugin.run import ResourceError, Run, Settings, Severity
-from castai_stack.plugin.values import camel, message, properties, secret_names
+from castai_stack.plugin.values import message, properties, secret_names
+from castai_stack.spelling import camel
 
 engine_pb2, plugin_pb2, provider_pb2 = messages.load("engine_pb2", "plugin_pb2", "provider_pb2")
 

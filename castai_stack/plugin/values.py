@@ -5,11 +5,12 @@ The markers are those of `sdk/go/common/resource/plugin/rpc.go` and `sdk/go/comm
 keys below it are data.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from google.protobuf import struct_pb2
+
+from castai_stack.spelling import camel, snake
 
 _SIGNATURE = "4dabf18193072939515e22adb298388d"
 _SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - a marker, the same everywhere
@@ -20,17 +21,6 @@ UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
 class UnsupportedValueError(ValueError):
     """A kind of value that no property of this plugin takes."""
-
-
-def camel(name: str) -> str:
-    """Return the name of a property on the wire."""
-    head, *rest = name.split("_")
-    return head + "".join(word.capitalize() for word in rest)
-
-
-def snake(name: str) -> str:
-    """Return the name of a property in Python."""
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: f"_{match[1].lower()}", name)
 
 
 def is_unknown(value: object) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import pulumi
 import pulumi_aws as aws
@@ -40,19 +40,18 @@ class AwsLookupError(pulumi.RunError):
 _SHOWN = 500
 _PREAMBLE = re.compile(r"^invoke of \S+ failed: (?:invocation of \S+ returned an error: )?")
 
-T = TypeVar("T")
-
 
 async def ask(
-    function: str, arguments: Mapping[str, Any], answer: type[T], provider: aws.Provider
-) -> T:
-    """Call a function of the provider. Raises the provider's refusal.
+    function: str, arguments: Mapping[str, Any], provider: aws.Provider
+) -> Mapping[str, Any]:
+    """Call a function of the provider; keys of its answer are camelCase. Raises its refusal.
 
     The SDK's own `..._output` functions leave a failed Output behind, which ends the program with
-    a traceback even if the caller handles the failure.
+    a traceback even if the caller handles the failure. Its classes for the answers take as long to
+    import as its resources.
     """
     options = pulumi.InvokeOptions(provider=provider)
-    result = await pulumi.runtime.invoke_async(function, dict(arguments), options, answer)
+    result = await pulumi.runtime.invoke_async(function, dict(arguments), options)
     if result is None:
         raise AwsLookupError("A lookup has no answer; its provider is not configured yet")
     return result
@@ -61,18 +60,8 @@ async def ask(
 async def look_up(cluster: Cluster, provider: aws.Provider) -> tuple[Caller, ClusterFacts]:
     """Caller and cluster. Raises AwsLookupError with every refusal."""
     caller, cluster_answer = await asyncio.gather(
-        ask(
-            "aws:index/getCallerIdentity:getCallerIdentity",
-            {},
-            aws.GetCallerIdentityResult,
-            provider,
-        ),
-        ask(
-            "aws:eks/getCluster:getCluster",
-            {"name": cluster.name},
-            aws.eks.GetClusterResult,
-            provider,
-        ),
+        ask("aws:index/getCallerIdentity:getCallerIdentity", {}, provider),
+        ask("aws:eks/getCluster:getCluster", {"name": cluster.name}, provider),
         return_exceptions=True,
     )
     problems = [
@@ -89,28 +78,28 @@ async def look_up(cluster: Cluster, provider: aws.Provider) -> tuple[Caller, Clu
             + "\n".join(problems)
             + "\nLog in again, or correct cluster.accountId, cluster.name or cluster.region"
         )
-    return Caller(caller.account_id, caller.arn), _facts(cluster_answer)
+    return Caller(caller["accountId"], caller["arn"]), _facts(cluster_answer)
 
 
 _MODES: dict[str, AuthenticationMode] = {mode: mode for mode in get_args(AuthenticationMode)}
 
 
-def _facts(answer: aws.eks.GetClusterResult) -> ClusterFacts:
-    if not answer.vpc_config:
+def _facts(answer: Mapping[str, Any]) -> ClusterFacts:
+    if not answer.get("vpcConfig"):
         raise AwsLookupError(
-            f"{answer.arn} is a cluster of another provider, which the EKS Connector registered; "
-            "this program connects clusters that run in EKS. Correct cluster.name"
+            f"{answer['arn']} is a cluster of another provider, which the EKS Connector "
+            "registered; this program connects clusters that run in EKS. Correct cluster.name"
         )
-    access, authorities = answer.access_configs, answer.certificate_authorities
+    access, authorities = answer.get("accessConfigs"), answer.get("certificateAuthorities")
     # Clusters older than access entries carry no mode and read aws-auth only.
-    mode = access[0].authentication_mode if access else ""
+    mode = access[0]["authenticationMode"] if access else ""
     return ClusterFacts(
-        arn=answer.arn,
-        status=answer.status,
-        vpc_id=answer.vpc_config.vpc_id,
+        arn=answer["arn"],
+        status=answer["status"],
+        vpc_id=answer["vpcConfig"]["vpcId"],
         # A cluster in creation has neither of them yet.
-        endpoint=answer.endpoint or "",
-        certificate_authority=authorities[0].data if authorities else "",
+        endpoint=answer.get("endpoint") or "",
+        certificate_authority=authorities[0]["data"] if authorities else "",
         authentication_mode=_MODES.get(mode, "CONFIG_MAP"),
     )
 

@@ -29,7 +29,6 @@ class NamedObject:
     function: str
     """Token of the data source that reads it."""
     argument: str
-    answer: type
     renamed_by_flavour: bool = False
     """True if `names` decides its name."""
 
@@ -48,7 +47,6 @@ def named_objects(settings: StackConfig, names: naming.Names) -> tuple[NamedObje
                 names.function,
                 "aws:lambda/getFunction:getFunction",
                 "functionName",
-                aws.lambda_.GetFunctionResult,
                 bare,
             )
         )
@@ -56,9 +54,7 @@ def named_objects(settings: StackConfig, names: naming.Names) -> tuple[NamedObje
 
 
 def _user(name: str) -> NamedObject:
-    return NamedObject(
-        "IAM user", name, "aws:iam/getUser:getUser", "userName", aws.iam.GetUserResult
-    )
+    return NamedObject("IAM user", name, "aws:iam/getUser:getUser", "userName")
 
 
 def _role(name: str, *, renamed_by_flavour: bool = False) -> NamedObject:
@@ -67,7 +63,6 @@ def _role(name: str, *, renamed_by_flavour: bool = False) -> NamedObject:
         name,
         "aws:iam/getRole:getRole",
         "name",
-        aws.iam.GetRoleResult,
         renamed_by_flavour,
     )
 
@@ -87,13 +82,13 @@ async def name_findings(
 
 async def _finding(named: NamedObject, cluster: str, provider: aws.Provider) -> Findings:
     try:
-        answer = await ask(named.function, {named.argument: named.name}, named.answer, provider)
+        answer = await ask(named.function, {named.argument: named.name}, provider)
     except Exception as error:  # noqa: BLE001 - an invoke raises bare exceptions
         if any(words in str(error) for words in _ABSENT):
             return Findings()
         line = f"whether the {named.kind} {named.name} exists was not checked: {first_line(error)}"
         return Findings(inconclusive=(line,))
-    return taken(named, cluster, answer.arn, answer.tags or {})
+    return taken(named, cluster, answer["arn"], answer.get("tags") or {})
 
 
 def taken(named: NamedObject, cluster: str, arn: str, tags: Mapping[str, Any]) -> Findings:

@@ -84,10 +84,9 @@ async def permission_findings(
         answer = await ask(
             "aws:iam/getPrincipalPolicySimulation:getPrincipalPolicySimulation",
             {"policySourceArn": source, **arguments},
-            aws.iam.GetPrincipalPolicySimulationResult,
             provider,
         )
-        return tuple(map(_verdict, answer.results))
+        return tuple(map(_verdict, answer["results"]))
 
     return await simulated_findings(tuple(needed), settings, simulate)
 
@@ -97,19 +96,18 @@ async def _policy_source(caller: Caller, provider: aws.Provider) -> str:
     session = await ask(
         "aws:iam/getSessionContext:getSessionContext",
         {"arn": caller.arn},
-        aws.iam.GetSessionContextResult,
         provider,
     )
-    return session.issuer_arn or caller.arn
+    return session.get("issuerArn") or caller.arn
 
 
-def _verdict(result: Any) -> Verdict:
+def _verdict(result: Mapping[str, Any]) -> Verdict:
     return Verdict(
-        action=result.action_name,
-        allowed=result.allowed,
-        explicit=result.decision == "explicitDeny",
-        matched=bool(result.matched_statements),
-        missing_keys=frozenset(result.missing_context_keys or ()),
+        action=result["actionName"],
+        allowed=result["allowed"],
+        explicit=result["decision"] == "explicitDeny",
+        matched=bool(result.get("matchedStatements")),
+        missing_keys=frozenset(result.get("missingContextKeys") or ()),
     )
 
 

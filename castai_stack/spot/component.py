@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Literal, NotRequired, TypedDict
 
 import pulumi
-import pulumi_aws as aws
 
 from castai_stack import arn, component, naming
+from castai_stack import aws_resources as aws
 from castai_stack.iam.settings import Iam
 from castai_stack.kube.object import KubernetesObject
 from castai_stack.spot import alarms, archive, events, rbac
@@ -62,7 +62,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
 
         queue = self._queue()
         rules = self._rules()
-        group = aws.cloudwatch.LogGroup(
+        group = aws.LogGroup(
             f"{name}-log-group",
             name=events.log_group(args["names"].function),
             retention_in_days=args["settings"].log_retention_days,
@@ -74,7 +74,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
         function = self._function(
             role, secret, self._after(group, *grants, *([version] if version else []))
         )
-        invoke_config = aws.lambda_.FunctionEventInvokeConfig(
+        invoke_config = aws.FunctionEventInvokeConfig(
             f"{name}-invoke-config",
             function_name=function.name,
             maximum_event_age_in_seconds=args["settings"].maximum_event_age_seconds,
@@ -95,13 +95,13 @@ class SpotLambdaComponent(pulumi.ComponentResource):
     def _after(self, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
         return component.after(self._child, *resources)
 
-    def _rules(self) -> dict[str, aws.cloudwatch.EventRule]:
+    def _rules(self) -> dict[str, aws.EventRule]:
         names = {
             "interruption": self._args["names"].interruption_rule,
             "rebalance": self._args["names"].rebalance_rule,
         }
         return {
-            rule.suffix: aws.cloudwatch.EventRule(
+            rule.suffix: aws.EventRule(
                 f"{self._name}-{rule.suffix}-rule",
                 name=names[rule.suffix],
                 description=f"{rule.description}, for EKS cluster {self._args['cluster_name']}",
@@ -112,7 +112,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             for rule in events.RULES
         }
 
-    def _queue(self) -> aws.sqs.Queue:
+    def _queue(self) -> aws.Queue:
         """Return the dead-letter queue, which is created before anything else.
 
         The provider watches a new queue for 25 s. The queue depends on nothing and nothing but the
@@ -125,7 +125,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             self._regional("events", f"rule/{name}")
             for name in (names.interruption_rule, names.rebalance_rule)
         ]
-        return aws.sqs.Queue(
+        return aws.Queue(
             f"{self._name}-dead-letters",
             name=names.dead_letter_queue,
             message_retention_seconds=events.DEAD_LETTER_SECONDS,
@@ -144,7 +144,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             args["partition"], service, args["region"], args["account_id"], resource
         )
 
-    def _role(self) -> tuple[aws.iam.Role, list[pulumi.Resource]]:
+    def _role(self) -> tuple[aws.Role, list[pulumi.Resource]]:
         """Return the function's role with its policies, and the policies.
 
         Under `scoped`, a boundary reduces the page's three AWS-managed policies to the calls of
@@ -160,7 +160,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
         )
         operator_boundary = args["iam"].permissions_boundary_arn
         boundary = (
-            aws.iam.Policy(
+            aws.Policy(
                 f"{self._name}-boundary",
                 name=args["names"].lambda_boundary,
                 path=args["iam"].path,
@@ -172,7 +172,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             if scoped and operator_boundary is None
             else None
         )
-        role = aws.iam.Role(
+        role = aws.Role(
             f"{self._name}-role",
             name=args["names"].lambda_role,
             # As for the node role: a replaced boundary can go only after the role.
@@ -184,7 +184,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             opts=self._child,
         )
         grants: list[pulumi.Resource] = [
-            aws.iam.RolePolicyAttachment(
+            aws.RolePolicyAttachment(
                 f"{self._name}-{policy.rsplit('/', 1)[-1]}",
                 role=role.name,
                 policy_arn=arn.managed_policy(args["partition"], policy),
@@ -196,7 +196,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
         if scoped and operator_boundary is not None:
             inline["guard"] = spot_role.lambda_guard(*where, args["names"], secret)
         grants += [
-            aws.iam.RolePolicy(
+            aws.RolePolicy(
                 f"{self._name}-{suffix}",
                 role=role.name,
                 policy=json.dumps(document),
@@ -206,11 +206,11 @@ class SpotLambdaComponent(pulumi.ComponentResource):
         ]
         return role, grants
 
-    def _secret(self) -> tuple[aws.secretsmanager.Secret | None, pulumi.Resource | None]:
+    def _secret(self) -> tuple[aws.Secret | None, pulumi.Resource | None]:
         args = self._args
         if not args["settings"].key_in_secrets_manager:
             return None, None
-        secret = aws.secretsmanager.Secret(
+        secret = aws.Secret(
             f"{self._name}-api-key",
             name=events.secret_name(args["names"].function),
             description=f"CAST AI API key of the Spot function, {args['cluster_name']}",
@@ -219,7 +219,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             tags=args["tags"],
             opts=self._child,
         )
-        version = aws.secretsmanager.SecretVersion(
+        version = aws.SecretVersion(
             f"{self._name}-api-key-value",
             secret_id=secret.id,
             secret_string=pulumi.Output.secret(args["api_key"]),
@@ -233,15 +233,15 @@ class SpotLambdaComponent(pulumi.ComponentResource):
 
     def _function(
         self,
-        role: aws.iam.Role,
-        secret: aws.secretsmanager.Secret | None,
+        role: aws.Role,
+        secret: aws.Secret | None,
         opts: pulumi.ResourceOptions,
-    ) -> aws.lambda_.Function:
+    ) -> aws.Function:
         args, settings = self._args, self._args["settings"]
         sources: dict[str, pulumi.Asset | pulumi.Archive] = {
             name: pulumi.StringAsset(text) for name, text in archive.sources().items()
         }
-        return aws.lambda_.Function(
+        return aws.Function(
             f"{self._name}-function",
             name=args["names"].function,
             description=f"Tells CAST AI of Spot interruptions, EKS cluster {args['cluster_name']}",
@@ -267,9 +267,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             ),
         )
 
-    def _environment(
-        self, secret: aws.secretsmanager.Secret | None
-    ) -> dict[str, pulumi.Input[str]]:
+    def _environment(self, secret: aws.Secret | None) -> dict[str, pulumi.Input[str]]:
         """Return the handler's settings; the state encrypts the key, Lambda all of them."""
         args, settings = self._args, self._args["settings"]
         variables: dict[str, pulumi.Input[str]] = {
@@ -290,14 +288,14 @@ class SpotLambdaComponent(pulumi.ComponentResource):
 
     def _targets(
         self,
-        rules: Mapping[str, aws.cloudwatch.EventRule],
-        function: aws.lambda_.Function,
-        queue: aws.sqs.Queue,
+        rules: Mapping[str, aws.EventRule],
+        function: aws.Function,
+        queue: aws.Queue,
         ready: list[pulumi.Resource],
     ) -> None:
         """Create the targets once the rules may invoke the function and failures have a queue."""
         for suffix, rule in rules.items():
-            permission = aws.lambda_.Permission(
+            permission = aws.Permission(
                 f"{self._name}-{suffix}-permission",
                 action="lambda:InvokeFunction",
                 function=function.name,
@@ -306,7 +304,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
                 statement_id=f"AllowRule-{suffix}",
                 opts=self._child,
             )
-            aws.cloudwatch.EventTarget(
+            aws.EventTarget(
                 f"{self._name}-{suffix}-target",
                 rule=rule.name,
                 target_id="spot-handler",
@@ -319,7 +317,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
                 opts=self._after(permission, *ready),
             )
 
-    def _alarms(self, function: aws.lambda_.Function, queue: aws.sqs.Queue) -> None:
+    def _alarms(self, function: aws.Function, queue: aws.Queue) -> None:
         args = self._args
         topic = args["settings"].alarm_topic_arn
         dimensions: dict[str, dict[str, pulumi.Input[str]]] = {
@@ -327,7 +325,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             "AWS/SQS": {"QueueName": queue.name},
         }
         for alarm in alarms.ALARMS:
-            aws.cloudwatch.MetricAlarm(
+            aws.MetricAlarm(
                 f"{self._name}-{alarm.suffix}-alarm",
                 name=alarms.alarm_name(args["names"].function, alarm),
                 alarm_description=f"{alarm.description}. EKS cluster {args['cluster_name']}.",

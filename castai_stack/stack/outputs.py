@@ -1,8 +1,8 @@
 """Outputs of the stack."""
 
 import pulumi
-import pulumi_aws as aws
 
+from castai_stack import aws_resources as aws
 from castai_stack.config.principals import Principal
 from castai_stack.stack.context import Context
 from castai_stack.stack.parts import AccessParts
@@ -20,7 +20,7 @@ def address_outputs(
 
 
 def access_outputs(
-    access: AccessParts, access_key: aws.iam.AccessKey | None
+    access: AccessParts, access_key: aws.AccessKey | None
 ) -> dict[str, pulumi.Input[object]]:
     """Return the principal, its key and the objects that CAST AI uses."""
     principal = {"role_arn": access.iam.ready_principal_arn}

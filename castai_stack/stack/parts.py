@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_aws as aws
 
+from castai_stack import aws_resources as aws
 from castai_stack import naming
 from castai_stack.access.component import AwsAuthMapping, AwsAuthMappingArgs, MappedRole
 from castai_stack.agent.component import AgentComponent
@@ -195,7 +195,7 @@ def _drainer(spot: SpotLambdaComponent) -> MappedRole:
 
 def current_key(
     context: Context, access: AccessParts, handed_to: pulumi.Output[str] | None
-) -> aws.iam.AccessKey | None:
+) -> aws.AccessKey | None:
     """Key of this generation; the guard refuses a jump of the counter before it changes a key."""
     current = next((slot for slot in context.key_slots if slot.current), None)
     if current is None:
@@ -216,9 +216,9 @@ def retired_key(context: Context, access: AccessParts, after: list[pulumi.Resour
             _access_key(access, slot, after)
 
 
-def _access_key(access: AccessParts, slot: Slot, after: list[pulumi.Resource]) -> aws.iam.AccessKey:
+def _access_key(access: AccessParts, slot: Slot, after: list[pulumi.Resource]) -> aws.AccessKey:
     # AWS allows two keys at most, so a slot's old key is deleted before the new one is created.
-    return aws.iam.AccessKey(
+    return aws.AccessKey(
         f"iam-key-{slot.name}",
         user=access.iam.principal_name,
         status=slot.status,
@@ -236,7 +236,7 @@ def hand_over_part(
     principal: Principal,
     registration: ClusterRegistration,
     access: AccessParts,
-    access_key: aws.iam.AccessKey | None,
+    access_key: aws.AccessKey | None,
 ) -> HandOver:
     """Compose the hand-over, which depends on everything that CAST AI uses."""
     api = context.settings.api

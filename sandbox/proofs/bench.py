@@ -1,6 +1,6 @@
 """Costs of previews and updates, measured side by side: `python -m sandbox.proofs.bench`.
 
-The whole stack, a baseline with the same imports and one unchanged resource per provider, and an
+The whole stack, an ordinary program with one unchanged resource per provider (the baseline), and an
 empty program go through the same life cycle in turn, on the same engine and the same sandbox. The
 whole stack is measured at a distance from its services and with the waits of the real AWS plugin,
 too.

@@ -1,4 +1,4 @@
-"""The real program's start and imports, and one resource that never changes per provider."""
+"""An ordinary program with one resource per provider that never changes."""
 
 import gc
 
