@@ -11,6 +11,7 @@ from castai_stack.agent import names
 from castai_stack.agent.names import AGENT, INSTANCE_LABEL
 from castai_stack.castai.provider import CastaiHandler
 from castai_stack.kube import connection
+from castai_stack.kube import pods as kube_pods
 from castai_stack.plugin.handler import (
     GONE,
     CreateResult,
@@ -187,18 +188,10 @@ def describe_pods(
     *,
     rolling_out: bool = False,
 ) -> str:
-    """Describe the agent's pods in one sentence (no final period). Never raises."""
-    from castai_stack.agent import pods as agent_pods  # noqa: PLC0415 - lazy
-
-    try:
-        from lightkube.resources.core_v1 import Event, Pod  # noqa: PLC0415 - lazy
-
-        with connection.connect(settings.kubeconfig, settings.context) as client:
-            pods = [pod.to_dict() for pod in client.list(Pod, namespace=namespace, labels=labels)]
-            events = [event.to_dict() for event in client.list(Event, namespace=namespace)]
-    except Exception as error:  # noqa: BLE001 - the wait's own message must get through
-        return f"the pods could not be looked at: {connection.explain(error)}"
-    return agent_pods.diagnose(pods, events, rolling_out=rolling_out)
+    """Describe the pods with these labels in one sentence (no final period). Never raises."""
+    return kube_pods.describe(
+        settings.kubeconfig, settings.context, namespace, labels, rolling_out=rolling_out
+    )
 
 
 class AgentLeftoversHandler(Handler):

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from castai_stack.castai import readiness
 from castai_stack.castai.provider import CastaiHandler
+from castai_stack.kube import pods
 from castai_stack.plugin.handler import (
     CreateResult,
     DiffResult,
@@ -29,6 +31,8 @@ class CredentialsReadyHandler(CastaiHandler):
         "cluster_id": Property("string"),
         "credentials_id": Property("string"),
         "timeout_seconds": Property("integer", kept=False),
+        "namespace": Property("string", required=False, kept=False),
+        "controller": Property("string", required=False, kept=False),
     }
 
     def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -58,6 +62,9 @@ class CredentialsReadyHandler(CastaiHandler):
         wait = self.run.wait(f"CAST AI's access to cluster {cluster_id}", seconds)
         seen: list[Cluster] = []
 
+        def missing() -> str:
+            return ", and ".join(readiness.missing(seen[-1], self._controller(props)))
+
         def look() -> bool | None:
             cluster = self.found(cluster_id)
             seen.append(cluster)
@@ -69,20 +76,26 @@ class CredentialsReadyHandler(CastaiHandler):
                 )
             if cluster.status in _IN_USE:
                 return True
-            wait.say(cluster.status, lambda: cluster.reconcile_error or "no reason given")
+            wait.say(cluster.status, missing)
             if cluster.status == "failed":
                 # The service does not try again of itself (its status `failed`).
                 self.api().reconcile(cluster_id)
             return None
 
         if wait.until(look) is None:
-            reason = seen[-1].reconcile_error
             raise ResourceError(
                 f"CAST AI does not use the access to cluster {cluster_id} after {seconds} s: its "
-                f"status is {seen[-1].status}{f' ({reason})' if reason else ''}. Check the "
-                "cluster in CAST AI's console; the next `pulumi up` waits again."
+                f"status is {seen[-1].status}. What is missing: {missing()}. Check the cluster in "
+                f"CAST AI's console{readiness.logs(props)}; the next `pulumi up` waits again."
             )
         return _ready_outs(props)
+
+    def _controller(self, props: Mapping[str, Any]) -> str | None:
+        """Describe the pods of cluster-controller; None where this stack runs none."""
+        if not props.get("controller"):
+            return None
+        settings, labels = self.run.settings, {"app.kubernetes.io/name": props["controller"]}
+        return pods.describe(settings.kubeconfig, settings.context, props["namespace"], labels)
 
 
 def _ready_outs(props: Mapping[str, Any]) -> dict[str, Any]:

@@ -138,14 +138,19 @@ class CredentialsReady(PluginResource):
         cluster_id: pulumi.Input[str],
         credentials_id: pulumi.Input[str],
         timeout_seconds: int,
+        namespace: str | None = None,
+        controller: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
+        """Wait for the credentials; `controller` is a deployment, None if the stack has none."""
         super().__init__(
             name,
             {
                 "cluster_id": cluster_id,
                 "credentials_id": credentials_id,
                 "timeout_seconds": timeout_seconds,
+                "namespace": namespace,
+                "controller": controller,
             },
             opts,
         )

@@ -1,8 +1,8 @@
 """The composition: the only module that knows every part and their order.
 
-Registration, token, agent, agent online, CAST AI's principal, IAM, mapping, keys, hand-over. The
-hand-over depends on all of them, so that a destroy begins with the disconnect and deletes nothing
-that CAST AI still needs.
+Registration, token, agent, agent online, cluster-controller, CAST AI's principal, IAM, mapping,
+keys, hand-over. The hand-over depends on all of them, so that a destroy begins with the disconnect
+and deletes nothing that CAST AI still needs.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import pulumi
 from castai_stack import naming
 from castai_stack.agent.names import NAMESPACE
 from castai_stack.agent.resources import AgentOnline
+from castai_stack.automation.names import CONTROLLER
 from castai_stack.castai.connection_guard import BY_HAND
 from castai_stack.castai.resources import (
     AssumeRolePrincipal,
@@ -228,6 +229,8 @@ def _handed_over(
         cluster_id=registration.id,
         credentials_id=hand_over.credentials_id,
         timeout_seconds=context.settings.api.ready_timeout_seconds,
+        namespace=NAMESPACE,
+        controller=CONTROLLER if context.settings.automation.controller.enabled else None,
         opts=context.at_castai(hand_over),
     )
     retired_key(context, access, [ready])

@@ -17,7 +17,7 @@ from castai_stack.castai.principal import AssumeRolePrincipalHandler
 from castai_stack.castai.registration import ClusterRegistrationHandler
 from castai_stack.castai.rotation_guard import RotationGuardHandler
 from castai_stack.castai.token import ClusterTokenHandler
-from castai_stack.kube import connection
+from castai_stack.kube import connection, pods
 from castai_stack.plugin import waiting
 from castai_stack.plugin.run import ResourceError, Settings
 from castai_stack.plugin.values import UNKNOWN
@@ -834,7 +834,7 @@ def test_ready_says_how_it_goes(make, clock, capfd):
     configured(CredentialsReadyHandler, castai).create(ready(outs))
     told = capfd.readouterr().err.splitlines()
     assert told[0] == f"CAST AI's access to cluster {cluster_id}: connecting, 0 of 60 s"
-    assert "connecting (no reason given), " in told[1]
+    assert "connecting (the agent, whose status is " in told[1]
 
 
 def test_ready_has_a_failed_cluster_tried_again(castai, api, cluster_id):
@@ -851,7 +851,31 @@ def test_ready_that_does_not_come_tells_the_services_reason(castai, cluster_id):
     with pytest.raises(ResourceError) as caught:
         configured(CredentialsReadyHandler, castai).create(ready(outs))
     assert f"access to cluster {cluster_id} after 60 s" in str(caught.value)
-    assert "(InvalidClientTokenId: not known here)" in str(caught.value)
+    assert "working credentials; CAST AI says: InvalidClientTokenId: not known here" in str(
+        caught.value
+    )
+
+
+def test_ready_that_does_not_come_describes_the_controllers_pods(monkeypatch, make, clock, capfd):
+    castai = make(reconcile_delay=600)
+    cluster_id = CastaiApi(castai.url, API_KEY).register("demo", REGION, ACCOUNT).id
+    _, outs = handed_over(castai, keys(cluster_id))
+    asked = []
+
+    def describe(_kubeconfig, _context, namespace, labels):
+        asked.append((namespace, labels))
+        return "no node takes pod x"
+
+    monkeypatch.setattr(pods, "describe", describe)
+    controller = {"namespace": "castai-agent", "controller": "castai-cluster-controller"}
+    with pytest.raises(ResourceError) as caught:
+        configured(CredentialsReadyHandler, castai).create({**ready(outs), **controller})
+
+    assert "first question to CAST AI: no node takes pod x" in str(caught.value)
+    assert (
+        "kubectl logs -n castai-agent deployment/castai-cluster-controller -c cluster-controller"
+    ) in str(caught.value)
+    assert ("castai-agent", {"app.kubernetes.io/name": "castai-cluster-controller"}) in asked
 
 
 def test_ready_notices_another_hand_over(castai, api, cluster_id):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from castai_stack.agent import pods as agent_pods
+from castai_stack.kube import pods as kube_pods
 
 POD = "castai-agent-7d9c5b6f4-x2x2x"
 IMAGE = "us-docker.pkg.dev/castai-hub/library/agent:v0.123.1"
@@ -266,19 +266,19 @@ CASES: dict[str, tuple[list[Any], list[Any], str]] = {
 def test_each_failure_has_its_sentence(case):
     pods, events, sentence = CASES[case]
 
-    assert agent_pods.diagnose(pods, events) == sentence
+    assert kube_pods.diagnose(pods, events) == sentence
 
 
 def test_an_old_refusal_is_no_news_once_all_pods_are_ready():
     refused = an_event("FailedCreate", "exceeded quota: team", REPLICA_SET, "ReplicaSet")
 
-    assert agent_pods.diagnose([a_pod(ready=True)], [refused]) == "all 1 pods are Ready"
+    assert kube_pods.diagnose([a_pod(ready=True)], [refused]) == "all 1 pods are Ready"
 
 
 def test_in_a_rollout_a_refusal_counts_beside_the_pods_of_before():
     refused = an_event("FailedCreate", "exceeded quota: team", REPLICA_SET, "ReplicaSet")
 
-    said = agent_pods.diagnose([a_pod(ready=True)], [refused], rolling_out=True)
+    said = kube_pods.diagnose([a_pod(ready=True)], [refused], rolling_out=True)
 
     assert said.startswith("a resource quota refuses the pods of ReplicaSet")
 
@@ -286,20 +286,20 @@ def test_in_a_rollout_a_refusal_counts_beside_the_pods_of_before():
 def test_a_container_that_restarted_and_runs_again_is_not_called_crashing():
     recovering = a_pod(last={"exitCode": 1, "message": "401"}, restarts=1)
 
-    assert "401" not in agent_pods.diagnose([recovering], [])
+    assert "401" not in kube_pods.diagnose([recovering], [])
 
 
 def test_a_container_that_runs_between_two_crashes_is_called_crashing():
     between = a_pod(last={"exitCode": 1, "message": "401"}, restarts=2)
 
-    assert "refused its key" in agent_pods.diagnose([between], [])
+    assert "refused its key" in kube_pods.diagnose([between], [])
 
 
 def test_pods_that_are_going_away_do_not_count():
     leaving = a_pod(state=CRASH)
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
 
-    assert agent_pods.diagnose([leaving, a_pod(ready=True)], []) == "all 1 pods are Ready"
+    assert kube_pods.diagnose([leaving, a_pod(ready=True)], []) == "all 1 pods are Ready"
 
 
 def test_the_latest_refusal_counts():
@@ -308,7 +308,7 @@ def test_the_latest_refusal_counts():
         an_event("FailedCreate", "second", REPLICA_SET, "ReplicaSet", at="2026-01-01T00:01:00Z"),
     ]
 
-    assert agent_pods.diagnose([], events).endswith(": second")
+    assert kube_pods.diagnose([], events).endswith(": second")
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_the_latest_refusal_counts():
 def test_a_possible_key_is_masked(key):
     pod = a_pod(state=CRASH, last={"exitCode": 1, "message": f"401 for X-API-Key: {key}"})
 
-    sentence = agent_pods.diagnose([pod], [])
+    sentence = kube_pods.diagnose([pod], [])
 
     assert key not in sentence, "a key must not reach a message"
     assert "[hidden]" in sentence
@@ -327,17 +327,17 @@ def test_names_of_objects_are_not_masked():
     name = "castai-agent-with-quite-a-long-name-7d9c5b6f4"
     refused = an_event("FailedCreate", f'pods "{name}" is forbidden', name, "ReplicaSet")
 
-    assert f'"{name}"' in agent_pods.diagnose([], [refused])
+    assert f'"{name}"' in kube_pods.diagnose([], [refused])
 
 
 def test_a_long_message_is_cut():
     pod = a_pod(state=CRASH, last={"exitCode": 1, "message": "word " * 500})
 
-    assert len(agent_pods.diagnose([pod], [])) < 450
+    assert len(kube_pods.diagnose([pod], [])) < 450
 
 
 def crashed(message):
-    return agent_pods.diagnose([a_pod(state=CRASH, last={"exitCode": 1, "message": message})], [])
+    return kube_pods.diagnose([a_pod(state=CRASH, last={"exitCode": 1, "message": message})], [])
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_a_silent_webhook_and_a_refusing_one_have_different_sentences():
         '"mutate.kyverno.svc-fail": failed to call webhook: context deadline exceeded'
     )
 
-    sentence = agent_pods.diagnose([], [an_event("FailedCreate", text, REPLICA_SET, "ReplicaSet")])
+    sentence = kube_pods.diagnose([], [an_event("FailedCreate", text, REPLICA_SET, "ReplicaSet")])
 
     assert "the admission webhook mutate.kyverno.svc-fail does not answer" in sentence
 
@@ -382,7 +382,7 @@ def test_a_refusal_from_before_the_newest_pod_does_not_count():
 
     def told(at):
         event = an_event("FailedCreate", "exceeded quota: q", REPLICA_SET, "ReplicaSet", at=at)
-        return agent_pods.diagnose([pod], [event])
+        return kube_pods.diagnose([pod], [event])
 
     assert told("2026-11-25T07:00:00Z").startswith("no node takes pod")
     assert told("2026-11-25T08:00:01Z").startswith("a resource quota refuses")

@@ -1,13 +1,14 @@
 """Reasons why pods do not run, in one sentence, from their objects and events.
 
-The functions read plain objects as the API returns them and ask nothing themselves. No sentence
-repeats a text that could be a key.
+`diagnose` reads plain objects as the API returns them and asks nothing itself. No sentence repeats
+a text that could be a key.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from castai_stack.kube import connection
 from castai_stack.kube.quoting import quote
 
 Object = Mapping[str, Any]
@@ -65,6 +66,27 @@ def diagnose(pods: Sequence[Object], events: Sequence[Object], *, rolling_out: b
     if not alive:
         return "no pod exists, and no event says why"
     return f"all {len(alive)} pods are Ready"
+
+
+def describe(
+    kubeconfig: str,
+    context: str | None,
+    namespace: str,
+    labels: Mapping[str, Any],
+    *,
+    rolling_out: bool = False,
+) -> str:
+    """Describe the pods with these labels in one sentence (no final period). Never raises."""
+    try:
+        from lightkube.resources.core_v1 import Event, Pod  # noqa: PLC0415 - costs 0.4 s
+
+        with connection.connect(kubeconfig, context) as client:
+            chosen = client.list(Pod, namespace=namespace, labels=dict(labels))
+            pods = [pod.to_dict() for pod in chosen]
+            events = [event.to_dict() for event in client.list(Event, namespace=namespace)]
+    except Exception as error:  # noqa: BLE001 - the wait's own message must get through
+        return f"the pods could not be looked at: {connection.explain(error)}"
+    return diagnose(pods, events, rolling_out=rolling_out)
 
 
 def _first(cause: Callable[[Object], str | None], pods: Iterable[Object]) -> str | None:
