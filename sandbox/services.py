@@ -1,4 +1,4 @@
-"""The process of everything that stands in: AWS, CAST AI, the agent.
+"""The process of everything that stands in: AWS, CAST AI, agent, controller, kubelets.
 
 `python -m sandbox.services PLAN` serves until it is told to end. `options` of the plan: `aws` and
 `castai`, each passed on to the server of that name.
@@ -18,6 +18,8 @@ from sandbox import addresses, aws, castai, constants
 from sandbox.kubernetes import authenticator
 from sandbox.kubernetes.agent_standin import AgentStandIn
 from sandbox.kubernetes.control_plane import ControlPlane
+from sandbox.kubernetes.controller_standin import ControllerStandIn
+from sandbox.kubernetes.kubelet_standin import KubeletStandIn
 
 _POLL = 0.1
 
@@ -30,20 +32,28 @@ def main(plan_file: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     with ExitStack() as running:
-        _serve(directory, document, running)
+        aws_url, keys = _serve(directory, document, running)
         while not ended.wait(_POLL):
             if addresses.cluster_is_announced(directory):
                 break
         if not ended.is_set():
             plane = ControlPlane.at(directory / "kubernetes")
-            agent = AgentStandIn(plane.kubeconfig_of("services"))
-            running.callback(agent.close)
-            agent.start()
+            kubeconfig = plane.kubeconfig_of("services")
+            for played in (
+                AgentStandIn(kubeconfig),
+                ControllerStandIn(kubeconfig),
+                KubeletStandIn(kubeconfig, aws_url, keys),
+            ):
+                running.callback(played.close)
+                played.start()
             ended.wait()
     return 0
 
 
-def _serve(directory: Path, document: Mapping[str, Any], running: ExitStack) -> None:
+def _serve(
+    directory: Path, document: Mapping[str, Any], running: ExitStack
+) -> tuple[str, dict[str, str]]:
+    """Serve AWS and CAST AI; return AWS's address and the root's keys as boto3 takes them."""
     options = document["options"]
     folder = directory / "services"
     access = authenticator.Access(directory)
@@ -83,6 +93,11 @@ def _serve(directory: Path, document: Mapping[str, Any], running: ExitStack) -> 
             "nodes": _nodes(root.client("ec2", cloud.url)),
         },
     )
+    return cloud.url, {
+        "aws_access_key_id": root.access_key_id,
+        "aws_secret_access_key": root.secret_access_key,
+        "aws_session_token": root.session_token,
+    }
 
 
 def _account(sts: Any) -> str:

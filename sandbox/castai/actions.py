@@ -24,13 +24,14 @@ class Actions:
         self.log: list[Document] = []
         """Acknowledged actions with their errors, oldest first."""
 
-    def send(self, kind: str, content: Document, done: Done) -> None:
-        """Give an action, such as `actionDrainNode`, to the controller."""
+    def send(self, kind: str, content: Document, done: Done) -> str:
+        """Give an action, such as `actionDrainNode`, to the controller; return its id."""
         identifier = str(uuid.uuid4())
         with self._changed:
             action = {"id": identifier, "createdAt": now(), kind: content}
             self._open[identifier] = (action, done)
             self._changed.notify_all()
+        return identifier
 
     def poll(self, hold: float) -> list[Document]:
         """Return the open actions; wait `hold` seconds for the first."""
@@ -48,6 +49,11 @@ class Actions:
             action, done = self._open.pop(identifier)
             self.log.append({**action, "error": error})
         done(error)
+
+    def expire(self, identifier: str) -> None:
+        """Close an action that nobody acknowledged."""
+        if identifier in self._open:
+            self.acknowledge(identifier, "the cluster controller did not acknowledge the action")
 
     def is_polled(self, window: float) -> bool:
         """Whether a controller asked within the last `window` seconds."""

@@ -4,6 +4,7 @@ Paths: castai/sdk/ of castai/terraform-provider-castai; for actions internal/cas
 castai/cluster-controller.
 """
 
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,15 +20,18 @@ from sandbox.castai.node_templates import NodeTemplates
 from sandbox.castai.policies import Policies
 
 if TYPE_CHECKING:
-    from sandbox.castai.service import Cluster, Service
+    from sandbox.castai.service import Service
+    from sandbox.castai.state import Cluster
 
 _ONE = r"/v1/kubernetes/clusters/(?P<id>[^/]+)"
 _CONFIGURATION = rf"{_ONE}/node-configurations/(?P<name>[^/]+)"
 _TEMPLATE = rf"{_ONE}/node-templates/(?P<name>[^/]+)"
 _POLICIES_V2 = r"/cluster-autoscaler/v2/clusters/(?P<id>[^/]+)/policies"
 _EVICTOR = r"/workload-eviction/v1/clusters/(?P<id>[^/]+)"
+_NODE = r"/v1/kubernetes/external-clusters/(?P<id>[^/]+)/nodes/(?P<name>[^/]+)"
 
 ROUTES = (
+    Route("DELETE", _NODE, "DeleteNode", token=False),
     Route("GET", _POLICIES_V2, "GetPoliciesV2", token=False),
     Route("PATCH", _POLICIES_V2, "UpdatePoliciesV2", token=False),
     Route("GET", f"{_ONE}/policies", "GetPolicies", token=False),
@@ -150,6 +154,12 @@ def _delete_template(asked: Asked) -> Document:
     return {}
 
 
+def _delete_node(asked: Asked) -> Document:
+    require_fields(asked.body)
+    asked.service.autoscaler.delete_node(asked.cluster, asked.name)
+    return {"operationId": str(uuid.uuid4())}
+
+
 def _acknowledge(asked: Asked) -> Document:
     error = require_fields(asked.body, "error").get("error")
     if not isinstance(error, str | None):
@@ -184,6 +194,7 @@ _HANDLERS: Mapping[str, Callable[[Asked], Document]] = {
     "UpdateEvictorConfig": lambda asked: asked.automation.evictor.patch(asked.body),
     "GetEvictorRules": lambda asked: asked.automation.evictor.get_rules(),
     "UpdateEvictorRules": lambda asked: asked.automation.evictor.patch_rules(asked.body),
+    "DeleteNode": _delete_node,
     "SendActionLog": _log,
     "AckAction": _acknowledge,
 }

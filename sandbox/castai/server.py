@@ -20,7 +20,8 @@ from werkzeug.wrappers import Request, Response
 from sandbox.castai import automation
 from sandbox.castai.api import RefusalError, Route, invalid, require_fields, required
 from sandbox.castai.cloud import Credentials, Keys, principal_arn
-from sandbox.castai.service import Options, Service
+from sandbox.castai.service import Service
+from sandbox.castai.state import Options
 from sandbox.serving import http_server
 from sandbox.serving.faults import Call, Faults, Refusal, UnclassifiedError
 from sandbox.serving.http_server import Server

@@ -9,98 +9,24 @@ import itertools
 import json
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from sandbox.castai import documents
+from sandbox.castai.actions import Done
 from sandbox.castai.api import Document, RefusalError, now
-from sandbox.castai.automation import Automation
+from sandbox.castai.autoscaler import Autoscaler
 from sandbox.castai.cloud import Cloud, Credentials, Keys, NoAccessError, principal_arn
 from sandbox.castai.readiness import UnresolvedError, first_configuration, require_resolved
+from sandbox.castai.state import Cluster, Options, Token
 
 ORGANIZATION = "7a5d4f0c-58c8-4c43-9a3f-8b2f6d1e0c9b"
 
 _FORBIDDEN_FIELD = "credentials"
-
-
-@dataclass(frozen=True)
-class Options:
-    """How this service behaves; times in seconds."""
-
-    token_lifetime: float = 4 * 3600.0
-    """A token that no agent has used by then is dead."""
-    online_window: float = 30.0
-    """How long after its last delta an agent counts as online; it sends one every 15 seconds."""
-    lost_after: float = 60.0
-    """How long until a silent agent counts as disconnected, if there are no credentials."""
-    reconcile_delay: float = 0.3
-    """From a hand-over to `ready`."""
-    disconnect_delay: float = 0.3
-    disconnect_retry: float = 0.3
-    """Pause between attempts to delete nodes."""
-    disconnect_attempts: int = 10
-    """Then the service gives up and archives the cluster, nodes or not."""
-    archived: Literal["new", "revive", "stay"] = "new"
-    """Result of registering an archived cluster again."""
-    principal_exists: Literal["error", "answer"] = "error"
-    """Result of asking for a principal that exists."""
-    requires_controller: bool = False
-    """Whether a cluster is ready only when its agent is online, a controller polls, and the
-    default node configuration resolves in the customer's account."""
-    controller_window: float = 30.0
-    """How long after its last poll a controller counts as online; it polls every 5 seconds."""
-    poll_hold: float = 1.0
-    """How long a poll waits for an action."""
-    template_delay: float = 0.3
-    """From the first policies to the default node template."""
-
-
-@dataclass
-class Token:
-    """A cluster token."""
-
-    value: str = field(repr=False)
-    created_at: float
-    used: bool = False
-    replaced: bool = False
-
-
-@dataclass
-class Cluster:
-    """State of a cluster."""
-
-    id: str
-    name: str
-    region: str
-    account_id: str
-    organization_id: str
-    status: str = "connecting"
-    credentials: Credentials | None = None
-    credentials_id: str = ""
-    principal: Keys | None = None
-    tokens: list[Token] = field(default_factory=list)
-    last_delta: float | None = None
-    last_delta_at: str = ""
-    deltas: int = 0
-    created_at: str = field(default_factory=now)
-    reconciled_at: str = ""
-    deleted_at: str = ""
-    kubernetes_version: str = ""
-    """As the agent reported it."""
-    agent_state: str = ""
-    """Set while the service itself decides the agent's status."""
-    reconcile_error: str = ""
-    made_nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """CAST AI's own nodes by instance id."""
-    seen_nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Nodes that the agent reported, by name."""
-    events: list[dict[str, Any]] = field(default_factory=list)
-    log: list[str] = field(default_factory=list)
-    hand_overs: int = 0
-    refused_hand_overs: int = 0
-    automation: Automation = field(default_factory=Automation)
 
 
 class Service:
@@ -117,8 +43,10 @@ class Service:
         self._count = itertools.count()
         self._wake = threading.Condition()
         self._ended = False
+        self.autoscaler = Autoscaler(self)
         self._worker = threading.Thread(target=self._work, daemon=True)
         self._worker.start()
+        self.later(options.autoscaler_interval, self._autoscale)
 
     def close(self) -> None:
         """End the work; what is under way is finished."""
@@ -228,18 +156,22 @@ class Service:
             cluster.kubernetes_version = delta.get("clusterVersion") or cluster.kubernetes_version
             if delta.get("fullSnapshot"):
                 cluster.seen_nodes.clear()
+                cluster.seen_pods.clear()
             for item in delta.get("items") or []:
                 self._agent_saw(cluster, item)
 
     def _agent_saw(self, cluster: Cluster, item: Mapping[str, Any]) -> None:
-        if item.get("kind") != "Node":
-            return
         data = item.get("data") or {}
-        name = (data.get("metadata") or {}).get("name", "")
+        metadata = data.get("metadata") or {}
+        name, namespace = metadata.get("name", ""), metadata.get("namespace", "")
+        seen, key = {
+            "Node": (cluster.seen_nodes, name),
+            "Pod": (cluster.seen_pods, f"{namespace}/{name}"),
+        }.get(item.get("kind", ""), ({}, name))
         if item.get("event") == "delete":
-            cluster.seen_nodes.pop(name, None)
+            seen.pop(key, None)
         elif name:
-            cluster.seen_nodes[name] = data
+            seen[key] = data
 
     def agent_status(self, cluster: Cluster) -> str:
         """`agentStatus` as of now."""
@@ -366,6 +298,12 @@ class Service:
             cluster = self.get(cluster_id)
             cluster.status, cluster.reconcile_error = status, reconcile_error
 
+    def session(self, cluster: Cluster) -> Keys:
+        """Return working keys of what was handed over, or raise NoAccessError."""
+        if cluster.credentials is None:
+            raise NoAccessError("the cluster has no credentials")
+        return self._session(cluster, cluster.credentials)
+
     def _session(self, cluster: Cluster, credentials: Credentials) -> Keys:
         return self.cloud.session(credentials, cluster.principal, cluster.id, cluster.region)
 
@@ -402,7 +340,8 @@ class Service:
             labels = {"provisioner.cast.ai/managed-by": "cast.ai"}
             metadata = {"name": tags["Name"], "labels": labels, "creationTimestamp": now()}
             data = {"metadata": metadata, "spec": {"providerID": f"aws:///{instance}"}}
-            cluster.made_nodes[instance] = {"id": str(uuid.uuid4()), "data": data}
+            node = {"id": str(uuid.uuid4()), "data": data, "joined": True}
+            cluster.made_nodes[instance] = node
             self.note(cluster, f"launched {instance}")
         return instance
 
@@ -411,12 +350,12 @@ class Service:
         with self.lock:
             cluster = self.get(cluster_id)
             reported = [
-                _node(str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{cluster.id}/{name}")), data)
+                documents.node(str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{cluster.id}/{name}")), data)
                 for name, data in sorted(cluster.seen_nodes.items())
             ]
             instances = {node["instanceId"] for node in reported}
             launched = [
-                _node(node["id"], node["data"])
+                documents.node(node["id"], node["data"])
                 for instance, node in cluster.made_nodes.items()
                 if instance not in instances
             ]
@@ -441,30 +380,38 @@ class Service:
         return cluster
 
     def _let_go(self, cluster: Cluster, *, delete_nodes: bool, attempt: int) -> None:
-        instances = sorted(cluster.made_nodes)
-        if delete_nodes and instances and cluster.credentials is not None:
-            try:
-                keys = self._session(cluster, cluster.credentials)
-                self.cloud.terminate(keys, cluster.region, instances)
-            except NoAccessError as error:
-                self.note(cluster, f"attempt {attempt} to delete nodes: {error}")
-                if attempt >= self.options.disconnect_attempts:
-                    with self.lock:
-                        self._end(cluster, "archived")
-                        self.note(cluster, f"gave up, {len(instances)} nodes left")
-                    return
-                self.later(
-                    self.options.disconnect_retry,
-                    lambda: self._let_go(cluster, delete_nodes=True, attempt=attempt + 1),
-                )
+        instances = sorted(cluster.made_nodes) if delete_nodes else []
+        errors: dict[str, str] = {}
+
+        def removed(instance: str, error: str) -> None:
+            errors[instance] = error
+            if len(errors) < len(instances):
+                return
+            if failed := next(filter(None, errors.values()), ""):
+                self._let_go_later(cluster, attempt, failed)
                 return
             with self.lock:
-                for instance in instances:
-                    cluster.made_nodes.pop(instance, None)
-                self.note(cluster, f"deleted {len(instances)} nodes")
-        with self.lock:
-            self._end(cluster, "deleted")
-            self.note(cluster, "disconnected")
+                if instances:
+                    self.note(cluster, f"deleted {len(instances)} nodes")
+                self._end(cluster, "deleted")
+                self.note(cluster, "disconnected")
+
+        if not instances:
+            removed("", "")
+        for instance in instances:
+            self.autoscaler.remove(cluster, instance, partial(removed, instance))
+
+    def _let_go_later(self, cluster: Cluster, attempt: int, error: str) -> None:
+        self.note(cluster, f"attempt {attempt} to delete nodes: {error}")
+        if attempt >= self.options.disconnect_attempts:
+            with self.lock:
+                self._end(cluster, "archived")
+                self.note(cluster, f"gave up, {len(cluster.made_nodes)} nodes left")
+            return
+        self.later(
+            self.options.disconnect_retry,
+            lambda: self._let_go(cluster, delete_nodes=True, attempt=attempt + 1),
+        )
 
     def delete(self, cluster_id: str) -> None:
         """Remove the cluster, unless it must be disconnected first."""
@@ -505,60 +452,20 @@ class Service:
     def state(self) -> dict[str, Any]:
         """Everything that a test or a person may want to see, secrets apart."""
         with self.lock:
-            return {"clusters": [self._described(one) for one in self.clusters.values()]}
+            return {
+                "clusters": [
+                    {
+                        **self.document(one),
+                        **documents.details(one),
+                        "nodes": self.nodes(one.id),
+                    }
+                    for one in self.clusters.values()
+                ]
+            }
 
-    def _described(self, cluster: Cluster) -> dict[str, Any]:
-        handed = cluster.credentials
-        return {
-            **self.document(cluster),
-            "credentialsKind": handed.kind if handed else "none",
-            "accessKeyId": handed.keys.access_key_id if handed and handed.keys else "",
-            "principal": principal_arn(cluster.id) if cluster.principal else "",
-            "tokens": len(cluster.tokens),
-            "tokenUsed": any(token.used for token in cluster.tokens),
-            "deltas": cluster.deltas,
-            "handOvers": cluster.hand_overs,
-            "refusedHandOvers": cluster.refused_hand_overs,
-            "events": list(cluster.events),
-            "nodes": self.nodes(cluster.id),
-            "castNodes": sorted(cluster.made_nodes),
-            "actions": list(cluster.automation.actions.log),
-            "log": list(cluster.log),
-        }
-
-    def document(self, cluster: Cluster) -> dict[str, Any]:
+    def document(self, cluster: Cluster) -> Document:
         """Return the cluster as the API shows it."""
-        handed = cluster.credentials
-        eks = {
-            "accountId": cluster.account_id,
-            "region": cluster.region,
-            "clusterName": cluster.name,
-        }
-        if handed is not None and handed.role_arn:
-            eks["assumeRoleArn"] = handed.role_arn
-        return {
-            "id": cluster.id,
-            "name": cluster.name,
-            "organizationId": cluster.organization_id,
-            "credentialsId": cluster.credentials_id,
-            "isPhase2": bool(cluster.credentials_id),
-            "status": cluster.status,
-            "agentStatus": self.agent_status(cluster),
-            "agentSnapshotReceivedAt": cluster.last_delta_at or None,
-            "reconcileError": cluster.reconcile_error or None,
-            "reconcileInfo": {"error": cluster.reconcile_error or None},
-            "reconciledAt": cluster.reconciled_at or None,
-            "createdAt": cluster.created_at,
-            "deletedAt": cluster.deleted_at or None,
-            "kubernetesVersion": cluster.kubernetes_version,
-            "managedBy": "",
-            "sshPublicKey": None,
-            "clusterNameId": f"{cluster.name}-{cluster.id[:8]}",
-            "providerNamespaceId": cluster.account_id,
-            "providerType": "eks",
-            "region": {"name": cluster.region, "displayName": cluster.region},
-            "eks": eks,
-        }
+        return documents.cluster(cluster, self.agent_status(cluster))
 
     def note(self, cluster: Cluster, text: str) -> None:
         """Remember what happened."""
@@ -576,6 +483,16 @@ class Service:
             heapq.heappush(self._jobs, (time.monotonic() + seconds, next(self._count), job))
             self._wake.notify()
 
+    def _autoscale(self) -> None:
+        self.later(self.options.autoscaler_interval, self._autoscale)
+        self.autoscaler.tick()
+
+    def send_action(self, cluster: Cluster, kind: str, content: Document, done: Done) -> None:
+        """Have the controller do something; `done` hears how it ended, also when nobody does it."""
+        actions = cluster.automation.actions
+        identifier = actions.send(kind, content, done)
+        self.later(self.options.action_timeout, lambda: actions.expire(identifier))
+
     def _work(self) -> None:
         while True:
             with self._wake:
@@ -587,32 +504,7 @@ class Service:
                 if self._ended:
                     return
                 job = heapq.heappop(self._jobs)[2]
-            job()
-
-
-_SPOT_LABEL = "eks.amazonaws.com/capacityType"
-
-
-def _node(identifier: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a Kubernetes node as the API lists it, with every field that the API requires."""
-    metadata, spec = data.get("metadata") or {}, data.get("spec") or {}
-    status = data.get("status") or {}
-    labels = metadata.get("labels") or {}
-    provider_id = spec.get("providerID", "")
-    return {
-        "id": identifier,
-        "name": metadata.get("name", ""),
-        "providerId": provider_id,
-        "instanceId": provider_id.rpartition("/")[2],
-        "instanceType": labels.get("node.kubernetes.io/instance-type", ""),
-        "labels": labels,
-        "annotations": metadata.get("annotations") or {},
-        "taints": spec.get("taints") or [],
-        "unschedulable": bool(spec.get("unschedulable")),
-        "createdAt": metadata.get("creationTimestamp") or now(),
-        "cloud": "AWS",
-        "role": "worker",
-        "resources": {**(status.get("capacity") or {})},
-        "spotConfig": {"isSpot": labels.get(_SPOT_LABEL) == "SPOT"},
-        "state": {"phase": "ready"},
-    }
+            try:
+                job()
+            except Exception:  # noqa: BLE001 - the thread does everything else as well
+                traceback.print_exc()

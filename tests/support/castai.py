@@ -21,6 +21,8 @@ QUICK = Options(
     disconnect_retry=0.02,
     poll_hold=0.3,
     template_delay=0.02,
+    autoscaler_interval=0.05,
+    launch_pause=0.1,
 )
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 
@@ -142,6 +144,12 @@ class StubCloud:
         self.refusals = 0
         """How many attempts fail first, as while AWS spreads what is new."""
         self.running: list[str] = []
+        self.refuses_launches = ""
+        """Why no instance is started."""
+        self.launches: list[Any] = []
+        """Arguments of RunInstances."""
+        self.seen: dict[str, Any] = {}
+        """What the account holds."""
 
     def create_principal(self, cluster_id: str) -> Keys:
         return Keys(f"AKIA{cluster_id[:8]}", "secret")
@@ -155,7 +163,13 @@ class StubCloud:
             raise NoAccessError("InvalidClientTokenId: not known here")
         return credentials.keys or Keys("ASIA", "secret", "token")
 
-    def launch(self, *_: Any) -> str:
+    def suggestions(self, *_: Any) -> dict[str, Any]:
+        return self.seen
+
+    def launch(self, _keys: Keys, _region: str, arguments: Any) -> str:
+        if self.refuses_launches:
+            raise NoAccessError(self.refuses_launches)
+        self.launches.append(arguments)
         self.running.append(f"i-{len(self.running):08d}")
         return self.running[-1]
 
