@@ -13,6 +13,7 @@ from castai_stack.spelling import camel
 
 if TYPE_CHECKING:
     from pulumi_aws.cloudwatch import EventRule, EventTarget, LogGroup, MetricAlarm
+    from pulumi_aws.ec2 import SecurityGroup
     from pulumi_aws.eks import AccessEntry, AccessPolicyAssociation
     from pulumi_aws.iam import (
         AccessKey,
@@ -61,14 +62,24 @@ else:
                 raise AttributeError(f"{type(self).__name__} has no property {name}") from None
 
     _SETTINGS = frozenset(
-        {"access_scope", "dead_letter_config", "destination_config", "environment", "retry_policy"}
+        {
+            "access_scope",
+            "dead_letter_config",
+            "destination_config",
+            "egress",
+            "environment",
+            "ingress",
+            "retry_policy",
+        }
     )
     """Properties whose keys are names of properties again; keys of all others are data."""
 
     def _sent(name: str, value: Any) -> Any:
-        if name in _SETTINGS:
-            return {camel(key): one for key, one in value.items()}
-        return value
+        if name not in _SETTINGS:
+            return value
+        if isinstance(value, list):
+            return [_sent(name, one) for one in value]
+        return {camel(key): one for key, one in value.items()}
 
     def _resource(
         package: str, name: str, *outputs: str, secrets: tuple[str, ...] = ()
@@ -101,5 +112,6 @@ else:
     RolePolicyAttachment = _resource("iam", "RolePolicyAttachment")
     Secret = _resource("secretsmanager", "Secret", "arn")
     SecretVersion = _resource("secretsmanager", "SecretVersion", secrets=("secretString",))
+    SecurityGroup = _resource("ec2", "SecurityGroup")
     User = _resource("iam", "User", "arn", "uniqueId")
     UserPolicyAttachment = _resource("iam", "UserPolicyAttachment")

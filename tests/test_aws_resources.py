@@ -12,7 +12,7 @@ from castai_stack import aws_resources
 from castai_stack.spelling import camel
 from tests.support import engine
 
-PACKAGES = ("cloudwatch", "eks", "iam", "lambda_", "secretsmanager", "sqs")
+PACKAGES = ("cloudwatch", "ec2", "eks", "iam", "lambda_", "secretsmanager", "sqs")
 CLASSES = {
     name: value
     for name, value in vars(aws_resources).items()
@@ -65,6 +65,14 @@ ARGUMENTS = {
     "RolePolicyAttachment": {"role": "a", "policy_arn": "b"},
     "Secret": {"name": "a", "recovery_window_in_days": 0},
     "SecretVersion": {"secret_id": "a", "secret_string": pulumi.Output.secret("b")},
+    "SecurityGroup": {
+        "name": "a",
+        "description": "b",
+        "vpc_id": "c",
+        "ingress": [{"protocol": "-1", "from_port": 0, "to_port": 0, "self": True}],
+        "egress": [{"protocol": "-1", "from_port": 0, "to_port": 0, "ipv6_cidr_blocks": ["::/0"]}],
+        "tags": {"cost_center": "d"},
+    },
     "User": {"name": "a", "force_destroy": True},
     "UserPolicyAttachment": {"user": "a", "policy_arn": "b"},
 }

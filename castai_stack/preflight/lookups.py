@@ -23,6 +23,8 @@ class ClusterFacts:
     endpoint: str
     certificate_authority: str
     authentication_mode: AuthenticationMode
+    security_group_id: str = ""
+    """The cluster's own security group; empty for clusters older than it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def _facts(answer: Mapping[str, Any]) -> ClusterFacts:
         endpoint=answer.get("endpoint") or "",
         certificate_authority=authorities[0]["data"] if authorities else "",
         authentication_mode=_MODES.get(mode, "CONFIG_MAP"),
+        security_group_id=answer["vpcConfig"].get("clusterSecurityGroupId") or "",
     )
 
 

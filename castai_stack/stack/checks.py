@@ -13,7 +13,7 @@ from castai_stack.config import program
 from castai_stack.permissions import actors
 from castai_stack.permissions.operator import requirements
 from castai_stack.permissions.operator_kubernetes import kubernetes_requirements
-from castai_stack.preflight import aws, castai, cluster, names, permissions
+from castai_stack.preflight import aws, castai, cluster, names, networks, permissions
 from castai_stack.preflight.findings import Findings
 from castai_stack.preflight.lookups import Caller
 from castai_stack.stack.context import Context
@@ -21,10 +21,10 @@ from castai_stack.stack.context import Context
 
 async def required_checks(
     context: Context, caller: Caller, api_key: str | None
-) -> tuple[cluster.InCluster, Findings]:
+) -> tuple[cluster.InCluster, networks.NodeNetwork, Findings]:
     """Ask everything that may stop a preview, side by side.
 
-    Returns the cluster's answers and the findings of all places.
+    Returns the cluster's answers, where new nodes are, and the findings of all places.
     """
     settings = context.settings
     findings = (
@@ -33,7 +33,7 @@ async def required_checks(
         + _document_findings(context)
         + key_findings(context, api_key)
     )
-    in_cluster, at_castai = await asyncio.gather(
+    in_cluster, at_castai, (network, in_network) = await asyncio.gather(
         cluster.ask_cluster(
             context.kubeconfig,
             settings.cluster.context,
@@ -44,8 +44,9 @@ async def required_checks(
             context.automation,
         ),
         castai.castai_findings(settings, api_key),
+        networks.node_network(settings, context.facts, networks.asker(context.aws)),
     )
-    return in_cluster, findings + in_cluster.findings + at_castai
+    return in_cluster, network, findings + in_cluster.findings + at_castai + in_network
 
 
 async def apply_checks(context: Context, caller: Caller) -> Findings:
@@ -55,6 +56,7 @@ async def apply_checks(context: Context, caller: Caller) -> Findings:
     findings = await asyncio.gather(
         permissions.permission_findings(caller, needed, settings, context.aws),
         names.name_findings(settings, context.names, context.aws),
+        networks.group_name_findings(settings, context.facts, networks.asker(context.aws)),
         _access_key_findings(context),
     )
     return sum(findings, Findings())

@@ -15,6 +15,7 @@ from castai_stack.config.model import StackConfig
 from castai_stack.iam.key_slots import Slot, slots
 from castai_stack.plugin.custom_resource import CastaiProvider
 from castai_stack.preflight.lookups import ClusterFacts
+from castai_stack.preflight.networks import NO_NETWORK, NodeNetwork
 
 
 class ClusterArgs(TypedDict):
@@ -42,6 +43,8 @@ class Context:
     """Objects of an existing installation that are to be adopted."""
     namespace_uid: str | None = None
     """Uid of the agent's namespace; empty if it is absent, None if that is unknown."""
+    network: NodeNetwork = NO_NETWORK
+    """Where new nodes are; empty where the settings leave nodes alone."""
 
     @property
     def cluster(self) -> ClusterArgs:

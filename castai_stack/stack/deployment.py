@@ -2,7 +2,8 @@
 
 Registration, token, agent, agent online, cluster-controller, CAST AI's principal, IAM, mapping,
 keys, hand-over. The hand-over depends on all of them, so that a destroy begins with the disconnect
-and deletes nothing that CAST AI still needs.
+and deletes nothing that CAST AI still needs. What CAST AI is told about nodes comes last and is
+taken back first.
 """
 
 import asyncio
@@ -34,6 +35,7 @@ from castai_stack.preflight.findings import Findings, judge
 from castai_stack.preflight.lookups import Caller, ClusterFacts, look_up
 from castai_stack.stack.checks import apply_checks, required_checks
 from castai_stack.stack.context import Context
+from castai_stack.stack.node_parts import node_parts
 from castai_stack.stack.outputs import access_outputs, address_outputs, next_step
 from castai_stack.stack.parts import (
     AccessParts,
@@ -59,9 +61,12 @@ async def deploy() -> pulumi.Inputs:
     context, caller = await _context(settings, stack.get_secret(program.API_KEY))
     preview = pulumi.runtime.is_dry_run()
     async with _running(apply_checks(context, caller)) as for_apply:
-        in_cluster, findings = await required_checks(context, caller, api_key)
+        in_cluster, network, findings = await required_checks(context, caller, api_key)
         context = replace(
-            context, existing=in_cluster.existing, namespace_uid=in_cluster.namespace_uid
+            context,
+            existing=in_cluster.existing,
+            namespace_uid=in_cluster.namespace_uid,
+            network=network,
         )
         outputs = None
         if preview and not findings.problems:
@@ -234,4 +239,11 @@ def _handed_over(
         opts=context.at_castai(hand_over),
     )
     retired_key(context, access, [ready])
-    return access_outputs(access, access_key)
+    of_nodes = node_parts(
+        context,
+        registration.id,
+        access.iam.instance_profile_arn,
+        access.security_group,
+        ready,
+    )
+    return access_outputs(access, access_key) | of_nodes

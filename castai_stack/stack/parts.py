@@ -19,6 +19,7 @@ from castai_stack.iam.key_slots import Slot
 from castai_stack.spot import rbac
 from castai_stack.spot.component import SpotLambdaComponent
 from castai_stack.stack.context import Context
+from castai_stack.stack.node_parts import security_group_part
 
 
 def agent_part(
@@ -78,11 +79,13 @@ class AccessParts:
     iam: CastIamComponent
     spot: SpotLambdaComponent | None
     mapping: AwsAuthMapping
+    security_group: aws.SecurityGroup | None
 
     @property
     def needed(self) -> list[pulumi.Resource]:
         """Resources that CAST AI relies on: created before the hand-over, deleted after it."""
-        optional = [part for part in (self.automation, self.spot) if part is not None]
+        parts = (self.automation, self.spot, self.security_group)
+        optional = [part for part in parts if part is not None]
         return [*self.iam.ready, *optional, self.mapping]
 
 
@@ -101,7 +104,9 @@ def access_parts(
     spot = None
     if context.settings.spot.by_lambda:
         spot = _spot_part(context, cluster_id, api_key, after)
-    return AccessParts(automation, iam, spot, _mapping_part(context, principal, iam, spot))
+    mapping = _mapping_part(context, principal, iam, spot)
+    group = security_group_part(context, cluster_id, after)
+    return AccessParts(automation, iam, spot, mapping, group)
 
 
 def _iam_part(

@@ -38,9 +38,19 @@ ANSWERS = {
         "status": "ACTIVE",
         "endpoint": "https://demo.eks",
         "certificateAuthorities": [{"data": "Q0E="}],
-        "vpcConfig": {"vpcId": "vpc-0123456789abcdef0"},
+        "vpcConfig": {
+            "vpcId": "vpc-0123456789abcdef0",
+            "clusterSecurityGroupId": "sg-0123456789abcdef0",
+        },
         "accessConfigs": [{"authenticationMode": "CONFIG_MAP"}],
     },
+    "aws:ec2/getSubnets:getSubnets": {"ids": ["subnet-0123456789abcdef0"]},
+    "aws:ec2/getRouteTables:getRouteTables": {"ids": ["rtb-1"]},
+    "aws:ec2/getRouteTable:getRouteTable": {
+        "associations": [{"main": True}],
+        "routes": [{"cidrBlock": "0.0.0.0/0", "natGatewayId": "nat-1"}],
+    },
+    "aws:ec2/getSecurityGroups:getSecurityGroups": {"ids": [], "vpcIds": []},
     "aws:iam/getAccessKeys:getAccessKeys": {"accessKeys": [], "user": "cast-eks-demo"},
 }
 
@@ -207,7 +217,7 @@ def test_the_hand_over_waits_for_everything_that_castai_needs(mode):
     recorder = ran(mode=mode)
 
     everything = set(named(recorder))
-    after = {"hand-over", "credentials-ready", "connection"}
+    after = {"hand-over", "credentials-ready", "connection", "node-configuration"}
     assert waits_for(recorder, "hand-over") >= everything - after - {"aws", "kubernetes", "castai"}
 
 
