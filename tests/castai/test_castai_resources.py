@@ -856,7 +856,7 @@ def test_ready_that_does_not_come_tells_the_services_reason(castai, cluster_id):
     )
 
 
-def test_ready_that_does_not_come_describes_the_controllers_pods(monkeypatch, make, clock, capfd):
+def test_ready_that_does_not_come_describes_the_controllers_pods(monkeypatch, make):
     castai = make(reconcile_delay=600)
     cluster_id = CastaiApi(castai.url, API_KEY).register("demo", REGION, ACCOUNT).id
     _, outs = handed_over(castai, keys(cluster_id))
