@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from castai_stack.agent import manifests, names
 from castai_stack.agent import release as agent_release
+from castai_stack.kube import kinds
 from castai_stack.kube.object import object_key
 from castai_stack.kube.quoting import quote
 
@@ -182,7 +183,9 @@ def _look(
     metadata = document["metadata"]
     try:
         live: Any = client.get(
-            _resource(document), metadata["name"], namespace=metadata.get("namespace")
+            kinds.load(document["apiVersion"], document["kind"]),
+            metadata["name"],
+            namespace=metadata.get("namespace"),
         )
     except ApiError as error:
         if error.status.code in _FORBIDDEN and adopted_by is not None:
@@ -234,9 +237,3 @@ def _deletion(namespace: dict[str, Any]) -> str | None:
         and (one.get("type") in _HOLDING or str(one.get("type")).endswith("Failure"))
     ]
     return "; ".join(messages) or "Kubernetes does not yet report what holds it"
-
-
-def _resource(document: agent_release.Document) -> Any:
-    from lightkube.core.resource_registry import resource_registry  # noqa: PLC0415
-
-    return resource_registry.load(document["apiVersion"], document["kind"])

@@ -27,7 +27,7 @@ from castai_stack.agent.release import (
 from castai_stack.kube import workload
 
 if TYPE_CHECKING:
-    from castai_stack.agent.settings import Resources
+    from castai_stack.agent.settings import Autoscaling, Resources
 
 _HEALTH = 9876
 _METRICS = 9877
@@ -65,22 +65,7 @@ def agent_deployment(
 def autoscaler_deployment(release: Release) -> Document:
     """Return the deployment of the autoscaler, which sets the agent's memory."""
     sizing = release.settings.autoscaling
-    command = [
-        "/cpvpa",
-        f"--target=deployment/{AGENT}",
-        f"--namespace={release.namespace}",
-        "--logtostderr=true",
-        f"--poll-period-seconds={sizing.poll_period_seconds}",
-        f"--config-file=/etc/config/{AUTOSCALER_CONFIG}",
-    ]
-    container = {
-        "name": "autoscaler",
-        "image": workload.image(sizing.image_registry, "cpvpa", sizing.tag, sizing.digest),
-        "command": command,
-        "securityContext": workload.container_security(),
-        "volumeMounts": [{"name": "autoscaler-config", "mountPath": "/etc/config"}],
-        **container_resources(sizing.resources),
-    }
+    container = autoscaler_container(sizing, release.namespace, AGENT, AUTOSCALER_CONFIG)
     labels = {
         **pod_labels(release, AUTOSCALER),
         "autoscaling.cast.ai/disposable": "true",
@@ -93,6 +78,30 @@ def autoscaler_deployment(release: Release) -> Document:
     return _deployment(
         release, AUTOSCALER, version=sizing.tag, replicas=1, pod=({"labels": labels}, spec)
     )
+
+
+def autoscaler_container(
+    sizing: "Autoscaling", namespace: str, target: str, config_key: str
+) -> Document:
+    """Return a container that sizes the deployment `target`; it mounts `autoscaler-config`.
+
+    Source: kubernetes-sigs/cluster-proportional-vertical-autoscaler, README.md
+    """
+    return {
+        "name": "autoscaler",
+        "image": workload.image(sizing.image_registry, "cpvpa", sizing.tag, sizing.digest),
+        "command": [
+            "/cpvpa",
+            f"--target=deployment/{target}",
+            f"--namespace={namespace}",
+            "--logtostderr=true",
+            f"--poll-period-seconds={sizing.poll_period_seconds}",
+            f"--config-file=/etc/config/{config_key}",
+        ],
+        "securityContext": workload.container_security(),
+        "volumeMounts": [{"name": "autoscaler-config", "mountPath": "/etc/config"}],
+        **container_resources(sizing.resources),
+    }
 
 
 def _deployment(

@@ -9,6 +9,7 @@ from castai_stack.agent import settings as agent_settings
 from castai_stack.agent.manifests import encoded
 from castai_stack.agent.release import Document
 from castai_stack.automation import manifests, settings
+from castai_stack.automation.names import WRITTEN_BY_CASTAI
 from castai_stack.automation.release import Release
 from castai_stack.automation.resources import AutomationRollout
 from castai_stack.component import after, child_options
@@ -69,7 +70,10 @@ class AutomationComponent(pulumi.ComponentResource):
                 document,
                 pulumi.ResourceOptions.merge(
                     after(options, *_needs(part, document, parts)),
-                    pulumi.ResourceOptions(import_=taken),
+                    pulumi.ResourceOptions(
+                        import_=taken,
+                        ignore_changes=["spec"] if part == WRITTEN_BY_CASTAI else None,
+                    ),
                 ),
             )
         deployments = manifests.deployments(documents)
@@ -89,10 +93,13 @@ def _needs(
 ) -> list[pulumi.CustomResource]:
     """Return the resources that a part depends on.
 
-    A workload depends on all earlier parts, so that its pods start. A binding depends on its role,
+    A workload depends on all earlier parts, so that its pods start, and a configuration on the
+    definition of its kind. A binding depends on its role,
     which the API server reads unless the operator is a cluster administrator.
     """
     if "template" in document.get("spec", {}):
         return list(parts.values())
+    if part == WRITTEN_BY_CASTAI:
+        return [parts["evictor-definition"]]
     bound = part.removesuffix("-binding")
     return [parts[bound]] if bound != part else []

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from castai_stack.agent.adoption import ExistingObject, fixed_selector, installer
-from castai_stack.automation.names import INSTANCES
+from castai_stack.agent.names import INSTANCE_LABEL, MANAGED_BY_LABEL
 from castai_stack.automation.release import Release
 
 
@@ -14,9 +14,14 @@ def refusal(objects: Sequence[ExistingObject], release: Release) -> str | None:
         return None
     if release.settings.adopt:
         return fixed_selector(foreign, "automation.adopt", release.namespace)
-    releases = ", ".join(sorted(set(INSTANCES.values())))
+    releases = sorted({one.labels[INSTANCE_LABEL] for one in foreign if _of_helm(one)})
+    how = f" (helm uninstall {' '.join(releases)} -n {release.namespace})" if releases else ""
     return (
         f"automation: objects that {installer(foreign)} installed are in the cluster "
         f"({', '.join(map(str, foreign))}); set automation.adopt to true to take these objects "
-        f"over in place, or remove their Helm releases first ({releases}, or castai for all)"
+        f"over in place, or remove them first{how}"
     )
+
+
+def _of_helm(one: ExistingObject) -> bool:
+    return INSTANCE_LABEL in one.labels and one.labels.get(MANAGED_BY_LABEL) == "Helm"

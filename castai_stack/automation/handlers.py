@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from castai_stack.agent.handlers import RolloutHandler
 from castai_stack.agent.names import NAME_LABEL
-from castai_stack.automation.names import CONTROLLER
+from castai_stack.automation.names import CONTROLLER, EVICTOR, EVICTOR_AUTOSCALER
 
 
 class AutomationRolloutHandler(RolloutHandler):
@@ -13,7 +13,7 @@ class AutomationRolloutHandler(RolloutHandler):
     name = "AutomationRollout"
     subject = "CAST AI's automation"
     time_out = "automation.rolloutTimeoutSeconds"
-    selector: ClassVar = {NAME_LABEL: CONTROLLER}
+    selector: ClassVar = {NAME_LABEL: [CONTROLLER, EVICTOR, EVICTOR_AUTOSCALER]}
     hint = (
         "cluster-controller is ready only while CAST AI answers it: a refused token or a blocked "
         "way to the API shows as a failed probe. "

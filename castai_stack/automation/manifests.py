@@ -5,7 +5,7 @@ import json
 
 from castai_stack.agent.names import KEY
 from castai_stack.agent.release import DIGEST_LENGTH, Document, forced
-from castai_stack.automation import controller
+from castai_stack.automation import controller, evictor, spot_handler
 from castai_stack.automation.names import CONTROLLER, SHARED
 from castai_stack.automation.release import Release, object_metadata
 
@@ -24,6 +24,10 @@ def objects(
     workloads: dict[str, Document] = {}
     if release.settings.controller.enabled:
         workloads |= _named("controller", controller.objects(release, digest))
+    if release.settings.evictor.enabled:
+        workloads |= _named("evictor", evictor.objects(release, digest))
+    if release.spot_daemonset:
+        workloads |= _named("spot-handler", spot_handler.objects(release, digest))
     if not workloads:
         return {}
     shared = {"config": config(release, cluster_id)}

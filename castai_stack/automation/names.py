@@ -16,5 +16,23 @@ LEASE = "cluster-controller"
 SHARED = CONTROLLER
 """Secret and config map that CAST AI's other charts look for: cluster token, API, cluster id."""
 
-INSTANCES = {CONTROLLER: "cluster-controller"}
+EVICTOR = "castai-evictor"
+EVICTOR_AUTOSCALER = "castai-evictor-cpvpa"
+EVICTOR_SIZES = "castai-evictor-autoscaler"
+EVICTOR_SIZES_KEY = "evictor-autoscaler"
+EVICTOR_CONFIG = "evictor-config"
+"""The only object of the kind EvictorConfig that the evictor reads."""
+WRITTEN_BY_CASTAI = "evictor-configuration"
+"""Part whose spec CAST AI overwrites with the settings of its API, so that a change is no drift."""
+
+SPOT_HANDLER = "castai-spot-handler"
+SPOT_HANDLER_PATCH = "castai-spot-handler-phase2"
+"""Cluster role that lets the handler mark nodes, under the name that the chart gives it."""
+
+INSTANCES = {
+    CONTROLLER: "cluster-controller",
+    EVICTOR: "castai-evictor",
+    EVICTOR_AUTOSCALER: "castai-evictor-cpvpa",
+    SPOT_HANDLER: "castai-spot-handler",
+}
 """Values of the label `app.kubernetes.io/instance`: the release of CAST AI's script."""

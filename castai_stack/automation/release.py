@@ -1,6 +1,6 @@
 """Values, labels and metadata of the workloads of one stack."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from castai_stack.agent.settings import Agent
     from castai_stack.automation.settings import Automation, Workload
 
+CRITICAL: Document = {"key": "CriticalAddonsOnly", "operator": "Exists"}
 HIBERNATION: Document = {
     "key": "provisioning.cast.ai/temporary",
     "operator": "Equal",
@@ -43,6 +44,8 @@ class Release:
     agent: "Agent"
     """Its proxy, certificates, labels and priority class are those of every workload."""
     namespace: str = NAMESPACE
+    spot_daemonset: bool = False
+    """CAST AI's DaemonSet reports Spot interruptions (`spot.handler`)."""
 
     @property
     def key_secret(self) -> str:
@@ -59,7 +62,7 @@ def everything(agent: "Agent") -> Release:
     )
 
     settings = Automation(controller=Controller(self_upgrade=True), evictor=Evictor(enabled=True))
-    return Release(api_url="", settings=settings, agent=agent)
+    return Release(api_url="", settings=settings, agent=agent, spot_daemonset=True)
 
 
 def selector(name: str) -> dict[str, str]:
@@ -117,16 +120,17 @@ def image(release: Release, name: str, settings: "Workload", tag: str) -> str:
     return workload.image(release.settings.image_registry, name, tag, settings.digest)
 
 
-def pod(release: Release, account: str, settings: "Workload") -> Document:
+def pod(
+    release: Release,
+    account: str,
+    settings: "Workload",
+    tolerations: Sequence[Document] = (CRITICAL, HIBERNATION),
+) -> Document:
     """Return what the pods of all workloads have in common, without containers."""
     spec: Document = {
         "serviceAccountName": account,
         "automountServiceAccountToken": True,
-        "tolerations": [
-            {"key": "CriticalAddonsOnly", "operator": "Exists"},
-            HIBERNATION,
-            *settings.tolerations,
-        ],
+        "tolerations": [*tolerations, *settings.tolerations],
     }
     if release.agent.priority_class:
         # The agent's quota admits critical pods to the namespace where a cluster limits them.

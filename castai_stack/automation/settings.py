@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from castai_stack.agent.settings import Resources, Tolerations
 from castai_stack.fields import (
@@ -24,6 +24,7 @@ from castai_stack.fields import (
     TagKey,
     TagValue,
     Zone,
+    at_least,
 )
 
 
@@ -73,15 +74,6 @@ class Controller(Workload):
     monitor: MonitorResources = MonitorResources()
 
 
-class EvictorResources(Resources):
-    """Requests and limits of the evictor's container; its memory follows the cluster's size."""
-
-    cpu_request: Cpu | None = "100m"
-    """CPU that the container reserves."""
-    cpu_limit: Cpu | None = "1000m"
-    """Upper bound of its CPU."""
-
-
 class Evictor(Workload):
     """CAST AI's evictor, which moves pods together so that nodes become empty."""
 
@@ -89,6 +81,10 @@ class Evictor(Workload):
     """Run the evictor."""
     tag: Image = "v0.35.143"
     """Version of the image."""
+    cpu_request: Cpu = "100m"
+    """CPU that the container reserves; its memory follows the size of the cluster."""
+    cpu_limit: Annotated[Cpu, Field(validate_default=True)] = "1000m"
+    """Upper bound of its CPU."""
     dry_run: bool = True
     """Log what it would do, and evict nothing; set it to false once that log looks right."""
     aggressive_mode: bool = False
@@ -102,13 +98,29 @@ class Evictor(Workload):
     node_grace_period_minutes: Annotated[int, Field(ge=0, le=1440)] = 5
     """Age before which a node is left alone."""
 
+    @field_validator("cpu_limit")
+    @classmethod
+    def _limit(cls, value: str, info: ValidationInfo) -> str | None:
+        return at_least(value, "cpuRequest", info.data.get("cpu_request"))
+
+
+class SpotHandlerResources(Resources):
+    """Requests and limits of the container `spot-handler`."""
+
+    cpu_request: Cpu | None = "20m"
+    """CPU that the container reserves."""
+    memory_request: Memory | None = "25Mi"
+    """Memory that the container reserves."""
+    memory_limit: Memory | None = "25Mi"
+    """Upper bound of its memory."""
+
 
 class SpotHandler(Workload):
     """CAST AI's Spot handler, one pod on each Spot node; `spot.handler` switches it on."""
 
     tag: Image = "v0.23.2"
     """Version of the image."""
-    resources: Resources = Resources(cpu_request="20m", memory_request="25Mi", memory_limit="25Mi")
+    resources: SpotHandlerResources = SpotHandlerResources()
 
 
 class Nodes(Section):

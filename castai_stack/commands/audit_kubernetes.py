@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 import lightkube
-from lightkube.core.resource_registry import resource_registry
 from lightkube.resources.core_v1 import ConfigMap
 
 from castai_stack.access import entries, protocol, reader
@@ -21,6 +20,7 @@ from castai_stack.commands.leftovers import (
     principal_origin,
 )
 from castai_stack.commands.target import Target
+from castai_stack.kube import kinds
 from castai_stack.permissions import operator_kubernetes
 
 if TYPE_CHECKING:
@@ -66,15 +66,19 @@ def objects(client: lightkube.Client, place: Place, names: set[str]) -> list[Lef
     """Return the leftovers of one place; raises ClusterError when it may not be listed."""
     version, kind, namespace = place
     where: dict[str, Any] = {"namespace": namespace} if namespace else {}
-    resource: Any = resource_registry.load(version, kind)
+    resource: Any = kinds.load(version, kind)
     leftovers_here = []
-    with answering():
-        for entry in client.list(resource, **where):
-            name = entry.metadata.name
-            # The chart and newer agents use further names with the agent's prefix.
-            prefixed = namespace == agent_names.NAMESPACE and name.startswith(agent_names.AGENT)
-            if name in names or prefixed:
-                leftovers_here.append(_leftover(kind, entry.metadata))
+    try:
+        with answering():
+            for entry in client.list(resource, **where):
+                name = entry.metadata.name
+                # The chart and newer agents use further names with the agent's prefix.
+                prefixed = namespace == agent_names.NAMESPACE and name.startswith(agent_names.AGENT)
+                if name in names or prefixed:
+                    leftovers_here.append(_leftover(kind, entry.metadata))
+    except ClusterError as error:
+        if not error.not_found:  # a server without the custom kind has none of its objects
+            raise
     return leftovers_here
 
 

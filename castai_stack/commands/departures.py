@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import lightkube
-from lightkube.core.resource_registry import resource_registry
 
 from castai_stack.commands.cluster import ClusterError, answering, connected
 from castai_stack.commands.command_line import RefusedError
 from castai_stack.commands.pending_creates import Pending, PendingLookup, kubernetes_id, pending
 from castai_stack.commands.target import Target
+from castai_stack.kube import kinds
 from castai_stack.plugin.waiting import Wait
 
 KUBERNETES_SECONDS = 300.0
@@ -108,7 +108,7 @@ def _leaving(client: lightkube.Client, operation: Pending) -> str | None:
         return None
     namespace, _, short = name.rpartition("/")
     where: dict[str, Any] = {"namespace": namespace} if namespace else {}
-    resource: Any = resource_registry.load(api_version, kind)
+    resource: Any = kinds.load(api_version, kind)
     try:
         with answering():
             live = client.get(resource, short, **where)

@@ -81,6 +81,7 @@ class Context:
             settings=self.settings.automation,
             agent=self.settings.agent,
             namespace=NAMESPACE,
+            spot_daemonset=self.settings.spot.by_daemonset,
         )
 
     @property

@@ -7,6 +7,7 @@ from castai_stack.automation import existing
 from tests.automation.test_controller_manifests import a_release
 
 CHART = {
+    "app.kubernetes.io/instance": "cluster-controller",
     "app.kubernetes.io/managed-by": "Helm",
     "helm.sh/chart": "castai-cluster-controller-0.92.14",
 }
@@ -24,8 +25,8 @@ def test_a_controller_of_the_chart_is_refused_with_its_objects_and_the_way_out()
     assert existing.refusal([deployment(CHART)], a_release()) == (
         "automation: objects that the chart castai-cluster-controller-0.92.14 installed are in the "
         "cluster (Deployment castai-agent/castai-cluster-controller); set automation.adopt to true "
-        "to take these objects over in place, or remove their Helm releases first "
-        "(cluster-controller, or castai for all)"
+        "to take these objects over in place, or remove them first (helm uninstall "
+        "cluster-controller -n castai-agent)"
     )
 
 

@@ -53,13 +53,12 @@ def test_the_resource_of_a_kind_is_its_plural(version, kind, resource):
 
 
 def test_the_plural_of_every_kind_of_the_program_is_the_one_that_the_api_server_uses():
-    from lightkube.core.resource_registry import resource_registry
-
     from castai_stack.agent import manifests
     from castai_stack.agent.settings import Agent
+    from castai_stack.kube import kinds
     from castai_stack.permissions.operator_kubernetes import cluster_objects
 
     documents = cluster_objects(Agent(network_policy=True)) + manifests.runtime_objects("n")
     for document in documents:
-        info = resource_registry.load(document["apiVersion"], document["kind"])._api_info
+        info = kinds.load(document["apiVersion"], document["kind"])._api_info
         assert rbac.resource_of(document)[1] == info.plural
