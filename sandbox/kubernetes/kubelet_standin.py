@@ -21,11 +21,12 @@ import requests
 from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from lightkube import Client, KubeConfig, codecs
+from lightkube import codecs
 from lightkube.core.exceptions import ApiError
 from lightkube.resources.core_v1 import Node
 
 from sandbox.constants import CLUSTER, REGION, STS_URL
+from sandbox.kubernetes.clients import connect, with_token
 from sandbox.kubernetes.control_plane import KWOK_ANNOTATION
 
 _SECONDS = 10
@@ -41,7 +42,7 @@ class KubeletStandIn:
         self, kubeconfig: Path, aws_url: str, keys: Mapping[str, str], *, interval: float = 1.0
     ) -> None:
         self._kubeconfig = json.loads(kubeconfig.read_text())
-        self._cloud_controller = Client(config=KubeConfig.from_dict(self._kubeconfig))
+        self._cloud_controller = connect(self._kubeconfig)
         self._aws_url = aws_url
         session: Any = boto3.session.Session()
         self._ec2, self._iam = (
@@ -115,9 +116,7 @@ class KubeletStandIn:
             return
         settings = json.loads(base64.b64decode(encoded))
         token = _token(self._keys(instance), settings["cluster"])
-        users = [{"name": "sandbox", "user": {"token": token}}]
-        config = KubeConfig.from_dict({**self._kubeconfig, "users": users})
-        with Client(config=config) as kubelet:
+        with with_token(self._kubeconfig, token) as kubelet:
             kubelet.create(codecs.from_dict(self._node(instance, settings)))
         self._joined[identifier] = instance["PrivateDnsName"]
         print(f"kubelet stand-in: {identifier} joined", flush=True)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lightkube import Client, KubeConfig, codecs
+from lightkube import Client, codecs
 from lightkube.core.exceptions import ApiError
 from lightkube.models.authentication_v1 import TokenRequestSpec
 from lightkube.models.core_v1 import Container, EnvVarSource, Pod
@@ -20,6 +20,8 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import ConfigMap, Secret, ServiceAccountToken
 from lightkube.resources.core_v1 import Pod as PodResource
+
+from sandbox.kubernetes.clients import connect, with_token
 
 NAMESPACE = "castai-agent"
 SECONDS = 10
@@ -39,7 +41,7 @@ class PodStandIn:
 
     def __init__(self, kubeconfig: Path, *, interval: float = 1.0) -> None:
         self._kubeconfig = json.loads(kubeconfig.read_text())
-        self._kubelet = Client(config=KubeConfig.from_dict(self._kubeconfig))
+        self._kubelet = connect(self._kubeconfig)
         self._running: tuple[str, Client] | None = None
         self._interval = interval
         self._ended = threading.Event()
@@ -127,9 +129,7 @@ class PodStandIn:
             account = pod.spec.serviceAccountName or "default"
             made = self._kubelet.create(request, account, namespace=NAMESPACE)
             token = made.status.token if made.status is not None else ""
-            users = [{"name": "sandbox", "user": {"token": token}}]
-            config = KubeConfig.from_dict({**self._kubeconfig, "users": users})
-            self._running = (pod.metadata.uid, Client(config=config))
+            self._running = (pod.metadata.uid, with_token(self._kubeconfig, token))
             for sentence in self.started(self._running[1]):
                 self.say(sentence)
         return self._running[1]
