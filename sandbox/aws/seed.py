@@ -163,7 +163,7 @@ def seed(endpoint: str) -> Seed:
         ]["SubnetId"]
         for n, zone in enumerate("ab")
     )
-    _lead_out(ec2, vpc)
+    _lead_out(ec2, vpc, subnets)
     group = ec2.create_security_group(
         GroupName="demo-cluster", Description="Nodes and control plane", VpcId=vpc
     )["GroupId"]
@@ -199,8 +199,10 @@ def seed(endpoint: str) -> Seed:
     )
 
 
-def _lead_out(ec2: Any, vpc: str) -> None:
-    """Give the VPC's main route table a route to the internet."""
+def _lead_out(ec2: Any, vpc: str, subnets: Sequence[str]) -> None:
+    """Give the VPC's main route table a route to the internet, and its nodes public addresses."""
+    for subnet in subnets:
+        ec2.modify_subnet_attribute(SubnetId=subnet, MapPublicIpOnLaunch={"Value": True})
     gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
     ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
     filters = [

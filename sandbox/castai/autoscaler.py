@@ -46,6 +46,8 @@ class Autoscaler:
         for instance, node in list(cluster.made_nodes.items()):
             if instance in seen and not node.get("joined"):
                 node["joined"] = True
+                # The scheduler takes a moment to bind the pods that wait for it.
+                self._not_before[cluster.id] = time.monotonic() + self._service.options.launch_pause
                 self._well(cluster)
             waited = time.monotonic() - node.get("launched", time.monotonic())
             if not node.get("joined") and waited > self._service.options.join_timeout:

@@ -123,7 +123,7 @@ class Cloud:
                     "availableIpAddressCount": one["AvailableIpAddressCount"],
                 }
                 for one in subnets
-                if _is_routable(one["SubnetId"], tables)
+                if _is_routable(one, tables)
             ],
         }
 
@@ -175,18 +175,23 @@ def _tags(thing: Mapping[str, Any]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in thing.get("Tags", [])}
 
 
-def _is_routable(subnet_id: str, tables: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether the subnet's route table, or else the VPC's main one, leads out."""
+def _is_routable(subnet: Mapping[str, Any], tables: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether nodes of the subnet have a way out, by its route table or the VPC's main one.
+
+    Through an internet gateway only with public addresses
+    (https://docs.cast.ai/docs/node-configuration).
+    """
     main = own = None
     for table in tables:
         for association in table["Associations"]:
-            if association.get("SubnetId") == subnet_id:
+            if association.get("SubnetId") == subnet["SubnetId"]:
                 own = table
             if association.get("Main"):
                 main = table
     chosen = own or main
     return chosen is not None and any(
-        route.get("NatGatewayId") or str(route.get("GatewayId", "")).startswith("igw-")
+        route.get("NatGatewayId")
+        or (str(route.get("GatewayId", "")).startswith("igw-") and subnet["MapPublicIpOnLaunch"])
         for route in chosen["Routes"]
     )
 

@@ -4,7 +4,6 @@ Labels, tags and the meaning of a configuration's fields:
 https://docs.cast.ai/docs/node-configuration and https://docs.cast.ai/docs/node-templates.
 """
 
-import base64
 import json
 from collections.abc import Iterable, Mapping
 
@@ -152,7 +151,7 @@ def arguments(
             "HttpTokens": "optional" if eks["imdsV1"] else "required",
             "HttpPutResponseHopLimit": eks["imdsHopLimit"],
         },
-        "UserData": base64.b64encode(json.dumps(user_data).encode()).decode(),
+        "UserData": json.dumps(user_data),
         "TagSpecifications": [
             {"ResourceType": kind, "Tags": pairs} for kind in ("instance", "volume")
         ],

@@ -1,6 +1,5 @@
 """The fake starts nodes for pending pods and ends them, with the calls that the real one makes."""
 
-import base64
 import json
 import time
 
@@ -131,7 +130,7 @@ def test_a_pending_pod_gets_a_node_of_the_default_configuration(world):
     assert tags.items() >= {
         ("kubernetes.io/cluster/demo", "owned"), ("cast:cluster-id", world.id), ("team", "platform")
     }  # fmt: skip
-    user_data = json.loads(base64.b64decode(arguments["UserData"]))
+    user_data = json.loads(arguments["UserData"])
     assert user_data["labels"]["provisioner.cast.ai/managed-by"] == "cast.ai"
 
 
