@@ -25,7 +25,6 @@ from castai_stack.plugin.handler import (
     Property,
     ReadResult,
     UpdateResult,
-    is_known,
 )
 from castai_stack.plugin.run import ResourceError
 from castai_stack.plugin.waiting import Wait
@@ -64,13 +63,10 @@ class AutoscalerPoliciesHandler(RemoteSettingsHandler):
     }
 
     def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        """Refuse a limit without a number; before the first write also policies of V1."""
-        failures = []
-        if news.get("limit_cpu") and news.get("max_cores") is None:
-            failures.append(CheckFailure("max_cores", "is needed for a limit and not given"))
-        if not olds and is_known(news.get("cluster_id")):
-            failures += self._v1_failures(news["cluster_id"])
-        return CheckResult(news, failures)
+        """Refuse a limit without a number."""
+        if not news.get("limit_cpu") or news.get("max_cores") is not None:
+            return CheckResult(news)
+        return CheckResult(news, [CheckFailure("max_cores", "is needed for a limit and not given")])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Set the policies; the write may be repeated."""
@@ -105,8 +101,8 @@ class AutoscalerPoliciesHandler(RemoteSettingsHandler):
 
     def _set(self, props: dict[str, Any]) -> dict[str, Any]:
         cluster_id = props["cluster_id"]
-        if failures := self._v1_failures(cluster_id):
-            raise ResourceError(failures[0].reason)
+        if (self.automation().policies_v1(cluster_id) or {}).get("enabled"):
+            raise ResourceError(v1_refusal(cluster_id))
         self._write(cluster_id, body(FIELDS, props))
         return self.outs(props)
 
@@ -124,12 +120,6 @@ class AutoscalerPoliciesHandler(RemoteSettingsHandler):
                     raise
             else:
                 return
-
-    def _v1_failures(self, cluster_id: str) -> list[CheckFailure]:
-        v1 = self.automation().policies_v1(cluster_id)
-        if not (v1 or {}).get("enabled"):
-            return []
-        return [CheckFailure("", v1_refusal(cluster_id))]
 
     def _settled(self, cluster_id: str, wait: Wait) -> bool | None:
         under_way = [

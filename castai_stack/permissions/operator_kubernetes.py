@@ -90,6 +90,8 @@ def kubernetes_requirements(
             for one in manifests.runtime_objects(NAMESPACE)
             if one["kind"] == "Lease"
         ]
+    if settings.autoscales and settings.automation.autoscaler.cpu_limit is not None:
+        needed.append(KubernetesRequirement(("list",), "", "nodes"))
     if aws_auth and settings.principal is not None:
         needed.append(KubernetesRequirement(("create",), "", "configmaps", entries.NAMESPACE))
         needed += [

@@ -2,9 +2,10 @@
 
 import asyncio
 
-from castai_stack.castai.client import CastaiApi
+from castai_stack.castai.automation_api import AutomationApi
+from castai_stack.castai.autoscaler_policies import v1_refusal
 from castai_stack.castai.model import CastaiError
-from castai_stack.config.model import StackConfig
+from castai_stack.config.model import Cluster, StackConfig
 from castai_stack.preflight.findings import Findings
 from castai_stack.preflight.lookups import first_line
 
@@ -23,12 +24,31 @@ def needs_key(settings: StackConfig) -> bool:
 
 
 async def castai_findings(settings: StackConfig, api_key: str | None) -> Findings:
-    """Ask CAST AI whether it accepts the key; without registration it is never called."""
+    """Ask CAST AI whether it accepts the key; without registration it is never called.
+
+    Where policies are to be written, ask also whether those of V1 are on.
+    """
     if not settings.api.register_cluster or api_key is None:
         return Findings()
     try:
-        api = CastaiApi(settings.api.url, api_key)
+        api = AutomationApi(settings.api.url, api_key)
         await asyncio.to_thread(api.check_key)
+        if not settings.autoscales:
+            return Findings()
+        return Findings(problems=await asyncio.to_thread(_v1_refusals, settings.cluster, api))
     except CastaiError as error:
         return Findings(problems=(first_line(error),))
-    return Findings()
+
+
+def _v1_refusals(cluster: Cluster, api: AutomationApi) -> tuple[str, ...]:
+    coordinates = (cluster.name, cluster.region, cluster.account_id)
+    known = [
+        one.id
+        for one in api.list_clusters()
+        if (one.name, one.region, one.account_id) == coordinates and not one.archived
+    ]
+    return tuple(
+        v1_refusal(cluster_id)
+        for cluster_id in known
+        if (api.policies_v1(cluster_id) or {}).get("enabled")
+    )

@@ -15,6 +15,7 @@ from castai_stack.agent import release as agent_release
 from castai_stack.automation import existing as existing_automation
 from castai_stack.automation import manifests as automation_manifests
 from castai_stack.automation.release import Release as AutomationRelease
+from castai_stack.fields import quantity
 from castai_stack.kube.connection import connect, explain
 from castai_stack.kube.kubeconfig import relative_references
 from castai_stack.permissions.operator_kubernetes import ROOT_CERTIFICATES, KubernetesRequirement
@@ -57,15 +58,24 @@ async def ask_cluster(  # noqa: PLR0917 - what one visit to the cluster needs
     authority: str,
     plan: AwsAuthPlan | None = None,
     automation: AutomationRelease | None = None,
+    cpu_limit: int | None = None,
 ) -> InCluster:
     """Check the cluster's identity, the caller's permissions and existing installations.
 
     `authority` holds the cluster's certificates as EKS gives them, in base64. The API server
-    stores no access review.
+    stores no access review. `cpu_limit` is the autoscaler's, if it has one.
     Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/
     """
     return await asyncio.to_thread(
-        _ask_cluster, kubeconfig, context, tuple(needed), release, authority, plan, automation
+        _ask_cluster,
+        kubeconfig,
+        context,
+        tuple(needed),
+        release,
+        authority,
+        plan,
+        automation,
+        cpu_limit,
     )
 
 
@@ -77,6 +87,7 @@ def _ask_cluster(  # noqa: PLR0917
     authority: str,
     plan: AwsAuthPlan | None,
     automation: AutomationRelease | None,
+    cpu_limit: int | None,
 ) -> InCluster:
     try:
         client = connect(kubeconfig, context)
@@ -89,6 +100,7 @@ def _ask_cluster(  # noqa: PLR0917
         uid = adoption.namespace_uid(client, release.namespace)
         # A caller without every permission cannot write the map, and perhaps not read it.
         in_map = aws_auth_findings(client, plan) if plan and not missing else Findings()
+        of_nodes = Findings() if cpu_limit is None else _limit_findings(client, cpu_limit)
     except Exception as error:  # noqa: BLE001 - any error of the client makes the cluster unusable
         return InCluster(Findings(problems=(f"Kubernetes: {explain(error)}",)))
     refusals = (
@@ -97,7 +109,7 @@ def _ask_cluster(  # noqa: PLR0917
         None if automation is None else existing_automation.refusal(workloads, automation),
     )
     of_agent = Findings(problems=tuple(filter(None, refusals)), missing=missing)
-    findings = identity + of_agent + in_map
+    findings = identity + of_agent + in_map + of_nodes
     existing = adoption.existing(installed) if release.settings.adopt else frozenset()
     if automation is not None and automation.settings.adopt:
         existing |= adoption.existing(workloads)
@@ -172,6 +184,31 @@ def _identity(client: "lightkube.Client", name: str, authority: str) -> Findings
             ),
         )
     )
+
+
+def _limit_findings(client: "lightkube.Client", limit: int) -> Findings:
+    """Compare the autoscaler's limit with the CPUs of the nodes that run.
+
+    A caller that may not list nodes is told so among the missing permissions.
+    """
+    from lightkube import ApiError  # noqa: PLC0415 - only this thread pays for it
+    from lightkube.resources.core_v1 import Node  # noqa: PLC0415
+
+    try:
+        nodes = list(client.list(Node))
+    except ApiError as error:
+        if error.status.code != _FORBIDDEN:
+            raise
+        return Findings()
+    capacities = ((node.status and node.status.capacity) or {} for node in nodes)
+    running = sum(quantity(capacity.get("cpu", "0")) for capacity in capacities)
+    if running <= limit:
+        return Findings()
+    line = (
+        f"automation.autoscaler.cpuLimit: found {limit}; the {len(nodes)} nodes that run have "
+        f"{float(running):g} CPUs, so that CAST AI would add no node. Raise it, or remove it"
+    )
+    return Findings(problems=(line,))
 
 
 def _certificates(text: str) -> set[str]:

@@ -42,6 +42,7 @@ async def required_checks(
             context.facts.certificate_authority,
             _aws_auth_plan(context),
             context.automation,
+            settings.automation.autoscaler.cpu_limit if settings.autoscales else None,
         ),
         castai.castai_findings(settings, api_key),
         networks.node_network(settings, context.facts, networks.asker(context.aws)),

@@ -1,19 +1,23 @@
 """The handlers of the automation's settings, called as the engine calls them, against the service."""
 
+import asyncio
 import time
 
 import pytest
 
 from castai_stack.castai import client
 from castai_stack.castai.automation_api import AutomationApi
-from castai_stack.castai.autoscaler_policies import AutoscalerPoliciesHandler
+from castai_stack.castai.autoscaler_policies import AutoscalerPoliciesHandler, v1_refusal
 from castai_stack.castai.evictor_configuration import EvictorConfigurationHandler
 from castai_stack.castai.model import CastaiError, Node
 from castai_stack.castai.node_configuration import NodeConfigurationHandler
 from castai_stack.castai.node_template import DEFAULT_TEMPLATE, NodeTemplateHandler
+from castai_stack.config.validation import validate
 from castai_stack.plugin import waiting
 from castai_stack.plugin.run import ResourceError
 from castai_stack.plugin.values import UNKNOWN
+from castai_stack.preflight.castai import castai_findings
+from castai_stack.preflight.findings import Findings
 from sandbox.castai import API_KEY, Options, serve
 from tests.castai.test_remote_fields import CONFIGURATION, EVICTOR, POLICIES, TEMPLATE
 from tests.support.castai import ACCOUNT, QUICK, REGION, StubCloud
@@ -322,22 +326,35 @@ def switch_v1_on(api, cluster_id):
     )
 
 
-def test_policies_of_v1_are_in_the_way_of_a_preview_and_of_an_up(policies, api, cluster_id, castai):
+@pytest.mark.parametrize("first", [True, False])
+def test_nothing_is_written_while_policies_of_v1_are_on(policies, api, cluster_id, castai, first):
     kind, props = policies
+    made = None if first else kind.create(props)
+    before = requests(castai, "UpdatePoliciesV2")
     switch_v1_on(api, cluster_id)
 
-    [failure] = kind.check({}, props).failures
-    assert "deprecated policies (V1)" in failure.reason
-    assert "automation.autoscaler.enabled" in failure.reason
-    with pytest.raises(ResourceError, match="deprecated policies"):
-        kind.create(props)
-    assert not requests(castai, "UpdatePoliciesV2")
+    with pytest.raises(ResourceError, match=r"deprecated policies \(V1\)") as refused:
+        kind.create(props) if made is None else kind.update(made.id, made.outs, props)
+    assert "automation.autoscaler.enabled" in str(refused.value)
+    assert requests(castai, "UpdatePoliciesV2") == before
 
 
-def test_policies_of_v1_are_not_asked_for_while_the_cluster_is_not_registered(policies, castai):
-    kind, props = policies
-    assert not kind.check({}, {**props, "cluster_id": UNKNOWN}).failures
-    assert not requests(castai, "GetPolicies")
+def switched(**automation):
+    raw = {"name": "demo", "region": REGION, "accountId": ACCOUNT}
+    return {"cluster": raw, "automation": {"autoscaler": {"enabled": True, **automation}}}
+
+
+@pytest.mark.parametrize("v1", [True, False])
+@pytest.mark.parametrize("autoscales", [True, False])
+def test_policies_of_v1_end_a_run_before_its_first_write(castai, api, cluster_id, v1, autoscales):
+    if v1:
+        switch_v1_on(api, cluster_id)
+    raw = {**switched(enabled=autoscales), "api": {"url": castai.url}}
+    found = asyncio.run(castai_findings(validate(raw, "castai"), API_KEY))
+
+    expected = (v1_refusal(cluster_id),) if v1 and autoscales else ()
+    assert found == Findings(problems=expected)
+    assert bool(requests(castai, "GetPolicies")) is (autoscales or v1)
 
 
 def test_a_limit_needs_a_number(policies):

@@ -249,3 +249,13 @@ def test_the_security_group_is_the_operators_by_the_tag_of_the_cluster_and_only_
     assert stated["NewSecurityGroupInTheVpc"]["Resource"] == [
         "arn:aws:ec2:eu-central-1:012345678901:vpc/vpc-0123456789abcdef0"
     ]
+
+
+@pytest.mark.parametrize("limit", [None, 40])
+def test_nodes_are_listed_only_where_a_limit_is_compared_with_them(limit):
+    autoscaler = {"enabled": True, **({"cpuLimit": limit} if limit else {})}
+    needed = operator_kubernetes.kubernetes_requirements(
+        settings(automation={"autoscaler": autoscaler}), aws_auth=False
+    )
+
+    assert any(one.resource == "nodes" for one in needed) is (limit is not None)

@@ -269,3 +269,33 @@ def test_other_callers_are_asked_about_each_verb():
         "Kubernetes, namespace castai-agent: patch deployments.apps",
     )
     assert sorted(client.asked) == ["*", "get", "patch"]
+
+
+class Nodes:
+    """A cluster with nodes of these CPUs; None where the caller may not list them."""
+
+    def __init__(self, *cpus):
+        self.cpus = cpus
+
+    def list(self, _kind):
+        if self.cpus == (None,):
+            body = {"code": 403, "message": "no", "status": "Failure"}
+            raise ApiError(response=httpx2.Response(403, json=body))
+        return [SimpleNamespace(status=SimpleNamespace(capacity={"cpu": cpu})) for cpu in self.cpus]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "limit", "problem"),
+    [
+        (("4", "4"), 8, None),
+        (("4", "3920m"), 7, "found 7; the 2 nodes that run have 7.92 CPUs"),
+        (("4", "4"), 4, "found 4; the 2 nodes that run have 8 CPUs"),
+        ((), 2, None),
+        ((None,), 2, None),
+    ],
+)
+def test_a_limit_below_what_runs_is_a_problem(cpus, limit, problem):
+    problems = cluster._limit_findings(Nodes(*cpus), limit).problems
+
+    assert bool(problems) is bool(problem)
+    assert all(f"automation.autoscaler.cpuLimit: {problem}" in line for line in problems)
