@@ -403,7 +403,9 @@ def test_a_namespace_that_is_gone_is_noticed_and_made_again_after_a_refresh(
 
 
 def test_a_namespace_that_went_before_the_first_rollout_is_named(agent: AgentStack, api: Client):
-    agent.failing_up(rolloutTimeoutSeconds=10, image={"repository": "unknown.example/agent"})
+    assert "not rolled out" in agent.failing_up(
+        rollout_timeout_seconds=10, node_selector={"example.com/absent": "true"}
+    )
     api.delete(Namespace, NAMESPACE)
     wait_for(lambda: gone(api, Namespace, NAMESPACE))
 
@@ -447,13 +449,13 @@ def test_the_documented_rights_are_enough_to_install_preview_and_remove(
         deployer = authorizer.kubeconfig_of(("default", "deployer"), place)
         login = Path(deployer).read_text()
         agent.kubeconfig = deployer
-        assert changes(agent.stack().up())["create"] == 19
+        assert changes(agent.stack().up())["create"] == 20
         authorizer.kubeconfig_of(("default", "reviewer"), place)
         assert changes(agent.stack().preview()) == {}
         assert changes(agent.stack(tag="v0.124.0").preview()) == ROLLOUT
         Path(deployer).write_text(login)
         assert changes(agent.stack(tag="v0.124.0").up()) == ROLLOUT
-        assert changes(agent.stack().destroy())["delete"] == 19
+        assert changes(agent.stack().destroy())["delete"] == 20
     assert gone(api, Namespace, NAMESPACE)
 
 
