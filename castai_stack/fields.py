@@ -209,7 +209,7 @@ Image = Annotated[
     str,
     checked_text(
         r"v?\d+\.\d+\.\d+([.+-][\w.-]+)?",
-        "a version such as v0.123.1, because a tag that moves pins nothing",
+        "a version such as v0.161.1, because a tag that moves pins nothing",
     ),
 ]
 Registry = Annotated[

@@ -63,6 +63,7 @@ _CUSTOM_RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("datadoghq.com", ("extendeddaemonsetreplicasets",)),
     ("argoproj.io", ("rollouts",)),
     ("autoscaling.cast.ai", ("*",)),
+    ("castware.cast.ai", ("*",)),
     ("pod-mutations.cast.ai", ("podmutations",)),
     ("storageoptimization.cast.ai", ("nodediskrecommendations",)),
     ("runbooks.cast.ai", ("recommendationsyncs",)),

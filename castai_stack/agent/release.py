@@ -26,6 +26,17 @@ FORCE = "pulumi.com/patchForce"
 SKIP_AWAIT = "pulumi.com/skipAwait"
 """Annotation that turns off the provider's wait for an object."""
 DIGEST_LENGTH = 16
+CRITICAL: Document = {"key": "CriticalAddonsOnly", "operator": "Exists"}
+HIBERNATION: Document = {
+    "key": "provisioning.cast.ai/temporary",
+    "operator": "Equal",
+    "value": "resuming",
+    "effect": "NoSchedule",
+}
+"""Toleration of the node on which a hibernated cluster resumes.
+
+Source: https://docs.cast.ai/docs/cluster-hibernation
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -283,7 +283,7 @@ class Agent(Section):
     The versions of both images stand here and in `Autoscaling`, and nowhere else.
     """
 
-    tag: Image = "v0.123.1"
+    tag: Image = "v0.161.1"
     """Version of the agent's image."""
     digest: Digest | None = None
     """Pins the image beyond its tag."""
@@ -307,7 +307,7 @@ class Agent(Section):
     node_selector: dict[AnyLabelKey, LabelValue] = {}
     """Labels of the nodes that may run the agent."""
     tolerations: Tolerations = []
-    """Tolerations besides `CriticalAddonsOnly`."""
+    """Tolerations besides `CriticalAddonsOnly` and that of a cluster that resumes."""
     affinity: Annotated[dict[str, Any], _checked(Affinity)] | None = None
     """Replaces the default: no Windows nodes, nodes of CAST AI preferred."""
     priority_class: PriorityClass = "system-cluster-critical"

@@ -16,6 +16,8 @@ from castai_stack.agent.names import (
 )
 from castai_stack.agent.rbac import CONFIG_NAMESPACE
 from castai_stack.agent.release import (
+    CRITICAL,
+    HIBERNATION,
     SKIP_AWAIT,
     Document,
     Release,
@@ -136,7 +138,9 @@ def _pod(release: Release) -> Document:
         "securityContext": workload.security(workload.NON_ROOT),
         "affinity": _AFFINITY if settings.affinity is None else settings.affinity,
         "tolerations": [
-            {"key": "CriticalAddonsOnly", "operator": "Exists"},
+            CRITICAL,
+            # Adopted pods keep their fields, so that they need not restart.
+            *([] if settings.adopt else [HIBERNATION]),
             *settings.tolerations,
         ],
     }

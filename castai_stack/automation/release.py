@@ -14,25 +14,19 @@ from castai_stack.agent.names import (
     PART_OF_LABEL,
     TRUSTED_CA,
 )
-from castai_stack.agent.release import SKIP_AWAIT, Document, proxy_variables
+from castai_stack.agent.release import (
+    CRITICAL,
+    HIBERNATION,
+    SKIP_AWAIT,
+    Document,
+    proxy_variables,
+)
 from castai_stack.automation.names import INSTANCES, SHARED
 from castai_stack.kube import workload
 
 if TYPE_CHECKING:
     from castai_stack.agent.settings import Agent
     from castai_stack.automation.settings import Automation, Workload
-
-CRITICAL: Document = {"key": "CriticalAddonsOnly", "operator": "Exists"}
-HIBERNATION: Document = {
-    "key": "provisioning.cast.ai/temporary",
-    "operator": "Equal",
-    "value": "resuming",
-    "effect": "NoSchedule",
-}
-"""Toleration of the node on which a hibernated cluster resumes.
-
-Source: https://docs.cast.ai/docs/cluster-hibernation
-"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ METADATA = "castai-agent-metadata"
 LEASE = "agent-leader-election-lock"
 FIELD_MANAGER = "cpvpa"
 
-_VERSION = "v0.123.1"
+_VERSION = "v0.161.1"
 _KINDS: tuple[Any, ...] = (
     core_v1.Pod,
     core_v1.Node,

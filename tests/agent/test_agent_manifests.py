@@ -166,7 +166,7 @@ def test_images_come_from_the_registries_that_are_set():
         pull_secrets=["pull"],
     )
 
-    agent = f"registry.example.com/castai/agent:v0.123.1@{DIGEST}"
+    agent = f"registry.example.com/castai/agent:v0.161.1@{DIGEST}"
     assert container(documents, "agent")["image"] == agent
     assert container(documents, "monitor")["image"] == agent
     assert container(documents, "autoscaler")["image"] == "registry.example.com/cpa/cpvpa:v0.8.4"
@@ -186,7 +186,8 @@ def test_the_cluster_role_reads_and_does_nothing_else():
         assert set(rule["verbs"]) <= {"get", "list", "watch"}, rule
         assert "secrets" not in rule.get("resources", []), "no secrets anywhere"
         wild = "*" in rule.get("resources", [])
-        assert not wild or rule["apiGroups"] == ["autoscaling.cast.ai"], rule
+        (group,) = rule.get("apiGroups", [""])
+        assert not wild or group in {"autoscaling.cast.ai", "castware.cast.ai"}, rule
 
 
 def test_custom_resources_are_readable_only_with_the_setting():
@@ -367,6 +368,12 @@ def test_placement_is_what_the_settings_say():
         assert spec["affinity"] == {"nodeAffinity": {}}
         assert spec["tolerations"] == [
             {"key": "CriticalAddonsOnly", "operator": "Exists"},
+            {
+                "key": "provisioning.cast.ai/temporary",
+                "operator": "Equal",
+                "value": "resuming",
+                "effect": "NoSchedule",
+            },
             {"key": "pool", "operator": "Equal", "value": "system"},
         ]
     assert "topologySpreadConstraints" not in pod(documents["deployment"])
@@ -565,6 +572,9 @@ def test_adoption_leaves_the_pods_as_the_chart_has_them():
     documents = objects(adopt=True)
 
     assert "terminationMessagePolicy" not in container(documents, "agent")
+    assert pod(documents["deployment"])["tolerations"] == [
+        {"key": "CriticalAddonsOnly", "operator": "Exists"}
+    ]
     assert "annotations" not in documents["deployment"]["spec"]["template"]["metadata"]
 
 

@@ -135,6 +135,7 @@ FOREIGN = (
     ("argoproj.io", "rollouts"),
     ("autoscaling.cast.ai", "anything"),
     ("autoscaling.cast.ai", "anything/status"),
+    ("castware.cast.ai", "anything"),
     ("pod-mutations.cast.ai", "podmutations"),
     ("resource.k8s.io", "resourceclaims"),
     ("resource.k8s.io", "resourceclaimtemplates"),

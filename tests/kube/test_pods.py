@@ -7,7 +7,7 @@ import pytest
 from castai_stack.kube import pods as kube_pods
 
 POD = "castai-agent-7d9c5b6f4-x2x2x"
-IMAGE = "us-docker.pkg.dev/castai-hub/library/agent:v0.123.1"
+IMAGE = "us-docker.pkg.dev/castai-hub/library/agent:v0.161.1"
 
 
 def a_pod(
