@@ -178,7 +178,8 @@ def installer(foreign: Sequence[ExistingObject]) -> str:
 def _look(
     client: "lightkube.Client", document: agent_release.Document, adopted_by: str | None
 ) -> ExistingObject | None:
-    from lightkube import ApiError  # noqa: PLC0415 - costs 0.4 s, and pure tests need none of it
+    import httpx2  # noqa: PLC0415 - costs 0.4 s, and pure tests need none of it
+    from lightkube import ApiError  # noqa: PLC0415
 
     metadata = document["metadata"]
     try:
@@ -195,6 +196,10 @@ def _look(
                 f"grant get on it, or set {adopted_by} to false"
             ) from None
         if error.status.code in (_NOT_FOUND, *_FORBIDDEN):
+            return None
+        raise
+    except httpx2.HTTPStatusError as error:
+        if kinds.is_missing(error):
             return None
         raise
     return ExistingObject(

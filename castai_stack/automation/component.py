@@ -26,6 +26,8 @@ class AutomationArgs(TypedDict):
     """Settings of the agent, whose proxy, certificates, labels and priority class are shared."""
     namespace: str
     """Namespace of the agent; it exists before the component."""
+    spot_daemonset: bool
+    """CAST AI's DaemonSet reports Spot interruptions."""
     cluster_id: pulumi.Input[str]
     """CAST AI's id of the cluster."""
     token: pulumi.Input[str]
@@ -50,6 +52,7 @@ class AutomationComponent(pulumi.ComponentResource):
             settings=args["settings"],
             agent=args["agent"],
             namespace=args["namespace"],
+            spot_daemonset=args["spot_daemonset"],
         )
         token = None if release.settings.existing_secret else pulumi.Output.secret(args["token"])
         digest = pulumi.Output.all(args["cluster_id"], token).apply(
@@ -76,15 +79,15 @@ class AutomationComponent(pulumi.ComponentResource):
                     ),
                 ),
             )
-        deployments = manifests.deployments(documents)
-        AutomationRollout(
-            f"{name}-rollout",
-            namespace=release.namespace,
-            deployments=[documents[part]["metadata"]["name"] for part in deployments],
-            wanted=digest.apply(lambda text: manifests.rollout_digest(release, text)),
-            timeout_seconds=release.settings.rollout_timeout_seconds,
-            opts=after(options, *(parts[part] for part in deployments)),
-        )
+        if deployments := manifests.deployments(documents):
+            AutomationRollout(
+                f"{name}-rollout",
+                namespace=release.namespace,
+                deployments=[documents[part]["metadata"]["name"] for part in deployments],
+                wanted=digest.apply(lambda text: manifests.rollout_digest(release, text)),
+                timeout_seconds=release.settings.rollout_timeout_seconds,
+                opts=after(options, *(parts[part] for part in deployments)),
+            )
         self.register_outputs({})
 
 

@@ -9,7 +9,7 @@ from castai_stack.castai.model import NOT_FOUND
 from castai_stack.commands.aws_clients import asking, clients
 from castai_stack.commands.command_line import CommandError
 from castai_stack.commands.target import Target
-from castai_stack.kube import connection
+from castai_stack.kube import connection, kinds
 from castai_stack.kube.kubeconfig import FROM_EKS, eks_kubeconfig
 
 
@@ -17,7 +17,7 @@ class ClusterError(CommandError):
     """The cluster could not be asked; the message names the reason."""
 
     not_found = False
-    """True if the API server has no object of that name."""
+    """True if the API server has no object of that name, or no such kind."""
 
 
 @contextmanager
@@ -39,7 +39,8 @@ def answering() -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 - clients, logins and networks share no base class
         failure = ClusterError(f"Kubernetes: {connection.explain(error)}")
-        failure.not_found = isinstance(error, lightkube.ApiError) and error.status.code == NOT_FOUND
+        answered = isinstance(error, lightkube.ApiError) and error.status.code == NOT_FOUND
+        failure.not_found = answered or kinds.is_missing(error)
         raise failure from None
 
 

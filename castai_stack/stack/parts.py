@@ -63,6 +63,7 @@ def automation_part(
             "settings": release.settings,
             "agent": release.agent,
             "namespace": release.namespace,
+            "spot_daemonset": release.spot_daemonset,
             "cluster_id": cluster_id,
             "token": token,
             "existing": context.existing,

@@ -17,11 +17,13 @@ SECRET_MARK = "1b47061264138c4ac30d75fd1eb44270"
 
 def some_args(**changes: Any) -> AutomationArgs:
     existing = changes.pop("existing", ())
+    spot_daemonset = changes.pop("spot_daemonset", False)
     return {
         "api_url": "https://api.cast.ai",
         "settings": settings.Automation.model_validate(changes),
         "agent": agent_settings.Agent(),
         "namespace": "castai-agent",
+        "spot_daemonset": spot_daemonset,
         "cluster_id": pulumi.Output.from_input("the-id"),
         "token": "sentinel",
         "existing": existing,
@@ -146,3 +148,27 @@ def test_what_exists_is_imported_under_its_own_name_and_the_rest_created():
 
     imports = {one.name: one.importId for one in recorder.requests if one.importId}
     assert imports == {"automation-controller-deployment": "castai-agent/castai-cluster-controller"}
+
+
+def test_every_workload_depends_on_its_own_objects_and_the_shared_ones():
+    recorder = recorded(evictor={"enabled": True}, spot_daemonset=True)
+
+    for workload in ("evictor-deployment", "spot-handler-daemonset"):
+        needed = dependencies(recorder, f"automation-{workload}")
+        account = f"automation-{workload.rpartition('-')[0]}-service-account"
+        assert {"automation-token", "automation-config", account} <= needed
+
+
+def test_the_evictors_configuration_follows_its_kind_and_is_castais_to_change():
+    recorder = recorded(evictor={"enabled": True})
+    configuration = named(recorder, "automation-evictor-configuration")
+
+    assert "automation-evictor-definition" in dependencies(recorder, configuration.name)
+    assert list(configuration.ignoreChanges) == ["spec"]
+    assert not named(recorder, "automation-evictor-deployment").ignoreChanges
+
+
+def test_the_daemonset_is_not_waited_for_because_there_may_be_no_spot_node():
+    recorder = recorded(controller={"enabled": False}, spot_daemonset=True)
+
+    assert ROLLOUT not in [kind for kind, _, _ in recorder.inventory()]
