@@ -82,6 +82,9 @@ class ControllerStandIn(PodStandIn):
             error = str(refusal.status.message)
         except Exception as failure:  # noqa: BLE001 - whatever fails is acknowledged
             error = str(failure) or type(failure).__name__
+        if self.client is not client:
+            # The pod is gone, and with it the process: its successor is given the action again.
+            return
         if error:
             self.say(f"{kind}: {error}")
         log = {"level": "error" if error else "info", "time": moment(), "fields": {}}

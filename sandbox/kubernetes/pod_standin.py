@@ -85,6 +85,11 @@ class PodStandIn:
         del client
         yield from ()
 
+    @property
+    def client(self) -> Client | None:
+        """The client of the pod that is played."""
+        return self._running[1] if self._running is not None else None
+
     def forget(self) -> None:
         """Drop what is known of the pod that was played."""
         if self._running is not None:
@@ -129,7 +134,7 @@ class PodStandIn:
             account = pod.spec.serviceAccountName or "default"
             made = self._kubelet.create(request, account, namespace=NAMESPACE)
             token = made.status.token if made.status is not None else ""
-            self._running = (pod.metadata.uid, with_token(self._kubeconfig, token))
+            self._running = (pod.metadata.uid, with_token(self._kubeconfig, token or ""))
             for sentence in self.started(self._running[1]):
                 self.say(sentence)
         return self._running[1]

@@ -17,8 +17,8 @@ from sandbox.session import Sandbox, Who
 SECONDS = 10
 PRINCIPAL = "cast-eks-demo"
 """Name of CAST AI's user, and of its role."""
-HEARTBEATS = ("SendDelta",)
-"""What the agent says all the time, whoever runs what."""
+HEARTBEATS = ("SendDelta", "ListActions", "AckAction", "SendActionLog")
+"""What agent and controller say all the time, whoever runs what."""
 
 
 @dataclass
