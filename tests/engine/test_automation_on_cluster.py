@@ -1,0 +1,311 @@
+"""The automation's component on the real engine, provider and API server, its pods run by KWOK."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lightkube import ApiError, Client, codecs
+from lightkube.models.core_v1 import ResourceQuotaSpec
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
+from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.core_v1 import Namespace, Node, Pod, ResourceQuota
+from lightkube.types import PatchType
+
+from castai_stack.agent import adoption
+from castai_stack.agent.names import NAMESPACE
+from castai_stack.automation import existing as existing_automation
+from castai_stack.automation import manifests
+from castai_stack.automation.names import CONTROLLER, EVICTOR, SPOT_HANDLER
+from castai_stack.kube import connection, kinds
+from sandbox.kubernetes.control_plane import KWOK_ANNOTATION, ControlPlane
+from sandbox.toolchain import Programs
+from tests.automation.test_controller_manifests import a_release
+from tests.support.agent_stack import KEY
+from tests.support.authorizer import Authorizer, Question
+from tests.support.automation_stack import AutomationStack
+from tests.support.rights import questions, table
+
+pytestmark = pytest.mark.sandbox
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+NODES = {"automation-node-0": {}, "automation-node-1": {"eks.amazonaws.com/capacityType": "SPOT"}}
+SPOT_NODE = "automation-node-1"
+NAMES = (CONTROLLER, "castai-agent", "cluster-controller")
+
+
+@pytest.fixture(scope="module")
+def api(control_plane: ControlPlane) -> Iterator[Client]:
+    """A client with all powers, an ordinary node and a Spot node."""
+    annotation, value = KWOK_ANNOTATION
+    with connection.connect(str(control_plane.kubeconfig), None) as client:
+        for name, labels in NODES.items():
+            metadata = ObjectMeta(
+                name=name,
+                annotations={annotation: value},
+                labels={"kubernetes.io/os": "linux", "kubernetes.io/hostname": name, **labels},
+            )
+            client.create(Node(metadata=metadata))
+        yield client
+        for name in NODES:
+            client.delete(Node, name)
+
+
+@pytest.fixture(scope="module")
+def authorizer(control_plane: ControlPlane) -> Authorizer:
+    return Authorizer(control_plane.kubeconfig)
+
+
+@pytest.fixture(autouse=True)
+def namespace(api: Client) -> Iterator[None]:
+    """The agent's namespace, which enforces no Pod Security and goes with all that is in it."""
+    api.create(Namespace(metadata=ObjectMeta(name=NAMESPACE)))
+    yield
+    api.delete(Namespace, NAMESPACE)
+    wait_for(lambda: gone(api, Namespace, NAMESPACE))
+
+
+@pytest.fixture
+def automation(
+    tmp_path: Path, programs: Programs, control_plane: ControlPlane
+) -> Iterator[AutomationStack]:
+    """A stack of its own, taken away at the end whatever happened."""
+    stack = AutomationStack(tmp_path, programs, control_plane.kubeconfig)
+    yield stack
+    stack.stack().destroy()
+
+
+def changes(result: Any) -> dict[str, int]:
+    counted = getattr(result, "change_summary", None) or result.summary.resource_changes
+    return {str(getattr(op, "value", op)): n for op, n in counted.items() if op != "same"}
+
+
+def pods(api: Client) -> dict[str, Any]:
+    return {
+        pod.metadata.name: pod.to_dict()
+        for pod in api.list(Pod, namespace=NAMESPACE)
+        if pod.metadata.deletionTimestamp is None
+    }
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "not so within 60 s"
+        time.sleep(0.1)
+
+
+def gone(api: Client, kind: Any, name: str, **where: Any) -> bool:
+    try:
+        api.get(kind, name, **where)
+    except ApiError as error:
+        return error.status.code == 404
+    return False
+
+
+def may(api: Client, authorizer: Authorizer, account: str) -> set[Question]:
+    """Return what an account of the namespace may do beyond what every account may."""
+    namespaces = [one.metadata.name for one in api.list(Namespace)]
+    allowed = authorizer.allowed(
+        (NAMESPACE, account), set(questions(authorizer, namespaces, NAMES))
+    )
+    return allowed - authorizer.allowed((NAMESPACE, "without-any-binding"), allowed)
+
+
+def test_the_controller_runs_as_wanted_and_may_do_what_the_table_says(
+    automation: AutomationStack, api: Client, authorizer: Authorizer
+):
+    stack = automation.stack()
+    stack.up()
+
+    assert changes(stack.preview()) == {}
+    assert changes(stack.refresh()) == {}
+    assert changes(stack.up()) == {}
+    assert len(pods(api)) == 2
+    exported = automation.export()
+    assert "castai-cluster-controller" in exported
+    assert KEY not in exported
+
+    granted = may(api, authorizer, CONTROLLER)
+    assert table(granted) == yaml.safe_load((GOLDEN / "controller_access.yaml").read_text())
+    assert not [one for one in granted if one.resource.partition("/")[0] == "secrets"]
+    for verb in ("bind", "escalate", "impersonate", "approve"):
+        assert not [one for one in granted if one.verb == verb]
+
+    upgraded = automation.stack(controller={"tag": "v9.9.9"})
+    assert changes(upgraded.up()) == {"update": 2}, "the deployment in place, and its gate"
+    rotated = automation.stack(controller={"tag": "v9.9.9"}, token="another")
+    assert changes(rotated.up()) == {"update": 3}, "the secret too"
+
+
+def test_self_upgrade_gives_the_namespace_away_and_no_other_secret(
+    automation: AutomationStack, api: Client, authorizer: Authorizer
+):
+    automation.stack(controller={"self_upgrade": True}).up()
+
+    granted = may(api, authorizer, CONTROLLER)
+
+    secrets = {one for one in granted if one.resource == "secrets"}
+    assert {one.namespace for one in secrets} == {NAMESPACE}
+    everywhere = {(one.group, one.resource) for one in granted if not one.namespace}
+    assert ("", "secrets") not in everywhere
+    assert ("apps", "deployments") not in everywhere
+    assert changes(automation.stack().up()) == {"update": 5}, "three roles, the pods, their gate"
+    assert not [one for one in may(api, authorizer, CONTROLLER) if one.resource == "secrets"]
+
+
+def test_controller_and_evictor_run_where_the_restricted_level_is_enforced(
+    automation: AutomationStack, api: Client
+):
+    api.patch(
+        Namespace, NAMESPACE, {"metadata": {"labels": RESTRICTED}}, patch_type=PatchType.MERGE
+    )
+    stack = automation.stack(evictor={"enabled": True})
+
+    preview = changes(stack.preview())
+    assert changes(stack.up()) == preview
+    assert len(pods(api)) == 4, "two of the controller, the evictor and its autoscaler"
+    assert changes(stack.preview()) == {}
+
+    kind = kinds.load("autoscaling.cast.ai/v1alpha1", "EvictorConfig")
+    assert api.get(kind, "evictor-config")["spec"]["config"]["dryRun"] is True
+    api.patch(
+        kind,
+        "evictor-config",
+        {"spec": {"enabled": False, "config": {"dryRun": False, "cycleInterval": "5m"}}},
+        patch_type=PatchType.MERGE,
+    )
+    assert changes(stack.refresh()) in ({}, {"update": 1}), "the state takes what CAST AI wrote"
+    assert changes(stack.up()) == {}, "which is CAST AI's to write"
+    assert api.get(kind, "evictor-config")["spec"]["config"]["dryRun"] is False
+
+    automation.stack().up()
+    assert gone(api, CustomResourceDefinition, "evictorconfigs.autoscaling.cast.ai")
+    assert len(pods(api)) == 2
+
+
+def test_the_spot_handler_runs_on_spot_nodes_only_and_may_mark_nodes(
+    automation: AutomationStack, api: Client, authorizer: Authorizer
+):
+    stack = automation.stack(controller={"enabled": False}, spot_daemonset=True)
+    stack.up()
+
+    wait_for(lambda: len(pods(api)) == 1)
+    (pod,) = pods(api).values()
+    assert pod["spec"]["nodeName"] == SPOT_NODE
+    assert changes(stack.preview()) == {}
+    assert table(may(api, authorizer, SPOT_HANDLER)) == {
+        "everywhere": {"nodes": ["get", "list", "patch", "watch"]}
+    }
+
+
+def test_what_keeps_the_controllers_pods_from_running_is_said(
+    automation: AutomationStack, api: Client
+):
+    team = ObjectMeta(name="team", namespace=NAMESPACE)
+    api.create(ResourceQuota(metadata=team, spec=ResourceQuotaSpec(hard={"pods": "0"})))
+
+    said = automation.failing_up(rollout_timeout_seconds=10)
+
+    assert "CAST AI's automation is not rolled out within 10 s" in said
+    assert "exceeded quota: team" in said
+    assert "automation.rolloutTimeoutSeconds sets the time" in said
+
+
+def of_helm(instance: str) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/name": CONTROLLER,
+        "app.kubernetes.io/instance": instance,
+        "app.kubernetes.io/managed-by": "Helm",
+        "helm.sh/chart": "castai-cluster-controller-0.92.14",
+    }
+
+
+def install_the_chart(api: Client, instance: str) -> None:
+    """Install a controller as Helm does, whose name the API server remembers for every field."""
+    documents = manifests.objects(a_release(), cluster_id="x", encoded_token="a2V5")
+    for document in documents.values():
+        metadata = {**document["metadata"], "labels": of_helm(instance)}
+        metadata.pop("annotations")
+        if document["kind"] == "Deployment":
+            selector = {
+                key: value
+                for key, value in of_helm(instance).items()
+                if key.endswith(("/name", "/instance"))
+            }
+            document["spec"]["selector"]["matchLabels"] = selector
+            document["spec"]["template"]["metadata"] = {"labels": selector}
+        api.create(codecs.from_dict({**document, "metadata": metadata}), field_manager="helm")
+
+
+def look(api: Client, **settings: Any) -> list[adoption.ExistingObject]:
+    release = a_release(**settings)
+    documents = manifests.objects(release).values()
+    return adoption.look_for(api, documents, "automation.adopt", adopt=release.settings.adopt)
+
+
+@pytest.fixture
+def cluster_roles_of_the_chart(api: Client) -> Iterator[None]:
+    """Take away what the chart leaves outside of the namespace."""
+    yield
+    for document in manifests.objects(a_release()).values():
+        if "namespace" not in document["metadata"]:
+            kind = kinds.load(document["apiVersion"], document["kind"])
+            if not gone(api, kind, document["metadata"]["name"]):
+                api.delete(kind, document["metadata"]["name"])
+
+
+@pytest.mark.usefixtures("cluster_roles_of_the_chart")
+def test_a_controller_of_the_script_is_found_and_taken_over_in_place(
+    automation: AutomationStack, api: Client
+):
+    assert look(api, evictor={"enabled": True}) == [], "a server without the evictor's kind"
+    install_the_chart(api, "cluster-controller")
+    before = api.get(Deployment, CONTROLLER, namespace=NAMESPACE).metadata.uid
+
+    found = look(api, adopt=True)
+    refusal = existing_automation.refusal(found, a_release())
+    assert refusal is not None
+    assert "helm uninstall cluster-controller -n castai-agent" in refusal
+    assert existing_automation.refusal(found, a_release(adopt=True)) is None
+
+    adopted = automation.stack(adopt=True, existing=adoption.existing(found))
+    adopted.up()
+    assert changes(adopted.preview()) == {}
+    assert api.get(Deployment, CONTROLLER, namespace=NAMESPACE).metadata.uid == before
+    assert all(one.of_this_program for one in look(api))
+
+
+@pytest.mark.usefixtures("cluster_roles_of_the_chart")
+def test_a_controller_of_the_umbrella_chart_has_another_selector(api: Client):
+    install_the_chart(api, "castai")
+
+    refusal = existing_automation.refusal(look(api, adopt=True), a_release(adopt=True))
+
+    assert refusal is not None
+    assert "app.kubernetes.io/instance=castai," in refusal
+    assert "kubectl delete deployment castai-cluster-controller -n castai-agent" in refusal
+
+
+def test_the_evictors_account_may_do_what_its_rules_say(
+    automation: AutomationStack, api: Client, authorizer: Authorizer
+):
+    automation.stack(evictor={"enabled": True}).up()
+
+    granted = may(api, authorizer, EVICTOR)
+
+    writes = {
+        (one.namespace, one.resource)
+        for one in granted
+        if one.verb not in {"get", "list", "watch"} and not one.name
+    }
+    outside = {resource for namespace, resource in writes if namespace != NAMESPACE}
+    assert outside == {"nodes", "pods", "pods/eviction", "events"}
+    assert {r for namespace, r in writes if namespace == NAMESPACE} == {*outside, "leases"} - {
+        "nodes"
+    }
+    assert not [one for one in granted if one.resource.partition("/")[0] == "secrets"]
