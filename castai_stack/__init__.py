@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from castai_stack.access.component import AwsAuthMapping, AwsAuthMappingArgs
     from castai_stack.agent.component import AgentArgs, AgentComponent
+    from castai_stack.automation.component import AutomationArgs, AutomationComponent
     from castai_stack.config.model import StackConfig
     from castai_stack.iam.component import CastIamArgs, CastIamComponent
     from castai_stack.spot.component import SpotLambdaArgs, SpotLambdaComponent
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AgentArgs",
     "AgentComponent",
+    "AutomationArgs",
+    "AutomationComponent",
     "AwsAuthMapping",
     "AwsAuthMappingArgs",
     "CastIamArgs",
@@ -31,6 +34,8 @@ __all__ = [
 _MODULES = {
     "AgentArgs": "agent.component",
     "AgentComponent": "agent.component",
+    "AutomationArgs": "automation.component",
+    "AutomationComponent": "automation.component",
     "AwsAuthMapping": "access.component",
     "AwsAuthMappingArgs": "access.component",
     "CastIamArgs": "iam.component",
