@@ -8,6 +8,7 @@ from castai_stack.commands import command_line
 
 COMMANDS = {
     "audit": "list what connecting a cluster has left behind",
+    "status": "show in one table what is connected, what CAST AI does and what is missing",
     "recover": "put a stack in order after its run was killed",
     "permissions": "report who may do what under a stack file, or compare two",
     "operator-permissions": "print the IAM policy or cluster role that the operator needs",

@@ -10,9 +10,10 @@ from typing import NoReturn
 
 OK, NEGATIVE, FAILED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 EXIT_STATUSES = {
-    OK: "success; audit: nothing is left over; recover: the stack is in order",
-    NEGATIVE: "audit: something is left over; recover and aws-auth restore: refused, nothing "
-    "was written",
+    OK: "success; audit: nothing is left over; recover: the stack is in order; status: nothing is "
+    "missing",
+    NEGATIVE: "audit: something is left over; status: there is something to do; recover and "
+    "aws-auth restore: refused, nothing was written",
     FAILED: "wrong arguments or settings; or AWS, Kubernetes, CAST AI or Pulumi gave no answer",
     INTERRUPTED: "interrupted by Ctrl-C",
     PIPE_CLOSED: "the reader of the output closed the pipe, such as `head`",
