@@ -96,6 +96,7 @@ STEPS = (
     Step(README, "pulumi preview"),
     Step(README, "pulumi up"),
     Step(README, "pulumi preview --refresh --diff"),
+    Step("docs/automation.md", "python -m castai_stack status Pulumi.prod.yaml"),
     Step("docs/pull-requests.md", "on: pull_request"),
     Step(README, "python -m castai_stack operator-permissions Pulumi.prod.yaml"),
     Step(
