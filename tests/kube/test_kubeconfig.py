@@ -82,6 +82,12 @@ def test_an_impersonation_becomes_the_headers_that_client_go_sends():
     )
 
 
+def test_an_impersonation_of_a_user_alone_has_one_header():
+    user = {"token": "t", "as": "somebody"}
+
+    assert endpoint(user).user.impersonation == (("Impersonate-User", "somebody"),)
+
+
 @pytest.mark.parametrize("key", ["as-uid", "as-groups", "as-user-extra"])
 def test_an_impersonation_without_a_user_is_refused(key):
     value = {"as-uid": "7", "as-groups": ["a"], "as-user-extra": {"k": ["v"]}}[key]
@@ -227,6 +233,17 @@ def test_a_token_file_is_stripped_and_comes_before_the_token(tmp_path):
     assert "tokenFile: the token holds a blank" in refusal({"tokenFile": str(path)})
     path.write_text("\n")
     assert "is empty" in refusal({"tokenFile": str(path)})
+    path.unlink()
+    assert endpoint({"token": "old", "tokenFile": str(path)}).user.token == "old"
+
+
+def test_content_that_is_no_pem_is_refused_by_the_key_that_holds_it(tmp_path):
+    path = tmp_path / "client.crt"
+    path.write_bytes(b"\xff\xfe")
+    data = base64.b64encode(b"\xff\xfe").decode()
+
+    assert "client-certificate: is not in PEM form" in refusal({"client-certificate": str(path)})
+    assert "client-certificate-data: is not in PEM" in refusal({"client-certificate-data": data})
 
 
 def as_yaml(**more):
