@@ -18,6 +18,8 @@ PRINCIPAL = "castai-stack:index:AssumeRolePrincipal"
 REGISTRATION = "castai-stack:index:ClusterRegistration"
 LEFTOVERS = "castai-stack:index:AgentLeftovers"
 AWS_AUTH = "castai-stack:index:AwsAuthEntry"
+POLICIES = "castai-stack:index:AutoscalerPolicies"
+EVICTOR = "castai-stack:index:EvictorConfiguration"
 _LEAVING = ("deleting", "disconnecting")
 """CAST AI's statuses of a cluster that it is about to disconnect."""
 PERMISSION = "aws:lambda/permission:Permission"
@@ -114,6 +116,9 @@ class PendingLookup:
             HAND_OVER: lambda inputs: str(inputs["clusterId"]),
             PRINCIPAL: lambda inputs: f"{inputs['clusterId']}/principal",
             REGISTRATION: self._registration,
+            # A destroy has to switch these off. A node configuration stays at CAST AI anyway.
+            POLICIES: lambda inputs: f"{inputs['clusterId']}/policies",
+            EVICTOR: lambda inputs: f"{inputs['clusterId']}/evictor",
             LEFTOVERS: lambda inputs: str(inputs["namespace"]),
             AWS_AUTH: lambda inputs: f"{entries.WHERE}/{entries.KEYS[inputs['kind']]}",
             "aws:iam/rolePolicyAttachment:RolePolicyAttachment": lambda inputs: (

@@ -73,6 +73,12 @@ def access_entry(client: Client, tags: dict[str, Any]) -> None:
     client("eks").create_access_entry(clusterName="demo", principalArn=ENTRY, **tags)
 
 
+def security_group(client: Client, tags: dict[str, Any]) -> None:
+    ec2 = client("ec2")
+    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    ec2.create_security_group(GroupName="n", Description="n", VpcId=vpc, **tags)
+
+
 TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], str, Make]] = {
     "aws:iam/user:User": (
         {"name": "n"},
@@ -146,6 +152,12 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], str, Make]] = {
         f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:n-",
         lambda client, tags: client("secretsmanager").create_secret(Name="n", **tags),
     ),
+    "aws:ec2/securityGroup:SecurityGroup": (
+        {"name": "n", "vpcId": "vpc-*"},
+        {"TagSpecifications": [{"ResourceType": "security-group", "Tags": LIST}]},
+        "sg-",
+        security_group,
+    ),
     "aws:eks/accessEntry:AccessEntry": (
         {"clusterName": "demo", "principalArn": ENTRY},
         {"tags": MAP},
@@ -186,3 +198,16 @@ def test_what_is_there_is_found_if_it_bears_this_clusters_tag(client: Client, ty
     if type_ != PERMISSION:  # It goes with its function.
         assert look("other") is None
         assert "somebody else created it" in said.pop()
+
+
+@pytest.mark.parametrize(
+    ("type_", "id_"),
+    [("AutoscalerPolicies", "c-1/policies"), ("EvictorConfiguration", "c-1/evictor")],
+)
+def test_what_a_destroy_has_to_switch_off_is_imported_by_the_id_of_its_handler(type_, id_):
+    def nothing(*_: Any) -> Any:
+        raise AssertionError("a service was asked")
+
+    lookup = PendingLookup(nothing, nothing, Target("demo", REGION, ACCOUNT), nothing)
+    create = Pending("urn", f"castai-stack:index:{type_}", {"clusterId": "c-1"})
+    assert lookup.import_id(create) == id_
