@@ -1,7 +1,8 @@
 """A whole life cycle before your eyes: `python -m sandbox.demo`.
 
-Connect, check, change, drift, repair, a Spot interruption, take away, and an audit that compares
-what is left with what was there. Any deviation is named and ends with exit status 1.
+Connect, check, let CAST AI start nodes and end them, change, drift, repair, a Spot interruption,
+take away, and an audit that compares what is left with what was there. Any deviation is named and
+ends with exit status 1.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from sandbox import constants, inventory, toolchain
 from sandbox.engine import stack as engine_stack
 from sandbox.engine.stack import OperationError, Result, Stack
 from sandbox.processes import ProcessError
+from sandbox.proofs.node_life import Launched, LifeError, NodeLife
 from sandbox.session import AWS_WAITS_HELP, Sandbox, SandboxError
 from sandbox.toolchain import ToolchainError
 
@@ -40,6 +42,13 @@ _KIM = """\
   groups: [ "viewers" ]
 """
 _DETACHED = "AmazonEKS_CNI_Policy"
+_DELAY = 5
+_AUTOMATION = (
+    "automation.autoscaler.enabled=true",
+    "automation.autoscaler.emptyNodes.enabled=true",
+    f"automation.autoscaler.emptyNodes.delaySeconds={_DELAY}",
+    "api.deleteNodesOnDisconnect=true",
+)
 
 
 class DeviationError(Exception):
@@ -58,13 +67,15 @@ class Demo:
     def __init__(self, sandbox: Sandbox, console: Console) -> None:
         self._sandbox = sandbox
         self._console = console
+        self._life = NodeLife(sandbox)
         self._before: dict[str, inventory.Inventory] = {}
         self._made = 0
 
     def run(self) -> int:
         """Go through all steps; returns the number of resources that were made and taken away."""
         user = self._stack()
-        role = self._stack("credentials.mode=role")
+        scaling = self._stack(*_AUTOMATION)
+        role = self._stack("credentials.mode=role", *_AUTOMATION)
         with self._step("look at the cluster as it is"):
             self._before = self._inventory()
         with self._step("preview"):
@@ -75,10 +86,22 @@ class Demo:
         self._show_outputs(user)
         with self._step("preview again"):
             expect_empty(user.preview(), "the second preview")
+        with self._step("preview of the autoscaler, switched on by a setting"):
+            self._show_changes(scaling.preview())
+        with self._step("up, with the autoscaler on"):
+            self._told(scaling.up())
+        with self._step("a pod waits, and CAST AI starts a node for it"):
+            launched = self._started()
         with self._step("preview of the change to a role"):
-            self._show_changes(role.preview())
+            self._show_hand_over(role.preview())
         with self._step("up, with a role that CAST AI assumes"):
             self._told(role.up())
+        with self._step(f"the pod goes, and its empty node {_DELAY} s later"):
+            seconds = self._life.empty(launched)
+            self._console.print(f"  {launched.name} is gone after {seconds:.0f} s", highlight=False)
+            expect(seconds > _DELAY, f"the node was ended after {seconds:.0f} s")
+        with self._step("CAST AI drains and ends a node that was there before"):
+            self._console.print(f"  {self._removed()} is gone", highlight=False)
         with self._step("somebody edits aws-auth and detaches a policy"):
             self._meddle()
         with self._step("refresh finds the drift"):
@@ -88,8 +111,12 @@ class Demo:
             self._repaired()
         with self._step("Spot interruptions: one of ours, one of another cluster"):
             self._interrupt(role)
-        with self._step("destroy"):
+        with self._step("another pod, and another node"):
+            launched = self._started()
+        with self._step("destroy, with the nodes that CAST AI started"):
             self._told(role.destroy())
+            state = self._life.instance_state(launched.instance["InstanceId"])
+            expect(state == "terminated", f"{launched.name} is {state} after the destroy")
         with self._step("audit: compare with the beginning"):
             self._audit()
         return self._made
@@ -136,6 +163,28 @@ class Demo:
             table.add_row(name, escape(str(value)))
         self._console.print(table)
 
+    def _started(self) -> Launched:
+        launched = self._life.start()
+        one = launched.instance
+        groups = ", ".join(sorted(group["GroupId"] for group in one["SecurityGroups"]))
+        for what, value in (
+            ("node", f"{launched.name}, {one['InstanceType']}, in {one['SubnetId']}"),
+            ("profile", one["IamInstanceProfile"]["Arn"].rpartition("/")[2]),
+            ("groups", groups),
+            ("tags", ", ".join(sorted(launched.tags))),
+        ):
+            self._console.print(f"  {what}: {value}", highlight=False)
+        differences = launched.differences()
+        expect(not differences, f"not as the node configuration says: {', '.join(differences)}")
+        return launched
+
+    def _removed(self) -> str:
+        """Have a furnished node removed, and count it out of what was there before."""
+        name, instance = self._life.remove_original()
+        del self._before["AWS"]["ec2-instance"][instance]
+        del self._before["Kubernetes"]["Node (api/v1)"][name]
+        return name
+
     def _show_changes(self, result: Result) -> None:
         table = Table(title="what the change does")
         table.add_column("does")
@@ -146,6 +195,9 @@ class Demo:
                 continue
             table.add_row(step.operation, step.type.rpartition(":")[2], step.name)
         self._console.print(table)
+
+    def _show_hand_over(self, result: Result) -> None:
+        self._show_changes(result)
         operations = {(s.type.rpartition(":")[2], s.name): s.operation for s in result.changing()}
         expect(
             operations.get(("HandOver", "hand-over")) == "update",
@@ -277,6 +329,9 @@ class Demo:
         after = self._inventory()
         edited = self._before["Kubernetes"]["ConfigMap (api/v1)"]["kube-system/aws-auth"]["data"]
         edited["mapRoles"] = _EDITED + edited["mapRoles"] + _KIM.format(account=self._account())
+        for moment in (self._before, after):  # evicted pods come back under other names
+            pods = moment["Kubernetes"].pop("Pod (api/v1)", {})
+            moment["Kubernetes"]["Pod"] = {name.rpartition("-")[0]: {} for name in pods}
         left = [
             f"{where}: {difference}"
             for where, before in self._before.items()
@@ -323,14 +378,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 folder,
                 programs,
                 console=console,
-                options={"awsWaits": options.aws_waits},
+                options={
+                    "awsWaits": options.aws_waits,
+                    "castai": {"requires_controller": True},
+                },
                 with_parent=True,
             )
             try:
                 resources = Demo(sandbox, console).run()
             finally:
                 sandbox.stop()
-    except DeviationError as deviation:
+    except (DeviationError, LifeError) as deviation:
         return _failed(console, str(deviation))
     except OperationError as error:
         console.print(error.output, highlight=False, markup=False, soft_wrap=True)

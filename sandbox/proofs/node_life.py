@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sandbox.session import Sandbox
 
+_CAPACITY = "eks.amazonaws.com/capacityType"
 POD, BUDGET = "batch", "web"
 _SECONDS = 10
 _WAIT = 60.0
@@ -97,10 +98,10 @@ class NodeLife:
         [configuration] = [one for one in configurations["items"] if one["default"]]
         return Launched(name, self._instance(provider.rpartition("/")[2]), configuration)
 
-    def remove_original(self) -> str:
+    def remove_original(self) -> tuple[str, str]:
         """Have CAST AI remove a node that it did not start, past a disruption budget.
 
-        Returns the node's name.
+        Returns the node's name, and its instance's id.
         """
         budget = {
             "apiVersion": "policy/v1",
@@ -118,8 +119,10 @@ class NodeLife:
             finally:
                 client.delete(PodDisruptionBudget, BUDGET, namespace=TEAM_NAMESPACE)
         identifier = provider.rpartition("/")[2]
-        self._wait(lambda: self._state(identifier) == "terminated", f"{identifier} is terminated")
-        return name
+        self._wait(
+            lambda: self.instance_state(identifier) == "terminated", f"{identifier} is terminated"
+        )
+        return name, identifier
 
     def remove(self, name: str) -> None:
         """Ask CAST AI to remove a node."""
@@ -134,7 +137,9 @@ class NodeLife:
         with self._kubernetes() as client:
             client.delete(Pod, POD, namespace=TEAM_NAMESPACE)
             self._wait(lambda: not self._exists(client, launched.name), "the empty node is gone")
-        self._wait(lambda: self._state(identifier) == "terminated", f"{identifier} is terminated")
+        self._wait(
+            lambda: self.instance_state(identifier) == "terminated", f"{identifier} is terminated"
+        )
         return time.monotonic() - started
 
     def state(self) -> dict[str, Any]:
@@ -166,14 +171,15 @@ class NodeLife:
 
     def _node_of_web(self, client: Client) -> str:
         """Return a node of a pod that the budget protects, on-demand and not CAST AI's."""
-        managed = {
-            str(one.metadata.name)
-            for one in client.list(Node)
-            if one.metadata is not None and MANAGED_BY in (one.metadata.labels or {})
+        nodes = [one.to_dict()["metadata"] for one in client.list(Node)]
+        apart = {
+            one["name"]
+            for one in nodes
+            if MANAGED_BY in one["labels"] or one["labels"].get(_CAPACITY) == "SPOT"
         }
         for one in client.list(Pod, namespace=TEAM_NAMESPACE, labels={"app": "web"}):
             node = str(one.spec.nodeName) if one.spec is not None else ""
-            if node and node not in managed:
+            if node and node not in apart:
                 return node
         raise LifeError("no pod of web is on a node that CAST AI did not start")
 
@@ -189,7 +195,8 @@ class NodeLife:
         reservations = ec2.describe_instances(InstanceIds=[identifier])["Reservations"]
         return reservations[0]["Instances"][0]
 
-    def _state(self, identifier: str) -> str:
+    def instance_state(self, identifier: str) -> str:
+        """Return the state of an instance, such as `running`."""
         return str(self._instance(identifier)["State"]["Name"])
 
     def _wait(self, condition: Callable[[], object], what: str) -> None:

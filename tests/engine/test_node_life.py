@@ -99,7 +99,7 @@ def test_a_drain_respects_the_disruption_budget(life: NodeLife, admin: Client):
 
 
 def test_an_original_node_is_drained_and_ended(life: NodeLife, admin: Client):
-    name = life.remove_original()
+    name, _ = life.remove_original()
     assert name not in {str(one.to_dict()["metadata"]["name"]) for one in admin.list(Node)}
     assert life.state()["status"] == "ready"
 
