@@ -54,7 +54,7 @@ class AutomationComponent(pulumi.ComponentResource):
             namespace=args["namespace"],
             spot_daemonset=args["spot_daemonset"],
         )
-        token = None if release.settings.existing_secret else pulumi.Output.secret(args["token"])
+        token = None if release.existing_secret else pulumi.Output.secret(args["token"])
         digest = pulumi.Output.all(args["cluster_id"], token).apply(
             lambda values: manifests.environment_digest(release, *values)
         )

@@ -31,7 +31,7 @@ def objects(
     if not workloads:
         return {}
     shared = {"config": config(release, cluster_id)}
-    if release.settings.existing_secret is None:
+    if release.existing_secret is None:
         shared["token"] = token_secret(release, encoded_token)
     return {part: forced(one) for part, one in (shared | workloads).items()}
 

@@ -42,9 +42,14 @@ class Release:
     """CAST AI's DaemonSet reports Spot interruptions (`spot.handler`)."""
 
     @property
+    def existing_secret(self) -> str | None:
+        """Name of an existing secret with the cluster's token: the automation's or the agent's."""
+        return self.settings.existing_secret or self.agent.existing_secret
+
+    @property
     def key_secret(self) -> str:
         """Name of the secret with the cluster's token."""
-        return self.settings.existing_secret or SHARED
+        return self.existing_secret or SHARED
 
 
 def everything(agent: "Agent") -> Release:

@@ -214,7 +214,7 @@ class Automation(Section):
     pull_secrets: list[ObjectName] = []
     """Secrets of the namespace that open a private registry, for all these images."""
     existing_secret: ObjectName | None = None
-    """A secret of the namespace with the key `API_KEY`, instead of `castai-cluster-controller`."""
+    """A secret of the namespace with the key `API_KEY`; `agent.existingSecret` when absent."""
     rollout_timeout_seconds: Annotated[int, Field(ge=10, le=3600)] = 600
     """How long to wait for the pods."""
     adopt: bool = False

@@ -13,14 +13,12 @@ from castai_stack.preflight.lookups import first_line
 def needs_key(settings: StackConfig) -> bool:
     """Return True if an apply uses CAST AI's API key at all.
 
-    With registration the resources call the API. Without it the key goes to the agent's secret, to
-    that of the automation and to the Spot function.
+    With registration the resources call the API. Without it the key goes to the Spot function and
+    to the agent's secret, whose absence decides about that of the automation as well.
     """
-    secrets = [settings.agent.existing_secret]
-    if settings.has_workloads:
-        secrets.append(settings.automation.existing_secret)
+    api_key_of_agent = settings.agent.existing_secret is None
     function = settings.principal is not None and settings.spot.by_lambda
-    return settings.api.register_cluster or None in secrets or function
+    return settings.api.register_cluster or api_key_of_agent or function
 
 
 async def castai_findings(settings: StackConfig, api_key: str | None) -> Findings:

@@ -133,11 +133,13 @@ def test_both_containers_take_token_api_and_id_from_the_shared_objects():
 
 
 def test_an_existing_secret_replaces_the_programs_own():
-    made = objects(existing_secret="mine")
+    own = objects({"existing_secret": "the-agents"}, existing_secret="mine")
+    shared = objects({"existing_secret": "the-agents"})
 
-    assert "token" not in made
-    for one in containers(made).values():
-        assert one["envFrom"][0] == {"secretRef": {"name": "mine"}}
+    for made, name in ((own, "mine"), (shared, "the-agents")):
+        assert "token" not in made
+        for one in containers(made).values():
+            assert one["envFrom"][0] == {"secretRef": {"name": name}}
 
 
 def test_the_controllers_surroundings_are_those_of_the_chart():

@@ -51,20 +51,8 @@ def test_castai_is_not_asked_without_a_key_or_without_registration():
             {"api": BY_HAND, "agent": {"existingSecret": "s"}, "credentials": {"mode": "none"}},
         ),
         (
-            True,
+            False,
             {"api": BY_HAND, "agent": {"existingSecret": "s"}, "spot": {"enabled": False}},
-        ),
-        *(
-            (
-                False,
-                {
-                    "api": BY_HAND,
-                    "agent": {"existingSecret": "s"},
-                    "automation": automation,
-                    "spot": {"enabled": False},
-                },
-            )
-            for automation in ({"existingSecret": "s"}, {"controller": {"enabled": False}})
         ),
     ],
 )
