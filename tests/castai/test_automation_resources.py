@@ -1,6 +1,5 @@
 """The handlers of the automation's settings, called as the engine calls them, against the service."""
 
-import asyncio
 import time
 
 import pytest
@@ -21,6 +20,7 @@ from castai_stack.preflight.findings import Findings
 from sandbox.castai import API_KEY, Options, serve
 from tests.castai.test_remote_fields import CONFIGURATION, EVICTOR, POLICIES, TEMPLATE
 from tests.support.castai import ACCOUNT, QUICK, REGION, StubCloud
+from tests.support.coroutines import completed
 from tests.support.plugin import handler
 
 NOBODY = "99999999-1111-2222-3333-444444444444"
@@ -350,7 +350,7 @@ def test_policies_of_v1_end_a_run_before_its_first_write(castai, api, cluster_id
     if v1:
         switch_v1_on(api, cluster_id)
     raw = {**switched(enabled=autoscales), "api": {"url": castai.url}}
-    found = asyncio.run(castai_findings(validate(raw, "castai"), API_KEY))
+    found = completed(castai_findings(validate(raw, "castai"), API_KEY))
 
     expected = (v1_refusal(cluster_id),) if v1 and autoscales else ()
     assert found == Findings(problems=expected)

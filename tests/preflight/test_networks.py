@@ -1,7 +1,5 @@
 """Subnets and groups of new nodes: what is looked up, and what is refused before a write."""
 
-import asyncio
-
 import pytest
 
 from castai_stack.config.validation import validate
@@ -9,6 +7,7 @@ from castai_stack.preflight import networks
 from castai_stack.preflight.findings import Findings
 from castai_stack.preflight.lookups import ClusterFacts
 from castai_stack.spelling import snake
+from tests.support.coroutines import completed
 
 CLUSTER = {"name": "demo", "region": "eu-central-1", "accountId": "012345678901"}
 VPC, OTHER = "vpc-0000000a", "vpc-0000000b"
@@ -71,7 +70,7 @@ def settings(nodes=None, **more):
 
 
 def look(nodes=None, network=None, facts=FACTS, **more):
-    return asyncio.run(networks.node_network(settings(nodes, **more), facts, network or Network()))
+    return completed(networks.node_network(settings(nodes, **more), facts, network or Network()))
 
 
 def test_subnets_with_a_way_out_are_chosen_and_the_cluster_s_group_is_joined():
@@ -181,7 +180,7 @@ def test_nothing_is_asked_where_nodes_are_left_alone(nodes, more):
 
     assert look(nodes, network, **more) == (networks.NO_NETWORK, Findings())
     assert (
-        asyncio.run(networks.group_name_findings(settings(nodes, **more), FACTS, network))
+        completed(networks.group_name_findings(settings(nodes, **more), FACTS, network))
         == Findings()
     )
     assert network.asked == []
@@ -195,7 +194,7 @@ def test_few_questions_are_asked_when_everything_is_looked_up():
 
 
 def name_findings(nodes=None, **network):
-    return asyncio.run(networks.group_name_findings(settings(nodes), FACTS, Network(**network)))
+    return completed(networks.group_name_findings(settings(nodes), FACTS, Network(**network)))
 
 
 def test_a_group_of_the_name_that_is_not_this_stack_s_stops_an_apply():
