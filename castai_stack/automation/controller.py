@@ -51,12 +51,17 @@ def objects(release: Release, digest: object | None) -> dict[str, Document]:
 
 
 def disruption_budget(release: Release) -> Document:
-    """Return the budget that lets one controller pod go at a time."""
+    """Return the budget that lets one controller pod go at a time.
+
+    It counts available pods as the chart's does: Kubernetes allows one way to count, and the
+    field of an adopted budget would stay beside another one.
+    """
+    available = release.settings.controller.replicas - 1
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": object_metadata(release, CONTROLLER),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(CONTROLLER)}},
+        "spec": {"minAvailable": available, "selector": {"matchLabels": selector(CONTROLLER)}},
     }
 
 

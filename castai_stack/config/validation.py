@@ -159,7 +159,7 @@ def _without(node: Any, broken: set[tuple[str, ...]], place: tuple[str, ...]) ->
 def _disagreements(settings: StackConfig | None) -> list[str]:
     if settings is None:
         return []
-    rules = (_registration, _reach, _boundaries, _arns, _tags, _automation)
+    rules = (_registration, _reach, _spot, _boundaries, _arns, _tags, _automation)
     return list(chain.from_iterable(rule(settings) for rule in rules))
 
 
@@ -210,6 +210,14 @@ def _reach(settings: StackConfig) -> Iterator[str]:
         yield (
             f"access.mode: found '{settings.access.mode}' while cluster.authenticationMode is "
             f"'{unread}', under which the cluster does not read it; set access.mode to auto"
+        )
+
+
+def _spot(settings: StackConfig) -> Iterator[str]:
+    if settings.spot.drain and settings.spot.handler == "daemonset":
+        yield (
+            "spot.drain: found true while spot.handler is daemonset, which marks the node and "
+            "evicts nothing; set spot.handler to lambda or both, or spot.drain to false"
         )
 
 

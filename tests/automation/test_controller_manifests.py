@@ -284,6 +284,14 @@ def test_the_sizes_of_both_containers_are_settable():
     assert monitor["resources"] == {"requests": {"memory": "128Mi"}}
 
 
+@pytest.mark.parametrize(("replicas", "available"), [(1, 0), (2, 1), (3, 2)])
+def test_a_drain_may_take_one_pod_at_a_time(replicas, available):
+    spec = objects(controller={"replicas": replicas})["controller-budget"]["spec"]
+
+    assert spec["minAvailable"] == available
+    assert "maxUnavailable" not in spec, "the chart counts the other way, and only one is allowed"
+
+
 def test_selectors_are_the_same_under_all_settings():
     full = {"existing_secret": "mine", "controller": {"tag": "v9.9.9", "self_upgrade": True}}
     changed = objects({"labels": {"team": "platform"}}, **full)

@@ -123,6 +123,11 @@ def test_a_missing_key_is_named():
             "iam.manageNodeRole to false",
         ),
         (
+            {"spot": {"drain": True, "handler": "daemonset"}},
+            "spot.drain: found true while spot.handler is daemonset, which marks the node and "
+            "evicts nothing; set spot.handler to lambda or both, or spot.drain to false",
+        ),
+        (
             {"tags": {f"t{i}": "x" for i in range(41)}},
             "tags: found 41 tags; allowed: 40",
         ),

@@ -231,6 +231,9 @@ def install_the_chart(api: Client, instance: str) -> None:
     for document in documents.values():
         metadata = {**document["metadata"], "labels": of_helm(instance)}
         metadata.pop("annotations")
+        if document["kind"] == "PodDisruptionBudget":
+            selected = {"app.kubernetes.io/name": CONTROLLER}
+            document["spec"] = {"minAvailable": 1, "selector": {"matchLabels": selected}}
         if document["kind"] == "Deployment":
             selector = {
                 key: value
