@@ -378,10 +378,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 folder,
                 programs,
                 console=console,
-                options={
-                    "awsWaits": options.aws_waits,
-                    "castai": {"requires_controller": True},
-                },
+                options={"awsWaits": options.aws_waits},
                 with_parent=True,
             )
             try:

@@ -29,7 +29,7 @@ class Options:
     """Result of registering an archived cluster again."""
     principal_exists: Literal["error", "answer"] = "error"
     """Result of asking for a principal that exists."""
-    requires_controller: bool = False
+    requires_controller: bool = True
     """Whether a cluster is ready only when its agent is online, a controller polls, and the
     default node configuration resolves in the customer's account."""
     controller_window: float = 30.0

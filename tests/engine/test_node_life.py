@@ -34,7 +34,7 @@ def own(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     started = Sandbox.start(
         tmp_path_factory.mktemp("nodes"),
         programs,
-        options={"castai": {"requires_controller": True, "drain_timeout": 4}},
+        options={"castai": {"drain_timeout": 4}},
         with_parent=True,
     )
     yield started

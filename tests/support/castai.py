@@ -16,6 +16,7 @@ from sandbox.castai.cloud import Credentials, Keys, NoAccessError, principal_arn
 REGION = "eu-central-1"
 ACCOUNT = "012345678901"
 QUICK = Options(
+    requires_controller=False,  # where no cluster is
     reconcile_delay=0.05,
     disconnect_delay=0.05,
     disconnect_retry=0.02,
