@@ -93,6 +93,15 @@ def test_an_encrypted_value_is_accepted_where_it_is_not_used(tmp_path):
     assert (settings.agent.trusted_ca_certificate, settings.agent.replicas) == (None, 3)
 
 
+def test_an_encrypted_item_of_a_list_is_accepted_where_it_is_not_used(tmp_path):
+    agent = {"tolerations": [ENCRYPTED, {"key": "a", "operator": "Exists"}]}
+    path = stack(tmp_path, {"cluster": CLUSTER, "agent": agent})
+
+    (toleration,) = read(path, unused={"agent"}).agent.tolerations
+
+    assert toleration["key"] == "a"
+
+
 @pytest.mark.parametrize(
     ("value", "place"),
     [

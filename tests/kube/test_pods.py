@@ -257,6 +257,11 @@ CASES: dict[str, tuple[list[Any], list[Any], str]] = {
         [],
         f"0 of 1 pods are Ready; pod {POD} is not Ready: phase Running",
     ),
+    "events of another pod, and of another kind": (
+        [a_pod(state=waiting("ContainerCreating"))],
+        [an_event("Unhealthy", "of another", "other"), an_event("Pulled", "of this pod")],
+        f"0 of 1 pods are Ready; pod {POD} is not Ready: phase Running",
+    ),
     "nothing at all": ([], [], "no pod exists, and no event says why"),
     "ready": ([a_pod(ready=True)], [], "all 1 pods are Ready"),
 }
