@@ -213,6 +213,7 @@ def test_what_keeps_the_controllers_pods_from_running_is_said(
 
     assert "CAST AI's automation is not rolled out within 10 s" in said
     assert "exceeded quota: team" in said
+    assert "a refused token or a blocked way to the API shows as a failed probe" in said
     assert "automation.rolloutTimeoutSeconds sets the time" in said
 
 
