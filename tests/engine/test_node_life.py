@@ -1,11 +1,14 @@
 """A node's whole life under the program's own permissions, mapping and rights in the cluster."""
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import requests
+import yaml
 from lightkube import Client, KubeConfig, codecs
-from lightkube.resources.core_v1 import Node, Pod
+from lightkube.resources.core_v1 import ConfigMap, Node, Pod
 from lightkube.resources.policy_v1 import PodDisruptionBudget
 
 from sandbox.castai import API_KEY
@@ -18,6 +21,8 @@ pytestmark = pytest.mark.sandbox
 
 CONTROLLER = "system:serviceaccount:castai-agent:castai-cluster-controller"
 DELAY = 3
+REPORTED = 3
+"""Seconds after which CAST AI knows what the agent sees."""
 AUTOMATION = (
     "credentials.mode=role",
     "automation.autoscaler.enabled=true",
@@ -34,7 +39,7 @@ def own(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     started = Sandbox.start(
         tmp_path_factory.mktemp("nodes"),
         programs,
-        options={"castai": {"drain_timeout": 4}},
+        options={"castai": {"drain_timeout": 4, "join_timeout": 8}},
         with_parent=True,
     )
     yield started
@@ -104,6 +109,48 @@ def test_an_original_node_is_drained_and_ended(life: NodeLife, admin: Client):
     assert life.state()["status"] == "ready"
 
 
+def test_without_its_mapping_a_node_does_not_join(life: NodeLife, admin: Client):
+    mapping = admin.get(ConfigMap, "aws-auth", namespace="kube-system").to_dict()["data"]
+    mapped = yaml.safe_load(mapping["mapRoles"])
+    others = [one for one in mapped if "cast-demo-eks-" not in one["rolearn"]]
+    assert len(others) == len(mapped) - 1
+    write_aws_auth(admin, {"mapRoles": yaml.safe_dump(others)})
+    try:
+        with waiting_pod(admin, life):
+            life.refused("did not join the cluster")
+    finally:
+        write_aws_auth(admin, {"mapRoles": mapping["mapRoles"]})
+
+
+def write_aws_auth(admin: Client, data: dict[str, str]) -> None:
+    admin.patch(ConfigMap, "aws-auth", {"data": data}, namespace="kube-system")
+
+
+@contextmanager
+def waiting_pod(admin: Client, life: NodeLife) -> Iterator[None]:
+    """A pod that only a node of CAST AI's can run."""
+    spec = {
+        "nodeSelector": {"provisioner.cast.ai/managed-by": "cast.ai"},
+        "containers": [{"name": "c", "image": "registry.example/c:1"}],
+    }
+    metadata = {"name": "waiting", "namespace": "shop"}
+    kind = {"apiVersion": "v1", "kind": "Pod"}
+    admin.create(codecs.from_dict({**kind, "metadata": metadata, "spec": spec}))
+    try:
+        yield
+    finally:
+        admin.delete(Pod, "waiting", namespace="shop", grace_period=0)
+        eventually(lambda: not exists(admin, "waiting"), 30)
+        time.sleep(REPORTED)
+        eventually(lambda: life.state()["castNodes"] == [], 90)
+
+
+def exists(admin: Client, name: str) -> bool:
+    return name in {
+        str(one.to_dict()["metadata"]["name"]) for one in admin.list(Pod, namespace="shop")
+    }
+
+
 @pytest.mark.parametrize(
     ("eks", "refused"),
     [
@@ -118,19 +165,9 @@ def test_what_the_permissions_do_not_cover_is_refused_and_shown(
     life: NodeLife, configured, admin: Client, eks, refused
 ):
     configured(eks=eks)
-    metadata = {"name": "waiting", "namespace": "shop"}
-    container = {"name": "c", "image": "registry.example/c:1"}
-    spec = {
-        "nodeSelector": {"provisioner.cast.ai/managed-by": "cast.ai"},
-        "containers": [container],
-    }
-    kind = {"apiVersion": "v1", "kind": "Pod"}
-    admin.create(codecs.from_dict({**kind, "metadata": metadata, "spec": spec}))
-    try:
+    with waiting_pod(admin, life):
         life.refused(refused)
         assert life.state()["castNodes"] == []
-    finally:
-        admin.delete(Pod, "waiting", namespace="shop", grace_period=0)
 
 
 def test_a_destroy_drains_and_ends_what_castai_started(own: Sandbox, life: NodeLife):
