@@ -9,6 +9,7 @@ from castai_stack.config.validation import validate
 from castai_stack.permissions.operator import Requirement, request_context, requirements
 from castai_stack.preflight import permissions
 from castai_stack.preflight.findings import Findings
+from castai_stack.preflight.lookups import Caller
 from castai_stack.preflight.permissions import Denial, Reasons, Verdict, judged, question
 from sandbox.aws.policies import Policy, evaluate
 from tests.support.coroutines import completed
@@ -279,4 +280,15 @@ def test_a_key_that_the_question_carried_is_not_called_missing():
 
     assert judged([denial], reasons).missing == (
         "AWS, roles: iam:CreateRole on arn:aws:iam::012345678901:role/r",
+    )
+
+
+def test_the_root_user_is_not_asked_for():
+    """The simulator takes users, groups and roles; a question about the root user is an error."""
+    root = Caller("012345678901", "arn:aws:iam::012345678901:root")
+
+    assert completed(permissions.permission_findings(root, [ROLE], settings(), None)) == Findings(
+        inconclusive=(
+            "AWS permissions were not checked: the simulator does not know the root user",
+        )
     )
