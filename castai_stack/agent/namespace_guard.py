@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from castai_stack.kube import connection
 from castai_stack.plugin.handler import (
     GONE,
+    CheckResult,
     CreateResult,
     DiffResult,
     Handler,
@@ -28,6 +29,15 @@ class NamespaceGuardHandler(Handler):
         "uid_before": Property("string", required=False, kept=False),
         "uid": Property("string", computed=True),
     }
+
+    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Keep no uid with a new guard: a refresh compares the state with the inputs of the up.
+
+        The namespace need not have existed before that run.
+        """
+        if olds:
+            return CheckResult(news)
+        return CheckResult({name: one for name, one in news.items() if name != "uid_before"})
 
     def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """Refuse a namespace that is absent or another one than at the last run."""

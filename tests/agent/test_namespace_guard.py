@@ -111,3 +111,14 @@ def test_a_refresh_keeps_the_guard_unless_the_namespace_is_gone(monkeypatch, uid
 def test_a_refresh_drops_the_guard_with_its_namespace(monkeypatch, capsys, uid):
     assert guard(monkeypatch, uid).read("id", dict(STATE)).id == ""
     assert "Namespace castai-agent was deleted outside of this stack" in capsys.readouterr().err
+
+
+def test_a_refresh_after_the_first_run_compares_with_no_namespace_of_before():
+    """The engine hands the inputs of the last run to `diff` while it refreshes."""
+    one, first = handler(NamespaceGuardHandler), {**PROPS, "uid_before": ""}
+    kept = one.check({}, first).inputs
+
+    assert kept == PROPS
+    assert not one.diff("id", {**STATE, "uid": "uid-1"}, kept).changes
+    later = {**PROPS, "uid_before": "uid-1"}
+    assert one.check(kept, later).inputs == later

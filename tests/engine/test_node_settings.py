@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import requests
@@ -28,13 +29,17 @@ ON = {
 TOLD = {"node-configuration", "autoscaler-policies", "node-template", "evictor-configuration"}
 
 
-@pytest.fixture(params=["user", "role"])
-def life(request: pytest.FixtureRequest, sandbox: Sandbox) -> Iterator[Life]:
-    """A stack with everything on; its destroy leaves AWS as it was."""
+@contextmanager
+def lived(sandbox: Sandbox, mode: str) -> Iterator[Life]:
+    """Make a stack with everything on and hold it still; its destroy leaves AWS as it was."""
     before = inventory.aws(sandbox.aws_url)
-    base = {"credentials.mode": request.param, "spot.enabled": "false", **ON}
-    life = Life(sandbox, f"nodes-{request.param}", base)
+    base = {"credentials.mode": mode, "spot.enabled": "false", **ON}
+    life = Life(sandbox, f"nodes-{mode}", base)
     try:
+        made = operations(life.stack().up())
+        assert TOLD | {"node-security-group"} <= made.keys()
+        with life.writing_nothing():
+            require_empty([life.stack().preview(), life.stack().preview("--refresh")])
         yield life
     finally:
         life.stack().destroy()
@@ -53,16 +58,17 @@ def group_id(life: Life) -> str:
     return group["GroupId"]
 
 
-def test_a_life_with_everything_on(life: Life, api: AutomationApi):
-    with life.writing_nothing():
-        life.stack().preview()
-    made = operations(life.stack().up())
-    assert TOLD | {"node-security-group"} <= made.keys()
-    with life.writing_nothing():
-        again = life.stack().preview()
-    require_empty([again, life.stack().up()])
-    with life.writing_nothing():
-        require_empty([life.stack().preview("--refresh")])
+def test_with_a_user_everything_on_changes_nothing_afterwards(sandbox: Sandbox, api: AutomationApi):
+    with lived(sandbox, "user") as life:
+        assert (api.policies(life.castai()["id"]) or {})["enabled"] is True
+
+
+def test_a_life_with_everything_on(sandbox: Sandbox, api: AutomationApi):
+    with lived(sandbox, "role") as life:
+        live(life, api)
+
+
+def live(life: Life, api: AutomationApi) -> None:
     cluster_id = life.castai()["id"]
 
     # It is told what the stack says.
