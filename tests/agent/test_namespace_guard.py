@@ -115,10 +115,9 @@ def test_a_refresh_drops_the_guard_with_its_namespace(monkeypatch, capsys, uid):
 
 def test_a_refresh_after_the_first_run_compares_with_no_namespace_of_before():
     """The engine hands the inputs of the last run to `diff` while it refreshes."""
-    one, first = handler(NamespaceGuardHandler), {**PROPS, "uid_before": ""}
-    kept = one.check({}, first).inputs
+    one = handler(NamespaceGuardHandler)
+    kept = one.check({}, {**PROPS, "uid_before": ""}).inputs
 
-    assert kept == PROPS
-    assert not one.diff("id", {**STATE, "uid": "uid-1"}, kept).changes
-    later = {**PROPS, "uid_before": "uid-1"}
-    assert one.check(kept, later).inputs == later
+    assert kept == {"namespace": "castai-agent"}
+    assert not one.diff("id", STATE, kept).changes
+    assert one.check(kept, PROPS).inputs == PROPS
