@@ -12,6 +12,7 @@ from castai_stack.agent.names import NAMESPACE
 from castai_stack.agent.release import Release
 from castai_stack.agent.settings import Agent
 from castai_stack.automation import manifests as automation_manifests
+from castai_stack.automation.release import Release as AutomationRelease
 from castai_stack.automation.release import everything as all_automation
 from castai_stack.config.model import StackConfig
 from castai_stack.kube import rbac
@@ -41,11 +42,12 @@ _WRITES = tuple(sorted(_UNNAMED_WRITES + _NAMED_WRITES))
 _GRANTS = ("bind", "escalate")
 
 
-def cluster_objects(agent: Agent) -> list[Document]:
+def cluster_objects(agent: Agent, automation: AutomationRelease | None = None) -> list[Document]:
     """Return every object that the program may write into a cluster, without aws-auth.
 
     Optional objects are included whatever the settings: an update that switches one off deletes
-    it. Only `createNamespace` and `networkPolicy` decide about their own objects.
+    it. Only `createNamespace` and `networkPolicy` decide about their own objects. `automation`
+    stands for the workloads besides the agent; without it all of them are included.
     """
     everything = agent.model_copy(
         update={
@@ -58,7 +60,7 @@ def cluster_objects(agent: Agent) -> list[Document]:
     release = Release(cluster_name="", region="", account_id="", api_url="", settings=everything)
     return [
         *manifests.objects(release).values(),
-        *automation_manifests.objects(all_automation(everything)).values(),
+        *automation_manifests.objects(automation or all_automation(everything)).values(),
         access_rbac.cluster_role(),
         access_rbac.cluster_role_binding([]),
         spot_rbac.cluster_role(),
@@ -70,10 +72,11 @@ def kubernetes_requirements(
     settings: StackConfig, *, aws_auth: bool
 ) -> tuple[KubernetesRequirement, ...]:
     """Return the permissions of an apply; a preview needs only the `get` among them."""
-    documents = cluster_objects(settings.agent)
+    documents = cluster_objects(settings.agent, _automation(settings))
     needed = [
         *_writes(documents),
         *_grants(documents),
+        *_reads(documents, cluster_objects(settings.agent)),
         KubernetesRequirement(("get", "list"), "", "pods", NAMESPACE),
         KubernetesRequirement(("get", "list", "watch"), "", "events", NAMESPACE),
         KubernetesRequirement(
@@ -99,6 +102,41 @@ def kubernetes_requirements(
             for name in (entries.NAME, protocol.COPY)
         ]
     return tuple(needed)
+
+
+def _automation(settings: StackConfig) -> AutomationRelease:
+    """Return the workloads of a stack, the controller among them whatever the settings.
+
+    Evictor and DaemonSet need rights that other stacks do without, such as those on definitions of
+    kinds. An update that switches them off is run with the rights that created them. The audit
+    looks for them in every cluster.
+    """
+    automation = settings.automation
+    controller = automation.controller.model_copy(update={"enabled": True})
+    return AutomationRelease(
+        api_url="",
+        settings=automation.model_copy(update={"controller": controller, "existing_secret": None}),
+        agent=settings.agent.model_copy(update={"existing_secret": None}),
+        spot_daemonset=settings.spot.by_daemonset,
+    )
+
+
+def _reads(
+    written: Iterable[Document], everything: Iterable[Document]
+) -> list[KubernetesRequirement]:
+    """Return the reads of kinds that the stack does not write, for the audit to find leftovers."""
+
+    def places(documents: Iterable[Document]) -> dict[tuple[str, str, str], None]:
+        return dict.fromkeys(
+            (*rbac.resource_of(one), one["metadata"].get("namespace", "")) for one in documents
+        )
+
+    own = places(written)
+    return [
+        KubernetesRequirement(("get", "list"), *place)
+        for place in places(everything)
+        if place not in own
+    ]
 
 
 def _writes(documents: Iterable[Document]) -> list[KubernetesRequirement]:

@@ -259,3 +259,24 @@ def test_nodes_are_listed_only_where_a_limit_is_compared_with_them(limit):
     )
 
     assert any(one.resource == "nodes" for one in needed) is (limit is not None)
+
+
+def test_definitions_of_kinds_are_written_with_the_evictor_only_and_read_for_the_audit():
+    def kinds(verb="create", **more):
+        needed = operator_kubernetes.kubernetes_requirements(settings(**more), aws_auth=False)
+        return {one.resource for one in needed if verb in one.verbs}
+
+    optional = {"customresourcedefinitions", "evictorconfigs", "daemonsets"}
+    assert not kinds() & optional
+    assert kinds("list") >= optional
+    assert kinds(automation={"evictor": {"enabled": True}}) & optional == optional - {"daemonsets"}
+    assert kinds(spot={"handler": "both"}) & optional == {"daemonsets"}
+
+
+def test_the_controllers_objects_are_on_the_list_whatever_the_settings():
+    """An update that switches the controller off deletes them."""
+    off = settings(automation={"controller": {"enabled": False}, "existingSecret": "x"})
+
+    assert operator_kubernetes.kubernetes_requirements(off, aws_auth=False) == (
+        operator_kubernetes.kubernetes_requirements(settings(), aws_auth=False)
+    )
