@@ -1,8 +1,7 @@
 """The agent's component on the real engine, provider and API server, its pods run by KWOK."""
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from sandbox.toolchain import Programs
 from tests.support.agent_stack import KEY, AgentStack
 from tests.support.authorizer import Authorizer
 from tests.support.rights import questions, table
+from tests.support.waits import gone, wait_for
 
 pytestmark = pytest.mark.sandbox
 
@@ -376,21 +376,6 @@ def test_the_documented_rights_are_enough_to_install_preview_and_remove(
         assert changes(agent.stack(tag="v0.124.0").up()) == ROLLOUT
         assert changes(agent.stack().destroy())["delete"] == 20
     assert gone(api, Namespace, NAMESPACE)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "not so within 30 s"
-        time.sleep(0.1)
-
-
-def gone(api: Client, kind: Any, name: str) -> bool:
-    try:
-        api.get(kind, name)
-    except ApiError as error:
-        return error.status.code == 404
-    return False
 
 
 def test_what_keeps_the_pods_from_running_is_said(agent: AgentStack, api: Client):

@@ -10,6 +10,7 @@ from lightkube.resources.rbac_authorization_v1 import ClusterRole
 
 from castai_stack.commands import audit
 from castai_stack.commands.aws_kinds import OURS, SCRIPT
+from tests.support.waits import gone, wait_for
 
 pytestmark = pytest.mark.sandbox
 
@@ -49,6 +50,7 @@ def test_objects_and_mappings_are_found_in_the_cluster(control_plane, kubernetes
     finally:
         for one in reversed(made):
             kubernetes.delete(type(one), one.metadata.name, namespace=one.metadata.namespace)
+        wait_for(lambda: gone(kubernetes, Namespace, "castai-agent"))
     assert after - before == {
         ("Namespace", "castai-agent", OURS),
         ("ConfigMap", "castai-agent/castai-agent-metadata", f"{SCRIPT} or its chart"),

@@ -1,13 +1,12 @@
 """The automation's component on the real engine, provider and API server, its pods run by KWOK."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from lightkube import ApiError, Client, codecs
+from lightkube import Client, codecs
 from lightkube.models.core_v1 import ResourceQuotaSpec
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
@@ -28,6 +27,7 @@ from tests.support.agent_stack import KEY
 from tests.support.authorizer import Authorizer, Question
 from tests.support.automation_stack import AutomationStack
 from tests.support.rights import questions, table
+from tests.support.waits import gone, wait_for
 
 pytestmark = pytest.mark.sandbox
 
@@ -90,21 +90,6 @@ def pods(api: Client) -> dict[str, Any]:
         for pod in api.list(Pod, namespace=NAMESPACE)
         if pod.metadata.deletionTimestamp is None
     }
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "not so within 60 s"
-        time.sleep(0.1)
-
-
-def gone(api: Client, kind: Any, name: str, **where: Any) -> bool:
-    try:
-        api.get(kind, name, **where)
-    except ApiError as error:
-        return error.status.code == 404
-    return False
 
 
 def may(api: Client, authorizer: Authorizer, account: str) -> set[Question]:
