@@ -27,7 +27,7 @@ VALUES = {
     "agent.replicas": ("3", 3),
     "spot.enabled": ("false", False),
     "agent.cpuRequest": ("200m", "200m"),
-    "iam.subnetIds[0]": ("subnet-0a1b2c3d4e", "subnet-0a1b2c3d4e"),
+    "iam.autoScalingGroupNames[0]": ("nodes-a", "nodes-a"),
     'agent.labels["example.com/team"]': ("platform", "platform"),
 }
 """Settings of every type as `config set --path` takes them, and as the stack file holds them."""
@@ -143,7 +143,7 @@ def test_an_exclusion_leaves_one_resource_for_the_next_up(matrix: Matrix):
 def test_an_object_that_the_state_lost_is_imported(matrix: Matrix):
     resources = matrix.resources()
     alarm, spot = resources["spot-lost-alarm"], resources["spot"]
-    # The hand-over and its gate depend on everything.
+    # The hand-over, its gate and the node configuration depend on everything.
     matrix.run("state", "delete", "--yes", "--target-dependents", alarm["urn"])
 
     matrix.run(
@@ -153,7 +153,7 @@ def test_an_object_that_the_state_lost_is_imported(matrix: Matrix):
     )
 
     output = matrix.change("up")
-    assert "2 created" in output
+    assert "3 created" in output
     assert "updated" not in output
     assert matrix.resources()["spot-lost-alarm"]["id"] == alarm["id"]
 
