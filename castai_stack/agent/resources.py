@@ -26,8 +26,8 @@ class NamespaceGuard(PluginResource):
         )
 
 
-class AgentRollout(PluginResource):
-    """Gate that is created once the deployments are rolled out."""
+class Rollout(PluginResource):
+    """Gate that is created once deployments are rolled out; each subclass is a resource type."""
 
     namespace: pulumi.Output[str]
 
@@ -51,6 +51,10 @@ class AgentRollout(PluginResource):
             },
             opts,
         )
+
+
+class AgentRollout(Rollout):
+    """Gate of the agent's deployments."""
 
 
 class AgentOnline(PluginResource):

@@ -16,15 +16,11 @@ from castai_stack.castai.remote_fields import (
     go_duration,
     seconds,
 )
-from castai_stack.castai.remote_settings import RemoteSettingsHandler
+from castai_stack.castai.remote_settings import SingleSettingsHandler
 from castai_stack.plugin.handler import (
-    GONE,
     CheckFailure,
     CheckResult,
-    CreateResult,
     Property,
-    ReadResult,
-    UpdateResult,
 )
 from castai_stack.plugin.run import ResourceError
 from castai_stack.plugin.waiting import Wait
@@ -47,11 +43,12 @@ _ATTEMPTS = 4
 _CONFLICT = 409
 
 
-class AutoscalerPoliciesHandler(RemoteSettingsHandler):
+class AutoscalerPoliciesHandler(SingleSettingsHandler):
     """The policies as a whole; a change by others is drift, `version` and statuses are none."""
 
     name = "AutoscalerPolicies"
     fields = FIELDS
+    part = "policies"
     properties: ClassVar = {
         "cluster_id": Property("string"),
         "enabled": Property("boolean"),
@@ -68,18 +65,16 @@ class AutoscalerPoliciesHandler(RemoteSettingsHandler):
             return CheckResult(news)
         return CheckResult(news, [CheckFailure("max_cores", "is needed for a limit and not given")])
 
-    def create(self, props: dict[str, Any]) -> CreateResult:
-        """Set the policies; the write may be repeated."""
-        return CreateResult(f"{props['cluster_id']}/policies", self._set(props))
+    def fetch(self, cluster_id: str) -> Mapping[str, Any] | None:
+        """Return the policies."""
+        return self.automation().policies(cluster_id)
 
-    def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        """Set the policies."""
-        return UpdateResult(self._set(news))
-
-    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Read the fields that the program sets."""
-        remote = self.automation().policies(props["cluster_id"])
-        return GONE if remote is None else ReadResult(id_, self.outs(props, remote))
+    def write(self, props: dict[str, Any]) -> None:
+        """Set the policies, unless the deprecated ones are on."""
+        cluster_id = props["cluster_id"]
+        if (self.automation().policies_v1(cluster_id) or {}).get("enabled"):
+            raise ResourceError(v1_refusal(cluster_id))
+        self._send(cluster_id, body(FIELDS, props))
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
         """Switch the policies off, and wait until the nodes under way have settled.
@@ -89,8 +84,8 @@ class AutoscalerPoliciesHandler(RemoteSettingsHandler):
         cluster_id = props["cluster_id"]
         if not self.connected(cluster_id):
             return
-        if self.automation().policies(cluster_id) is not None:
-            self._write(cluster_id, _OFF)
+        if self.fetch(cluster_id) is not None:
+            self._send(cluster_id, _OFF)
         wait = self.run.wait(f"nodes of cluster {cluster_id} after the policies", _SETTLE_SECONDS)
         if wait.until(lambda: self._settled(cluster_id, wait)) is None:
             raise ResourceError(
@@ -99,19 +94,12 @@ class AutoscalerPoliciesHandler(RemoteSettingsHandler):
                 "taken away: run the same command again."
             )
 
-    def _set(self, props: dict[str, Any]) -> dict[str, Any]:
-        cluster_id = props["cluster_id"]
-        if (self.automation().policies_v1(cluster_id) or {}).get("enabled"):
-            raise ResourceError(v1_refusal(cluster_id))
-        self._write(cluster_id, body(FIELDS, props))
-        return self.outs(props)
-
-    def _write(self, cluster_id: str, wanted: Mapping[str, Any]) -> None:
+    def _send(self, cluster_id: str, wanted: Mapping[str, Any]) -> None:
         """Write with the version of now; sections that are left out keep their values."""
         from castai_stack.castai.model import CastaiError  # noqa: PLC0415 - lazy
 
         for attempt in range(1, _ATTEMPTS + 1):
-            current = self.automation().policies(cluster_id) or {}
+            current = self.fetch(cluster_id) or {}
             version = {"version": current["version"]} if current.get("version") else {}
             try:
                 self.automation().update_policies(cluster_id, {**wanted, **version})

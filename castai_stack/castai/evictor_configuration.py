@@ -14,14 +14,8 @@ from castai_stack.castai.remote_fields import (
     go_duration,
     seconds,
 )
-from castai_stack.castai.remote_settings import RemoteSettingsHandler
-from castai_stack.plugin.handler import (
-    GONE,
-    CreateResult,
-    Property,
-    ReadResult,
-    UpdateResult,
-)
+from castai_stack.castai.remote_settings import SingleSettingsHandler
+from castai_stack.plugin.handler import Property
 
 FIELDS: Fields = {
     "enabled": RemoteField("enabled", absent=False),
@@ -36,11 +30,12 @@ FIELDS: Fields = {
 }
 
 
-class EvictorConfigurationHandler(RemoteSettingsHandler):
+class EvictorConfigurationHandler(SingleSettingsHandler):
     """The configuration as a whole; the service's `status` is no drift."""
 
     name = "EvictorConfiguration"
     fields = FIELDS
+    part = "evictor"
     properties: ClassVar = {
         "cluster_id": Property("string"),
         "enabled": Property("boolean"),
@@ -52,25 +47,16 @@ class EvictorConfigurationHandler(RemoteSettingsHandler):
         "node_grace_period_minutes": Property("integer"),
     }
 
-    def create(self, props: dict[str, Any]) -> CreateResult:
-        """Set the configuration; the write may be repeated."""
-        return CreateResult(f"{props['cluster_id']}/evictor", self._set(props))
+    def fetch(self, cluster_id: str) -> Mapping[str, Any] | None:
+        """Return the configuration."""
+        return self.automation().evictor(cluster_id)
 
-    def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+    def write(self, props: dict[str, Any]) -> None:
         """Set the configuration."""
-        return UpdateResult(self._set(news))
-
-    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Read the fields that the program sets."""
-        remote = self.automation().evictor(props["cluster_id"])
-        return GONE if remote is None else ReadResult(id_, self.outs(props, remote))
+        self.automation().update_evictor(props["cluster_id"], body(FIELDS, props))
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
         """Switch the evictor off; the service keeps the configuration."""
         cluster_id = props["cluster_id"]
-        if self.connected(cluster_id) and self.automation().evictor(cluster_id) is not None:
+        if self.connected(cluster_id) and self.fetch(cluster_id) is not None:
             self.automation().update_evictor(cluster_id, {"enabled": False})
-
-    def _set(self, props: Mapping[str, Any]) -> dict[str, Any]:
-        self.automation().update_evictor(props["cluster_id"], body(FIELDS, props))
-        return self.outs(props)

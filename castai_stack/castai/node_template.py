@@ -16,14 +16,11 @@ from castai_stack.castai.remote_fields import (
     ordered,
     values,
 )
-from castai_stack.castai.remote_settings import RemoteSettingsHandler
+from castai_stack.castai.remote_settings import SingleSettingsHandler
 from castai_stack.plugin.handler import (
-    GONE,
     CheckResult,
-    CreateResult,
     DiffResult,
     Property,
-    ReadResult,
     UpdateResult,
 )
 from castai_stack.plugin.run import ResourceError
@@ -50,11 +47,12 @@ FIELDS: Fields = {
 _APPEAR_SECONDS = 60
 
 
-class NodeTemplateHandler(RemoteSettingsHandler):
+class NodeTemplateHandler(SingleSettingsHandler):
     """The template `default-by-castai`; constraints that the program does not set stay."""
 
     name = "NodeTemplate"
     fields = FIELDS
+    part = DEFAULT_TEMPLATE
     properties: ClassVar = {
         "cluster_id": Property("string"),
         "enabled": Property("boolean"),
@@ -81,26 +79,23 @@ class NodeTemplateHandler(RemoteSettingsHandler):
         changes = result.changes or bool(_dropped(olds, news))
         return DiffResult(changes=changes, replaces=result.replaces)
 
-    def create(self, props: dict[str, Any]) -> CreateResult:
-        """Set the constraints; the write may be repeated."""
-        return CreateResult(f"{props['cluster_id']}/{DEFAULT_TEMPLATE}", self._set(props))
-
     def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         """Set the constraints, and take away those that the program does not set any more."""
-        return UpdateResult(self._set(news, _dropped(olds, news)))
+        self.write(news, _dropped(olds, news))
+        return UpdateResult(self.outs(news))
 
-    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Read the fields that the program sets."""
-        remote = self.automation().node_template(props["cluster_id"], DEFAULT_TEMPLATE)
-        return GONE if remote is None else ReadResult(id_, self.outs(props, remote))
+    def fetch(self, cluster_id: str) -> Mapping[str, Any] | None:
+        """Return the template."""
+        return self.automation().node_template(cluster_id, DEFAULT_TEMPLATE)
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
         """Leave the template, which the service never deletes and policies that are off ignore."""
 
-    def _set(self, props: dict[str, Any], dropped: tuple[str, ...] = ()) -> dict[str, Any]:
+    def write(self, props: dict[str, Any], dropped: tuple[str, ...] = ()) -> None:
+        """Set the constraints as soon as the template exists, and clear the `dropped` ones."""
         cluster_id = props["cluster_id"]
         wait = self.run.wait(f"node template {DEFAULT_TEMPLATE}", _APPEAR_SECONDS)
-        existing = wait.until(lambda: self.automation().node_template(cluster_id, DEFAULT_TEMPLATE))
+        existing = wait.until(lambda: self.fetch(cluster_id))
         if existing is None:
             raise ResourceError(
                 f"CAST AI has no node template {DEFAULT_TEMPLATE} of cluster {cluster_id} after "
@@ -112,7 +107,6 @@ class NodeTemplateHandler(RemoteSettingsHandler):
             self.automation().update_node_template(
                 cluster_id, DEFAULT_TEMPLATE, _merged(existing, fields, dropped)
             )
-        return self.outs(props)
 
 
 def _dropped(olds: Mapping[str, Any], news: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,11 +1,20 @@
 """Base of the resource types whose properties are settings that the service keeps for a cluster."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from castai_stack.castai.provider import CastaiHandler
 from castai_stack.castai.remote_fields import Fields, differences, holds_unknown, values
-from castai_stack.plugin.handler import DiffResult, differs, unknown
+from castai_stack.plugin.handler import (
+    GONE,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    UpdateResult,
+    differs,
+    unknown,
+)
 
 if TYPE_CHECKING:
     from castai_stack.castai.automation_api import AutomationApi
@@ -55,3 +64,33 @@ class RemoteSettingsHandler(CastaiHandler):
         """Return True if the service still manages the cluster, so that there is more to write."""
         cluster = self.api().get_cluster(cluster_id)
         return cluster is not None and not cluster.archived and not cluster.disconnected
+
+
+class SingleSettingsHandler(RemoteSettingsHandler):
+    """Settings that a cluster has once at the service, so that a write may be repeated."""
+
+    part: ClassVar[str]
+    """Last part of the resource's id."""
+
+    @abstractmethod
+    def fetch(self, cluster_id: str) -> Mapping[str, Any] | None:
+        """Return the service's object, or None if the cluster has none."""
+
+    @abstractmethod
+    def write(self, props: dict[str, Any]) -> None:
+        """Send what the program sets."""
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Write the settings."""
+        self.write(props)
+        return CreateResult(f"{props['cluster_id']}/{self.part}", self.outs(props))
+
+    def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        """Write the settings."""
+        self.write(news)
+        return UpdateResult(self.outs(news))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Read the fields that the program sets."""
+        remote = self.fetch(props["cluster_id"])
+        return GONE if remote is None else ReadResult(id_, self.outs(props, remote))

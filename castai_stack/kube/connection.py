@@ -49,7 +49,7 @@ def connect(kubeconfig: str, context: str | None) -> "lightkube.Client":
     from castai_stack.kube.transport import KubeconfigTransport  # noqa: PLC0415
 
     endpoint = kubeconfigs.read(kubeconfig, context)
-    return _one_decoder(
+    return one_decoder(
         lightkube.Client(
             # The transport verifies the server and logs in; `insecure` keeps lightkube from
             # loading authorities that no connection would use.
@@ -66,8 +66,8 @@ def connect(kubeconfig: str, context: str | None) -> "lightkube.Client":
     )
 
 
-def _one_decoder(client: "lightkube.Client") -> "lightkube.Client":
-    """Let one thread at a time decode answers; requests still run in parallel."""
+def one_decoder(client: "lightkube.Client") -> "lightkube.Client":
+    """Let one thread of the process at a time decode answers; requests still run in parallel."""
     inner: Any = client._client  # noqa: SLF001 - every answer passes here
     decode = inner.handle_response
 

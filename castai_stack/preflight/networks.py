@@ -193,8 +193,9 @@ async def group_name_findings(settings: StackConfig, facts: ClusterFacts, ask: A
     tag = {"name": f"tag:{naming.CLUSTER_TAG}", "values": [settings.cluster.name]}
     function = "aws:ec2/getSecurityGroups:getSecurityGroups"
     try:
-        every = (await ask(function, {"filters": filters}))["ids"]
-        own = (await ask(function, {"filters": [*filters, tag]}))["ids"] if every else []
+        every, own = await asyncio.gather(
+            ask(function, {"filters": filters}), ask(function, {"filters": [*filters, tag]})
+        )
     except Exception as error:  # noqa: BLE001 - an invoke raises bare exceptions
         line = f"whether the security group {name} exists was not checked: {first_line(error)}"
         return Findings(inconclusive=(line,))
@@ -203,8 +204,8 @@ async def group_name_findings(settings: StackConfig, facts: ClusterFacts, ask: A
             f"security group {name} exists ({group}) and was not created by this stack; set "
             "automation.nodes.createSecurityGroup to false and add the group to "
             "automation.nodes.securityGroupIds, or delete it"
-            for group in every
-            if group not in own
+            for group in every["ids"]
+            if group not in own["ids"]
         )
     )
 
