@@ -35,7 +35,6 @@ from lightkube.types import PatchType
 
 from sandbox.kubernetes.pod_standin import (
     NAMESPACE,
-    SECONDS,
     PodStandIn,
     api_address,
     moment,
@@ -43,6 +42,7 @@ from sandbox.kubernetes.pod_standin import (
     renew,
     require_absent,
 )
+from sandbox.kubernetes.standin import SECONDS
 
 NAME = "castai-agent"
 AUTOSCALER = "castai-agent-cpvpa"

@@ -19,7 +19,6 @@ from lightkube.resources.core_v1 import Pod as PodResource
 from lightkube.resources.storage_v1 import VolumeAttachment
 
 from sandbox.kubernetes.pod_standin import (
-    SECONDS,
     PodStandIn,
     api_address,
     moment,
@@ -27,6 +26,7 @@ from sandbox.kubernetes.pod_standin import (
     renew,
     require_absent,
 )
+from sandbox.kubernetes.standin import SECONDS
 
 Content = Mapping[str, Any]
 

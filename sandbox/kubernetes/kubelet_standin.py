@@ -11,7 +11,6 @@ https://docs.aws.amazon.com/eks/latest/userguide/launch-templates.html#launch-te
 import base64
 import contextlib
 import json
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,19 +27,22 @@ from lightkube.resources.core_v1 import Node
 from sandbox.constants import CLUSTER, REGION, STS_URL
 from sandbox.kubernetes.clients import connect, with_token
 from sandbox.kubernetes.control_plane import KWOK_ANNOTATION
+from sandbox.kubernetes.standin import SECONDS, StandIn
 
-_SECONDS = 10
 _TOKEN_SECONDS = 60
 _RUNNING = ("pending", "running")
 _ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 
 
-class KubeletStandIn:
-    """A thread that plays the kubelets; `close` ends it."""
+class KubeletStandIn(StandIn):
+    """Plays the kubelets."""
+
+    role = "kubelet"
 
     def __init__(
         self, kubeconfig: Path, aws_url: str, keys: Mapping[str, str], *, interval: float = 1.0
     ) -> None:
+        super().__init__(interval)
         self._kubeconfig = json.loads(kubeconfig.read_text())
         self._cloud_controller = connect(self._kubeconfig)
         self._aws_url = aws_url
@@ -51,26 +53,11 @@ class KubeletStandIn:
         )
         self._joined: dict[str, str] = {}
         """Names of nodes by instance id."""
-        self._interval = interval
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.last_error = ""
-        """Why the last instance did not join."""
-
-    def start(self) -> None:
-        """Begin to watch."""
-        self._thread.start()
 
     def close(self) -> None:
-        """End, and wait for a call under way."""
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join(_SECONDS)
+        """End, and close the client."""
+        super().close()
         self._cloud_controller.close()
-
-    def _run(self) -> None:
-        while not self._ended.wait(self._interval):
-            self.step()
 
     def step(self) -> None:
         """Look once: new instances join, nodes of ended ones go."""
@@ -90,11 +77,6 @@ class KubeletStandIn:
         for identifier in self._joined.keys() - running.keys():
             with contextlib.suppress(ApiError):
                 self._cloud_controller.delete(Node, self._joined.pop(identifier))
-
-    def _note(self, text: str) -> None:
-        if text != self.last_error:
-            print(f"kubelet stand-in: {text}", flush=True)
-        self.last_error = text
 
     def _instances(self) -> dict[str, Any]:
         """Return the running instances of the cluster that CAST AI started, by id."""
@@ -119,14 +101,14 @@ class KubeletStandIn:
         with with_token(self._kubeconfig, token) as kubelet:
             kubelet.create(codecs.from_dict(self._node(instance, settings)))
         self._joined[identifier] = instance["PrivateDnsName"]
-        print(f"kubelet stand-in: {identifier} joined", flush=True)
+        self.say(f"{identifier} joined")
 
     def _keys(self, instance: Mapping[str, Any]) -> Credentials:
         """Return the keys that the instance's metadata service gives."""
         profile = instance["IamInstanceProfile"]["Arn"].rpartition("/")[2]
         held = self._iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]
         content = {"role": held["Roles"][0]["RoleName"], "name": instance["InstanceId"]}
-        answer = requests.put(f"{self._aws_url}/_sandbox/sessions", json=content, timeout=_SECONDS)
+        answer = requests.put(f"{self._aws_url}/_sandbox/sessions", json=content, timeout=SECONDS)
         answer.raise_for_status()
         keys = answer.json()
         return Credentials(keys["accessKeyId"], keys["secretAccessKey"], keys["sessionToken"])

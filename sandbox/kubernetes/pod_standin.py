@@ -6,7 +6,7 @@ that is not there, or a right that RBAC does not grant, fails here as well.
 
 import base64
 import json
-import threading
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,48 +22,31 @@ from lightkube.resources.core_v1 import ConfigMap, Secret, ServiceAccountToken
 from lightkube.resources.core_v1 import Pod as PodResource
 
 from sandbox.kubernetes.clients import connect, with_token
+from sandbox.kubernetes.standin import StandIn
 
 NAMESPACE = "castai-agent"
-SECONDS = 10
-"""How long a call may take."""
 _NOT_FOUND = 404
 
 
-class PodStandIn:
-    """A thread that plays one container of one Ready pod; `close` ends it."""
+class PodStandIn(StandIn):
+    """Plays one container of one Ready pod."""
 
-    role = ""
-    """What is played, for the log."""
     container = ""
     """Name of the container whose environment counts."""
     required: tuple[str, ...] = ()
     """Variables without which it would not start."""
 
     def __init__(self, kubeconfig: Path, *, interval: float = 1.0) -> None:
+        super().__init__(interval)
         self._kubeconfig = json.loads(kubeconfig.read_text())
         self._kubelet = connect(self._kubeconfig)
         self._running: tuple[str, Client] | None = None
-        self._interval = interval
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.last_error = ""
-        """Why the last look did not end in a call that CAST AI took."""
-
-    def start(self) -> None:
-        """Begin to watch."""
-        self._thread.start()
 
     def close(self) -> None:
-        """End, and wait for a call under way."""
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join(SECONDS)
+        """End, and close the clients."""
+        super().close()
         self.forget()
         self._kubelet.close()
-
-    def _run(self) -> None:
-        while not self._ended.wait(self._interval):
-            self.step()
 
     def step(self) -> None:
         """Look once, and do what the program in the pod would do."""
@@ -76,9 +59,9 @@ class PodStandIn:
             self.forget()
             self._note(f"{type(error).__name__}: {error}")
 
+    @abstractmethod
     def play(self, pod: Pod, client: Client, environment: Mapping[str, str]) -> str:
         """Do what the program does once; return why CAST AI did not take it, or nothing."""
-        raise NotImplementedError
 
     def started(self, client: Client) -> Iterator[str]:
         """Do what the program does when it starts; yield what is worth a line of the log."""
@@ -95,15 +78,6 @@ class PodStandIn:
         if self._running is not None:
             self._running[1].close()
         self._running = None
-
-    def _note(self, text: str) -> None:
-        if text and text != self.last_error:
-            self.say(text)
-        self.last_error = text
-
-    def say(self, text: str) -> None:
-        """Write a line to the log."""
-        print(f"{self.role} stand-in: {text}", flush=True)
 
     def _look(self) -> str:
         pods = self._kubelet.list(PodResource, namespace=NAMESPACE)

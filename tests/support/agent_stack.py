@@ -81,27 +81,31 @@ class AgentStack:
             check=True,
         ).stdout
 
+    def _providers(self) -> list[pulumi.ProviderResource]:
+        """Create the providers of the components; call it inside the program."""
+        import pulumi_kubernetes
+
+        cluster = pulumi_kubernetes.Provider(
+            "cluster",
+            kubeconfig=self.kubeconfig,
+            enable_secret_mutable=True,
+            enable_config_map_mutable=True,
+        )
+        castai = CastaiProvider(
+            "castai",
+            api_url="https://api.cast.ai",
+            api_key=None,
+            kubeconfig=self.kubeconfig,
+            context=None,
+        )
+        return [cluster, castai]
+
     def _program(self, changes: dict[str, Any]) -> Callable[[], None]:
         existing = changes.pop("existing", ())
         key = changes.pop("api_key", KEY)
         uid = changes.pop("namespace_uid", None)
 
         def program() -> None:
-            import pulumi_kubernetes
-
-            provider = pulumi_kubernetes.Provider(
-                "cluster",
-                kubeconfig=self.kubeconfig,
-                enable_secret_mutable=True,
-                enable_config_map_mutable=True,
-            )
-            castai = CastaiProvider(
-                "castai",
-                api_url="https://api.cast.ai",
-                api_key=None,
-                kubeconfig=self.kubeconfig,
-                context=None,
-            )
             args: AgentArgs = {
                 "cluster_name": "demo",
                 "region": "eu-central-1",
@@ -115,7 +119,7 @@ class AgentStack:
                 "namespace_uid": uid,
             }
             agent = AgentComponent(
-                "agent", args, pulumi.ResourceOptions(providers=[provider, castai])
+                "agent", args, pulumi.ResourceOptions(providers=self._providers())
             )
             pulumi.export("ready", agent.ready)
 

@@ -9,7 +9,6 @@ from castai_stack.agent import settings as agent_settings
 from castai_stack.agent.names import NAMESPACE
 from castai_stack.automation import settings
 from castai_stack.automation.component import AutomationArgs, AutomationComponent
-from castai_stack.plugin.custom_resource import CastaiProvider
 from tests.support.agent_stack import CLUSTER_ID, KEY, AgentStack
 
 
@@ -22,21 +21,6 @@ class AutomationStack(AgentStack):
         spot_daemonset = changes.pop("spot_daemonset", False)
 
         def program() -> None:
-            import pulumi_kubernetes
-
-            provider = pulumi_kubernetes.Provider(
-                "cluster",
-                kubeconfig=self.kubeconfig,
-                enable_secret_mutable=True,
-                enable_config_map_mutable=True,
-            )
-            castai = CastaiProvider(
-                "castai",
-                api_url="https://api.cast.ai",
-                api_key=None,
-                kubeconfig=self.kubeconfig,
-                context=None,
-            )
             args: AutomationArgs = {
                 "api_url": "https://api.cast.ai",
                 "settings": settings.Automation.model_validate(changes),
@@ -48,7 +32,7 @@ class AutomationStack(AgentStack):
                 "existing": existing,
             }
             AutomationComponent(
-                "automation", args, pulumi.ResourceOptions(providers=[provider, castai])
+                "automation", args, pulumi.ResourceOptions(providers=self._providers())
             )
 
         return program
