@@ -20,6 +20,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from sandbox import cache
+
 MODULE = Path(__file__).parent / "toolchain"
 MARKER = ".castai-eks-sandbox"
 """A folder on PATH that holds this file is the sandbox's own and no real plugin's."""
@@ -177,8 +179,7 @@ def cache_folder() -> Path:
         if path.is_file() and path.suffix != ".md":
             content = path.read_bytes()
             digest.update(f"{path.relative_to(MODULE)}\0{len(content)}\0".encode() + content)
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "castai-eks-sandbox" / f"toolchain-{digest.hexdigest()[:16]}"
+    return cache.folder() / f"toolchain-{digest.hexdigest()[:16]}"
 
 
 def _build_missing(

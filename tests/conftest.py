@@ -7,7 +7,31 @@ from hypothesis import settings
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
 
+_LINES = 30
+"""Of a failure's report, shown when it happens."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the files with long tests first, so that the workers end at about the same time."""
     items.sort(key=lambda item: item.path.parent.name != "engine")
+
+
+class Failures:
+    """Prints each failure at once: a run that is ended early prints no summary."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Show the end of the report of a failed test."""
+        if report.failed:
+            lines = report.longreprtext.splitlines()[-_LINES:]
+            heading = f"FAILED {report.nodeid} ({report.when}, {report.duration:.0f} s)"
+            self._terminal.write_line("\n".join(["", heading, *lines]))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Show failures in the process that prints, which is no worker."""
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and not hasattr(session.config, "workerinput"):
+        session.config.pluginmanager.register(Failures(terminal), "failures")

@@ -42,15 +42,14 @@ class RefusedError(Exception):
     """A sentence for the person at the engine; shown without a traceback."""
 
 
-def state_folder() -> Path:
-    """Folder of the sandbox that this process belongs to; outside of one it refuses to run."""
+def require_sandbox() -> None:
+    """Refuse to run outside of a sandbox, whose state folder the environment names."""
     folder = os.environ.get(STATE, "")
     if not folder or not Path(folder).is_dir():
         raise RefusedError(
             f"{STATE} names no folder: this stand-in for the AWS plugin runs inside the sandbox "
             "only. For a real account take it from PATH and install pulumi-resource-aws"
         )
-    return Path(folder)
 
 
 def endpoint() -> str:

@@ -18,6 +18,7 @@ import grpc
 from google.protobuf import any_pb2, empty_pb2
 from google.protobuf.struct_pb2 import Struct
 
+from sandbox import cache
 from sandbox.aws_provider import documents, registry
 from sandbox.aws_provider.account import (
     APPEARS_SECONDS,
@@ -131,8 +132,8 @@ def _settings(values: Properties) -> Settings:
 class Plugin:
     """Answers the engine; one instance per process."""
 
-    def __init__(self, folder: Path) -> None:
-        self._schemas = Schemas(folder)
+    def __init__(self) -> None:
+        self._schemas = Schemas(cache.folder())
         self._aws: Account | None = None
         self._default_tags: dict[str, str] = {}
 
@@ -550,7 +551,7 @@ def _fail_half_made(error: InitFailedError, context: grpc.ServicerContext) -> No
     raise AssertionError("unreachable: abort raises")
 
 
-def serve(folder: Path) -> tuple[grpc.Server, int]:
+def serve() -> tuple[grpc.Server, int]:
     """Start to answer on a free loopback port."""
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=_THREADS),
@@ -559,7 +560,7 @@ def serve(folder: Path) -> tuple[grpc.Server, int]:
             ("grpc.max_send_message_length", _LARGEST_MESSAGE),
         ],
     )
-    server.add_generic_rpc_handlers((Plugin(folder).handlers(),))
+    server.add_generic_rpc_handlers((Plugin().handlers(),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     return server, port

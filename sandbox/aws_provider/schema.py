@@ -1,7 +1,7 @@
 """Property names and types of the provider, read from the installed `pulumi_aws` package.
 
 The package is not imported: its generated sources are parsed once, and the result is kept
-as JSON in the sandbox's state folder, so that later starts read one small file.
+as JSON in the user's cache, so that later starts read one small file.
 """
 
 import ast
@@ -104,7 +104,7 @@ class Schemas:
     """Shapes by type token, such as `aws:iam/role:Role`."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / "aws-provider" / f"schema-{_FORMAT}-{sdk_version()}.json"
+        self._file = folder / f"aws-schema-{_FORMAT}-{sdk_version()}.json"
         self._stored: dict[str, Any] = {}
         self._lock = threading.Lock()
 
@@ -119,7 +119,7 @@ class Schemas:
             self._stored = json.loads(self._file.read_text()) | self._stored
         if token not in self._stored:
             self._stored[token] = _parse(token)
-            self._file.parent.mkdir(exist_ok=True)
+            self._file.parent.mkdir(parents=True, exist_ok=True)
             scratch = self._file.with_suffix(f".{os.getpid()}")
             scratch.write_text(json.dumps(self._stored))
             scratch.replace(self._file)

@@ -1,5 +1,6 @@
 """CAST AI's actions in a customer's AWS account, with the credentials that it was handed."""
 
+import functools
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sandbox.constants import CASTAI_ACCOUNT
 
 _TIMEOUT = 10
+_CLIENTS = 16
+"""Clients that are kept; a session of a role has some of its own."""
 _IMAGE = "ami-0123456789abcdef0"
 _CLIENT = Config(
     retries={"total_max_attempts": 1},
@@ -59,6 +62,7 @@ class Cloud:
         self._url = url
         self._session: Any = boto3.session.Session()
         self._lock = threading.Lock()
+        self._connect = functools.lru_cache(_CLIENTS)(self._connect_anew)
 
     def create_principal(self, cluster_id: str) -> Keys:
         """Make CAST AI's own user in CAST AI's own account, and a key for it."""
@@ -148,15 +152,18 @@ class Cloud:
 
     def _client(self, service: str, keys: Keys, region: str) -> Any:
         with self._lock:  # sessions make clients on one thread at a time
-            return self._session.client(
-                service,
-                region_name=region,
-                endpoint_url=self._url,
-                aws_access_key_id=keys.access_key_id,
-                aws_secret_access_key=keys.secret_access_key,
-                aws_session_token=keys.session_token,
-                config=_CLIENT,
-            )
+            return self._connect(service, keys, region)
+
+    def _connect_anew(self, service: str, keys: Keys, region: str) -> Any:
+        return self._session.client(
+            service,
+            region_name=region,
+            endpoint_url=self._url,
+            aws_access_key_id=keys.access_key_id,
+            aws_secret_access_key=keys.secret_access_key,
+            aws_session_token=keys.session_token,
+            config=_CLIENT,
+        )
 
     def _foreign(self, arn: str) -> str:
         return f"{self._url.rstrip('/')}/_sandbox/foreign-principals/{quote(arn, safe='')}"

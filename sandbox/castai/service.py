@@ -256,8 +256,7 @@ class Service:
         if cluster.credentials is None:
             return False
         try:
-            self._session(cluster, cluster.credentials)
-            self._resolve(cluster)
+            self._resolve(cluster, self._session(cluster, cluster.credentials))
         except (NoAccessError, UnresolvedError) as error:
             with self.lock:
                 cluster.reconcile_error = str(error)
@@ -271,11 +270,11 @@ class Service:
                 cluster.status, cluster.reconciled_at = "ready", now()
         return True
 
-    def _resolve(self, cluster: Cluster) -> None:
+    def _resolve(self, cluster: Cluster, keys: Keys) -> None:
         """Resolve the default node configuration, which is made if there is none."""
         if not self.options.requires_controller:
             return
-        seen = self.suggestions(cluster)
+        seen = self.cloud.suggestions(keys, cluster.region, cluster.name)
         with self.lock:
             configurations = cluster.automation.configurations
             default = configurations.default()

@@ -46,9 +46,9 @@ class KubeletStandIn(StandIn):
         self._kubeconfig = json.loads(kubeconfig.read_text())
         self._cloud_controller = connect(self._kubeconfig)
         self._aws_url = aws_url
-        session: Any = boto3.session.Session()
+        make: Any = boto3.client  # one method for any service; the stubs want literals
         self._ec2, self._iam = (
-            session.client(service, endpoint_url=aws_url, region_name=REGION, **keys)
+            make(service, endpoint_url=aws_url, region_name=REGION, **keys)
             for service in ("ec2", "iam")
         )
         self._joined: dict[str, str] = {}

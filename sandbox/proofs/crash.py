@@ -53,6 +53,13 @@ OPERATIONS = ("up", "destroy")
 KINDS = (("up", "destroy"), ("up", "up"), ("destroy", "destroy"), ("destroy", "up"))
 """Operation that is killed, and the one that follows."""
 SERVICES = ("AWS", "Kubernetes", "CAST AI")
+SETTINGS = (
+    "automation.autoscaler.enabled=true",
+    "automation.autoscaler.emptyNodes.enabled=true",
+    "automation.autoscaler.nodeTemplate.spot=true",
+    "automation.evictor.enabled=true",
+)
+"""Everything that the program can switch on, so that its writes are points, too."""
 
 _OPERATOR = {"AWS": "assumed-role/platform-admin/", "CAST AI": "api-key"}
 """Part of the name under which the servers' logs show the program."""
@@ -359,7 +366,7 @@ class Crash:
         ]
 
     def _stack(self, mode: str) -> Stack:
-        stack = self._sandbox.stack([f"credentials.mode={mode}"])
+        stack = self._sandbox.stack([f"credentials.mode={mode}", *SETTINGS])
         through = {"KUBECONFIG": str(self._proxy.kubeconfig)}
         return dataclasses.replace(stack, environment={**stack.environment, **through})
 

@@ -21,14 +21,12 @@ POINTS = {
     "user": [
         Point("user", "up", "AWS", "iam:CreateAccessKey", 1, "destroy"),
         Point("user", "up", "Kubernetes", AWS_AUTH, 1, "up"),
-        Point("user", "destroy", "CAST AI", "castai:Disconnect", 1, "destroy"),
-        Point("user", "destroy", "Kubernetes", NAMESPACE, 1, "up"),
         Point("user", "destroy", "CAST AI", "castai:Disconnect", 1, "up"),
     ],
     "role": [
-        Point("role", "up", "AWS", "cloudwatch:PutMetricAlarm", 2, "up"),
+        Point("role", "up", "CAST AI", "castai:UpdatePoliciesV2", 1, "up"),
         Point("role", "destroy", "AWS", "iam:DetachRolePolicy", 1, "destroy"),
-        Point("role", "destroy", "AWS", "iam:DeleteRole", 1, "up"),
+        Point("role", "destroy", "Kubernetes", NAMESPACE, 1, "up"),
     ],
 }
 

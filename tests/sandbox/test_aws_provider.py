@@ -72,10 +72,10 @@ def environment(endpoint: str, keys: aws.Credentials) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def served(environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plugin]:
+def served(environment: None) -> Iterator[Plugin]:
     """The plugin, not configured yet."""
     del environment
-    server, port = plugin.serve(tmp_path_factory.mktemp("state"))
+    server, port = plugin.serve()
     caller = Plugin(port)
     yield caller
     caller.close()
@@ -811,8 +811,8 @@ def test_an_import_id_of_another_form_is_refused(provider, kind, identifier):
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_wrong_account_is_refused(tmp_path):
-    server, port = plugin.serve(tmp_path)
+def test_a_wrong_account_is_refused():
+    server, port = plugin.serve()
     caller = Plugin(port)
     try:
         with pytest.raises(RefusedError, match=f"AWS account id not allowed: {ACCOUNT}"):
@@ -823,9 +823,9 @@ def test_a_wrong_account_is_refused(tmp_path):
 
 
 @pytest.mark.usefixtures("environment")
-def test_credentials_that_aws_does_not_know_are_refused(tmp_path, monkeypatch):
+def test_credentials_that_aws_does_not_know_are_refused(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN")
-    server, port = plugin.serve(tmp_path)
+    server, port = plugin.serve()
     caller = Plugin(port)
     try:
         with pytest.raises(RefusedError, match="credentials were not accepted"):

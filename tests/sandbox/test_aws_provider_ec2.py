@@ -29,13 +29,13 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[aws.Seed]:
 
 
 @pytest.fixture(scope="module")
-def caller(seeded: aws.Seed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plugin]:
+def caller(seeded: aws.Seed) -> Iterator[Plugin]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
             patch.delenv(name, raising=False)
         for name, value in seeded.operator.environment(seeded.endpoint).items():
             patch.setenv(name, value)
-        server, port = plugin.serve(tmp_path_factory.mktemp("state"))
+        server, port = plugin.serve()
         caller = Plugin(port)
         caller.configure(region=REGION)
         yield caller
