@@ -12,8 +12,12 @@ COMMANDS = {
     "recover": "put a stack in order after its run was killed",
     "permissions": "report who may do what under a stack file, or compare two",
     "operator-permissions": "print the IAM policy or cluster role that the operator needs",
+    "report": "write what a change of a stack file does, as the comment of a pull request",
     "aws-auth": "show kube-system/aws-auth, or restore the values from before this program",
 }
+
+_ELSEWHERE = {"report": "castai_stack.report.command"}
+"""Modules of the commands that are no single module of `castai_stack.commands`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ["audit Pulumi.prod.yaml", "recover --stack prod --dry-run", "permissions --help"],
     )
     name, rest = command_line.choose(parser, COMMANDS, arguments)
-    command = importlib.import_module(f"castai_stack.commands.{name.replace('-', '_')}")
+    module = _ELSEWHERE.get(name, f"castai_stack.commands.{name.replace('-', '_')}")
+    command = importlib.import_module(module)
     return command.main(rest)
 
 

@@ -21,6 +21,7 @@ FLOORS = (
     {"config"},
     {"permissions"},
     {"commands", "preflight"},
+    {"report"},
     {"stack"},
     {"__main__"},
 )

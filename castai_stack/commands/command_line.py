@@ -13,7 +13,7 @@ EXIT_STATUSES = {
     OK: "success; audit: nothing is left over; recover: the stack is in order; status: nothing is "
     "missing",
     NEGATIVE: "audit: something is left over; status: there is something to do; recover and "
-    "aws-auth restore: refused, nothing was written",
+    "aws-auth restore: refused, nothing was written; report: settings or preview are refused",
     FAILED: "wrong arguments or settings; or AWS, Kubernetes, CAST AI or Pulumi gave no answer",
     INTERRUPTED: "interrupted by Ctrl-C",
     PIPE_CLOSED: "the reader of the output closed the pipe, such as `head`",

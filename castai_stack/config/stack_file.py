@@ -39,6 +39,11 @@ def read(path: Path, *, unused: Collection[str] = ()) -> StackConfig:
     return validate(_without_encrypted(raw), KEY)
 
 
+def encrypted_values(path: Path) -> list[str]:
+    """Return the keys of a stack file's encrypted settings; raises SettingsError as `read` does."""
+    return [".".join((KEY, *place)) for place in _encrypted(_object(path), ())]
+
+
 def _object(path: Path) -> Any:
     config = _config(path)
     raw = config.get(KEY)

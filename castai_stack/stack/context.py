@@ -13,6 +13,7 @@ from castai_stack.agent.release import Release
 from castai_stack.automation.release import Release as AutomationRelease
 from castai_stack.config.model import StackConfig
 from castai_stack.iam.key_slots import Slot, slots
+from castai_stack.permissions.cluster_rights import workloads
 from castai_stack.plugin.custom_resource import CastaiProvider
 from castai_stack.preflight.lookups import ClusterFacts
 from castai_stack.preflight.networks import NO_NETWORK, NodeNetwork
@@ -74,15 +75,7 @@ class Context:
     @property
     def automation(self) -> AutomationRelease | None:
         """The workloads that act in the cluster; None where the settings ask for none."""
-        if not self.settings.has_workloads:
-            return None
-        return AutomationRelease(
-            api_url=self.settings.api.url,
-            settings=self.settings.automation,
-            agent=self.settings.agent,
-            namespace=NAMESPACE,
-            spot_daemonset=self.settings.spot.by_daemonset,
-        )
+        return workloads(self.settings)
 
     @property
     def key_slots(self) -> tuple[Slot, ...]:

@@ -98,6 +98,11 @@ STEPS = (
     Step(README, "pulumi preview --refresh --diff"),
     Step("docs/automation.md", "python -m castai_stack status Pulumi.prod.yaml"),
     Step("docs/pull-requests.md", "on: pull_request"),
+    Step(
+        "docs/pull-requests.md",
+        "pulumi preview --stack prod --json > preview.json",
+        before=("mkdir base; cp Pulumi.prod.yaml base",),
+    ),
     Step(README, "python -m castai_stack operator-permissions Pulumi.prod.yaml"),
     Step(
         "docs/permissions.md",
