@@ -97,7 +97,6 @@ STEPS = (
     Step(README, "pulumi up"),
     Step(README, "pulumi preview --refresh --diff"),
     Step("docs/automation.md", "python -m castai_stack status Pulumi.prod.yaml"),
-    Step("docs/pull-requests.md", "on: pull_request"),
     Step(
         "docs/pull-requests.md",
         "pulumi preview --stack prod --json > preview.json",
@@ -162,7 +161,6 @@ class User:
             "PULUMI_SKIP_CONFIRMATIONS": "true",
         }
         self.shell = Shell(self.clone, self.environment)
-        self._other_shells: list[Shell] = []
 
     @property
     def state(self) -> Path:
@@ -170,8 +168,7 @@ class User:
         return self.clone / ".sandbox"
 
     def close(self) -> None:
-        for shell in (self.shell, *self._other_shells):
-            shell.close()
+        self.shell.close()
         session.stop(self.state)
 
     def run(self, step: Step, block: Block) -> Outcome | None:
@@ -179,9 +176,7 @@ class User:
         for command in step.before:
             self._expect(self.shell.run(command), 0)
         if block.language == "yaml":
-            return {"config:": self._write_settings, "on: pull_request": self._run_workflow}[
-                step.command
-            ](block.text)
+            return {"config:": self._write_settings}[step.command](block.text)
         outcome = None
         for line in block.commands:
             for command in expansions(line):
@@ -207,45 +202,10 @@ class User:
         assert text.startswith("config:\n")
         path.write_text(path.read_text().replace("config:\n", text))
 
-    def _run_workflow(self, text: str) -> None:
-        """Preview a pull request, whose stack file has no key, as the workflow does."""
-        checkout = clone_repository(self.clone.with_name("checkout"))
-        text_with_key = (self.clone / "Pulumi.prod.yaml").read_text()
-        settings, keys = re.subn(r"  castai-eks:apiKey:\n    secure: .*\n", "", text_with_key)
-        assert keys == 1
-        (checkout / "Pulumi.prod.yaml").write_text(settings)
-        shell = Shell(checkout, self.environment)
-        self._other_shells.append(shell)
-        secrets = {"CASTAI_API_KEY": castai.API_KEY, "PULUMI_ACCESS_TOKEN": "of-pulumi-cloud"}
-        for action in documents.workflow_steps(text):
-            name = action["uses"].partition("@")[0]
-            given = action.get("with", {})
-            match name:
-                case "actions/checkout" | "astral-sh/setup-uv":
-                    continue  # the shell begins in a clone, with `uv` on PATH
-                case "aws-actions/configure-aws-credentials":
-                    assert given["role-to-assume"].startswith("arn:aws:iam::012345678901:role/")
-                    assert given["aws-region"] == constants.REGION
-                    lead = f'eval "$(.venv/bin/python -m sandbox env --as reader --state {self.state})"'
-                    self._expect(shell.run(f"{lead}; unset CASTAI_API_KEY"), 0)
-                case "pulumi/actions":
-                    for variable, value in action["env"].items():
-                        secret = re.fullmatch(r"\$\{\{ secrets\.(\w+) \}\}", value)
-                        assert secret, f"{variable} is no secret of the repository"
-                        self._expect(shell.run(f"export {variable}={secrets[secret[1]]}"), 0)
-                    command = f"pulumi {given['command']} --stack {given['stack-name']}"
-                    preview = shell.run(f"{command} --non-interactive")
-                    self._expect(preview, 0)
-                    assert "unchanged" in preview.output
-                    assert "can preview but not apply" in preview.output
-                case _:
-                    raise AssertionError(f"the sandbox has nothing in place of {name}")
-
     def outputs(self) -> dict[str, str]:
         """Return the output of every command."""
-        shells = (self.shell, *self._other_shells)
-        outcome = [one for shell in shells for one in shell.transcript]
-        return {f"output {number}": one.output for number, one in enumerate(outcome)}
+        outcomes = enumerate(self.shell.transcript)
+        return {f"output {number}": one.output for number, one in outcomes}
 
 
 def expansions(command: str) -> list[str]:

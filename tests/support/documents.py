@@ -4,9 +4,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from sandbox.engine.stack import REPOSITORY
 
@@ -142,9 +139,3 @@ def split(blocks_: Iterable[Block], at: Iterable[tuple[str, str]]) -> list[Block
             for run in runs
         ]
     return parts
-
-
-def workflow_steps(workflow: str) -> list[dict[str, Any]]:
-    """Return the steps of the only job of a workflow for GitHub Actions."""
-    (job,) = yaml.safe_load(workflow)["jobs"].values()
-    return job["steps"]
