@@ -15,6 +15,8 @@ from castai_stack.commands.leftovers import Answer, Leftover
 from castai_stack.commands.target import Target
 from castai_stack.kube.kubeconfig import FROM_EKS
 
+Asked = tuple[str, Target, Answer]
+"""A stack's name, which is empty for a single one, its cluster and the answer about it."""
 PLACES = ("aws", "kubernetes", "castai")
 NAME = "audit"
 
@@ -27,11 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "CASTAI_API_KEY come from the environment.",
         [
             "Pulumi.prod.yaml",
+            "Pulumi.*.yaml",
             "Pulumi.prod.yaml --without castai --format json",
             "--cluster prod --region eu-central-1 --account-id 012345678901",
         ],
     )
-    target.add_stack_files(parser, "Pulumi stack file, such as Pulumi.prod.yaml")
+    target.add_stack_files(parser, "Pulumi stack files, such as Pulumi.prod.yaml", most=target.MANY)
     target.add_cluster(parser)
     target.add_kubernetes(parser, FROM_EKS)
     target.add_format(parser, ("table", "json"), "table")
@@ -47,12 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         places = [place for place in PLACES if place not in options.without]
         if not places:
             parser.error("--without: every place is left out, nothing would be asked")
-        about = target.from_arguments(options, target.stack_files(options, parser))
-        answer = audit(about, places)
-        (_print_json if options.format == "json" else _print_table)(about, places, answer)
-        if answer.problems:
+        paths = target.stack_files(options, parser, most=target.MANY)
+        if len(paths) > 1 and (options.cluster or options.region or options.account_id):
+            parser.error("--cluster, --region and --account-id: allowed with one stack file only")
+        # Every file is read before anything is asked.
+        about = [target.from_arguments(options, [path]) for path in paths]
+        about = about or [target.from_arguments(options, ())]
+        names = [target.stack_name(path) for path in paths] if len(paths) > 1 else [""]
+        asked = [(name, one, audit(one, places)) for name, one in zip(names, about, strict=True)]
+        (_print_json if options.format == "json" else _print_table)(places, asked)
+        if any(answer.problems for *_, answer in asked):
             return command_line.FAILED
-        return command_line.NEGATIVE if answer.leftovers else command_line.OK
+        left = any(answer.leftovers for *_, answer in asked)
+        return command_line.NEGATIVE if left else command_line.OK
 
     return command_line.execute(NAME, parser, run, arguments)
 
@@ -112,28 +122,40 @@ _ASK: dict[str, Callable[[Target], Answer]] = {
 }
 
 
-def _print_json(about: Target, places: Sequence[str], answer: Answer) -> None:
-    document = {
-        "cluster": about.cluster,
-        "region": about.region,
-        "accountId": about.account_id,
-        "asked": places,
-        "leftovers": [asdict(leftover) for leftover in sorted(answer.leftovers)],
-        "problems": answer.problems,
-    }
-    output.line(json.dumps(document, indent=2))
+def _print_json(places: Sequence[str], asked: Sequence[Asked]) -> None:
+    documents = [
+        {
+            **({"stack": name} if name else {}),
+            "cluster": about.cluster,
+            "region": about.region,
+            "accountId": about.account_id,
+            "asked": places,
+            "leftovers": [asdict(leftover) for leftover in sorted(answer.leftovers)],
+            "problems": answer.problems,
+        }
+        for name, about, answer in asked
+    ]
+    output.line(json.dumps(documents if len(asked) > 1 else documents[0], indent=2))
 
 
-def _print_table(about: Target, places: Sequence[str], answer: Answer) -> None:
-    rows = [(one.place, one.kind, one.name, one.origin) for one in sorted(answer.leftovers)]
+def _print_table(places: Sequence[str], asked: Sequence[Asked]) -> None:
+    many = len(asked) > 1
+    rows = [
+        (*([name] if many else []), one.place, one.kind, one.name, one.origin)
+        for name, _, answer in asked
+        for one in sorted(answer.leftovers)
+    ]
     if rows:
-        output.table(("PLACE", "KIND", "NAME", "MADE BY"), rows)
-    for problem in answer.problems:
-        output.line(f"{NAME}: {problem}", "red", error=True)
-    cluster = f"cluster {about.cluster} ({about.region}, account {about.account_id})"
-    count = f"{len(rows)} leftovers" if len(rows) != 1 else "1 leftover"
-    doubt = ", and not everything could be asked" if answer.problems else ""
-    output.line(
-        f"{NAME}: {count} of {cluster}{doubt}; asked: {', '.join(places)}",
-        "yellow" if rows or doubt else "green",
-    )
+        output.table(("STACK", "PLACE", "KIND", "NAME", "MADE BY")[not many :], rows)
+    for name, about, answer in asked:
+        lead = f"{NAME}: {name}: " if many else f"{NAME}: "
+        for problem in answer.problems:
+            output.line(f"{lead}{problem}", "red", error=True)
+        number = len(answer.leftovers)
+        cluster = f"cluster {about.cluster} ({about.region}, account {about.account_id})"
+        count = f"{number} leftovers" if number != 1 else "1 leftover"
+        doubt = ", and not everything could be asked" if answer.problems else ""
+        output.line(
+            f"{lead}{count} of {cluster}{doubt}; asked: {', '.join(places)}",
+            "yellow" if number or doubt else "green",
+        )

@@ -1,6 +1,7 @@
 """The audit's questions to AWS."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from castai_stack.commands import aws_kinds
@@ -91,7 +92,8 @@ class AwsAudit:
             yield leftover
             answer = self._client("iam").list_access_keys(UserName=leftover.name)
             for key in answer["AccessKeyMetadata"]:
-                shown = f"{key['AccessKeyId']} of {leftover.name}, {key['Status']}"
+                days = (datetime.now(UTC) - key["CreateDate"]).days
+                shown = f"{key['AccessKeyId']} of {leftover.name}, {key['Status']}, {days} days old"
                 yield Leftover("aws", "access key", shown, leftover.origin)
 
     def _policy(self, kind: AwsKind, policy: Any) -> Iterator[Leftover]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from castai_stack import naming
@@ -43,25 +44,29 @@ class Answers:
             self.problems.append(str(error))
 
 
+Asked = tuple[Path, StackConfig, Answers]
+"""A stack file, its settings and the answers about it."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = command_line.parser(
         NAME,
-        "Show in one table what is connected and what CAST AI does, and what is missing. AWS "
-        "credentials and CASTAI_API_KEY come from the environment.",
-        ["Pulumi.prod.yaml", "Pulumi.prod.yaml --format json"],
+        "Show in one table what is connected and what CAST AI does, and what is missing, for one "
+        "stack or for many. AWS credentials and CASTAI_API_KEY come from the environment.",
+        ["Pulumi.prod.yaml", "Pulumi.*.yaml", "Pulumi.prod.yaml --format json"],
     )
-    target.add_stack_files(parser, "Pulumi stack file, such as Pulumi.prod.yaml")
+    target.add_stack_files(parser, "Pulumi stack files, such as Pulumi.prod.yaml", most=target.MANY)
     target.add_format(parser, ("table", "json"), "table")
 
     def run(options: argparse.Namespace) -> int:
-        [path] = target.stack_files(options, parser, least=1)
-        settings = target.read_stack_file(path, unused=_UNUSED)
-        answers = find_out(settings)
-        (_print_json if options.format == "json" else _print_table)(settings, answers)
-        if answers.problems:
+        paths = target.stack_files(options, parser, least=1, most=target.MANY)
+        stacks = [(path, target.read_stack_file(path, unused=_UNUSED)) for path in paths]
+        asked = [(path, settings, find_out(settings)) for path, settings in stacks]
+        (_print_json if options.format == "json" else _print_table)(asked)
+        if any(answers.problems for *_, answers in asked):
             return command_line.FAILED
-        wanting = any(line.to_do for line in answers.lines)
+        wanting = any(line.to_do for *_, answers in asked for line in answers.lines)
         return command_line.NEGATIVE if wanting else command_line.OK
 
     return command_line.execute(NAME, parser, run, arguments)
@@ -153,9 +158,19 @@ def _keys(settings: StackConfig, about: Target) -> list[Line]:
     return status.access_keys(keys, datetime.now(UTC))
 
 
-def _print_json(settings: StackConfig, answers: Answers) -> None:
+def _print_json(asked: Sequence[Asked]) -> None:
+    documents = [_document(settings, answers) for _, settings, answers in asked]
+    if len(asked) > 1:
+        names = [{"stack": target.stack_name(path)} for path, *_ in asked]
+        listed = [name | document for name, document in zip(names, documents, strict=True)]
+        output.line(json.dumps(listed, indent=2))
+    else:
+        output.line(json.dumps(documents[0], indent=2))
+
+
+def _document(settings: StackConfig, answers: Answers) -> dict[str, Any]:
     cluster = settings.cluster
-    document = {
+    return {
         "cluster": cluster.name,
         "region": cluster.region,
         "accountId": cluster.account_id,
@@ -164,12 +179,18 @@ def _print_json(settings: StackConfig, answers: Answers) -> None:
         ],
         "problems": answers.problems,
     }
-    output.line(json.dumps(document, indent=2))
 
 
-def _print_table(_settings: StackConfig, answers: Answers) -> None:
-    if answers.lines:
-        rows = [tuple(asdict(line).values()) for line in answers.lines]
-        output.table(("PART", "STATE", "TO DO"), rows)
-    for problem in answers.problems:
-        output.line(f"{NAME}: {problem}", "red", error=True)
+def _print_table(asked: Sequence[Asked]) -> None:
+    many = len(asked) > 1
+    names = [(target.stack_name(path),) if many else () for path, *_ in asked]
+    rows = [
+        (*name, *asdict(line).values())
+        for name, (*_, answers) in zip(names, asked, strict=True)
+        for line in answers.lines
+    ]
+    if rows:
+        output.table(("STACK", "PART", "STATE", "TO DO")[not many :], rows)
+    for name, (*_, answers) in zip(names, asked, strict=True):
+        for problem in answers.problems:
+            output.line(": ".join((NAME, *name, problem)), "red", error=True)

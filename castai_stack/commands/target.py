@@ -1,6 +1,7 @@
 """Cluster that a command is about, from a stack file or from arguments."""
 
 import argparse
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from castai_stack.config.validation import SettingsError
 from castai_stack.kube.kubeconfig import AMBIENT, FROM_EKS
 from castai_stack.plugin.run import DEFAULT_URL
 
+MANY = 1000
+"""Stack files of a command that takes any number of them."""
 _UNUSED = frozenset(StackConfig.model_fields) - {"cluster", "api"}
 """Sections that do not say which cluster, so encrypted values there do no harm."""
 
@@ -63,8 +66,15 @@ def stack_files(
     paths = [*options.named_files, *options.positional_files]
     if not least <= len(paths) <= most:
         allowed = str(most) if least == most else f"{least} to {most}"
+        allowed = f"{least} or more" if most == MANY else allowed
         parser.error(f"{len(paths)} stack files are given; allowed: {allowed}")
     return paths
+
+
+def stack_name(path: Path) -> str:
+    """Return the name of a stack by its file, such as `prod` for `Pulumi.prod.yaml`."""
+    match = re.fullmatch(r"Pulumi\.(.+)\.ya?ml", path.name)
+    return match[1] if match else path.stem
 
 
 def read_stack_file(path: Path, *, unused: Collection[str] = _UNUSED) -> StackConfig:

@@ -124,6 +124,4 @@ def _stack_name(text: str) -> str:
 
 
 def _stack_of(path: Path) -> str:
-    match = re.fullmatch(r"Pulumi\.(.+)\.ya?ml", path.name)
-    name = match[1] if match else path.stem
-    return re.sub(r"[^\w.-]|-(?=-)", "_", name, flags=re.ASCII)
+    return re.sub(r"[^\w.-]|-(?=-)", "_", target.stack_name(path), flags=re.ASCII)

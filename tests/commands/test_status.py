@@ -138,3 +138,51 @@ def test_without_a_key_the_message_says_where_to_put_one(tmp_path, capsys, monke
 
     assert (code, found) == (FAILED, {})
     assert "set CASTAI_API_KEY" in problems[0]
+
+
+def files(tmp_path, **stacks):
+    paths = []
+    for name, settings in stacks.items():
+        path = stack_file(tmp_path, **settings)
+        paths.append(str(tmp_path / f"Pulumi.{name}.yaml"))
+        (tmp_path / "Pulumi.x.yaml").rename(paths[-1])
+        assert path != paths[-1]
+    return paths
+
+
+@pytest.mark.usefixtures("castai")
+def test_many_stacks_are_one_table_and_one_list(tmp_path, capsys, monkeypatch):
+    def at_castai(settings, *_):
+        if settings.permissions == "documented":
+            raise CommandError("CAST AI: no answer")
+        return [Line("agent", "online")]
+
+    monkeypatch.setattr(status, "_at_castai", at_castai)
+    paths = files(tmp_path, a={}, b={"permissions": "documented"}, c={})
+
+    assert status.main(paths) == FAILED
+    printed = capsys.readouterr()
+    assert [line.split() for line in printed.out.splitlines()] == [
+        ["STACK", "PART", "STATE", "TO", "DO"],
+        ["a", "agent", "online"],
+        ["c", "agent", "online"],
+    ]
+    assert printed.err == "status: b: CAST AI: no answer\n"
+
+    assert status.main([*paths[::2], "--format", "json"]) == OK
+    listed = json.loads(capsys.readouterr().out)
+    assert [(one["stack"], one["cluster"], one["problems"]) for one in listed] == [
+        ("a", "demo", []),
+        ("c", "demo", []),
+    ]
+
+
+@pytest.mark.usefixtures("castai")
+def test_a_stack_file_that_is_refused_ends_the_command_before_any_question(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(status, "find_out", lambda _: pytest.fail("it was asked"))
+    paths = files(tmp_path, a={}, b={"permissions": "unknown"})
+
+    assert status.main(paths) == FAILED
+    assert "permissions: found 'unknown'" in capsys.readouterr().err
