@@ -1,6 +1,5 @@
 """The agent's component on the real engine, provider and API server, its pods run by KWOK."""
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import yaml
 from lightkube import ApiError, Client, codecs
 from lightkube.models.core_v1 import ResourceQuotaSpec
 from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.models.rbac_v1 import RoleRef, Subject
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import (
@@ -20,9 +18,8 @@ from lightkube.resources.core_v1 import (
     Pod,
     ResourceQuota,
     Secret,
-    ServiceAccount,
 )
-from lightkube.resources.rbac_authorization_v1 import ClusterRole, ClusterRoleBinding, Role
+from lightkube.resources.rbac_authorization_v1 import ClusterRole, Role
 from lightkube.types import PatchType
 
 from castai_stack.agent import adoption, manifests, release, settings
@@ -35,7 +32,7 @@ from sandbox.kubernetes.control_plane import KWOK_ANNOTATION, ControlPlane
 from sandbox.toolchain import Programs
 from tests.support.agent_stack import KEY, AgentStack
 from tests.support.authorizer import Authorizer
-from tests.support.rights import questions, table
+from tests.support.rights import granted, questions, table
 from tests.support.waits import gone, wait_for
 
 pytestmark = pytest.mark.sandbox
@@ -333,24 +330,6 @@ def test_a_namespace_that_went_before_the_first_rollout_is_named(agent: AgentSta
     agent.stack(namespace_uid="").refresh()
     agent.stack(namespace_uid="").up()
     assert changes(agent.stack().preview()) == {}
-
-
-@contextlib.contextmanager
-def granted(api: Client, account: str, role: dict[str, Any]) -> Iterator[None]:
-    """Give a service account the rights of a cluster role, and nothing else, for a while."""
-    name = role["metadata"]["name"]
-    binding = ClusterRoleBinding(
-        metadata=ObjectMeta(name=account),
-        roleRef=RoleRef(apiGroup="rbac.authorization.k8s.io", kind="ClusterRole", name=name),
-        subjects=[Subject(kind="ServiceAccount", name=account, namespace="default")],
-    )
-    api.create(codecs.from_dict(role))
-    api.create(ServiceAccount(metadata=ObjectMeta(name=account, namespace="default")))
-    api.create(binding)
-    yield
-    api.delete(ClusterRoleBinding, account)
-    api.delete(ClusterRole, name)
-    api.delete(ServiceAccount, account, namespace="default")
 
 
 def test_the_documented_rights_are_enough_to_install_preview_and_remove(

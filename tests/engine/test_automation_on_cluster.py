@@ -19,14 +19,16 @@ from castai_stack.agent.names import NAMESPACE
 from castai_stack.automation import existing as existing_automation
 from castai_stack.automation import manifests
 from castai_stack.automation.names import CONTROLLER, EVICTOR, SPOT_HANDLER
+from castai_stack.config import model
 from castai_stack.kube import connection, kinds
+from castai_stack.permissions import operator_kubernetes
 from sandbox.kubernetes.control_plane import KWOK_ANNOTATION, ControlPlane
 from sandbox.toolchain import Programs
 from tests.automation.test_controller_manifests import a_release
 from tests.support.agent_stack import KEY
 from tests.support.authorizer import Authorizer, Question
 from tests.support.automation_stack import AutomationStack
-from tests.support.rights import questions, table
+from tests.support.rights import granted, questions, table
 from tests.support.waits import gone, wait_for
 
 pytestmark = pytest.mark.sandbox
@@ -143,49 +145,79 @@ def test_self_upgrade_gives_the_namespace_away_and_no_other_secret(
     assert not [one for one in may(api, authorizer, CONTROLLER) if one.resource == "secrets"]
 
 
-def test_controller_and_evictor_run_where_the_restricted_level_is_enforced(
-    automation: AutomationStack, api: Client
+def test_controller_and_evictor_run_with_the_documented_rights_at_the_restricted_level(
+    automation: AutomationStack, api: Client, authorizer: Authorizer, tmp_path: Path
 ):
+    """The operator has the rights that the program prints for these settings, and no others."""
     api.patch(
         Namespace, NAMESPACE, {"metadata": {"labels": RESTRICTED}}, patch_type=PatchType.MERGE
     )
-    stack = automation.stack(evictor={"enabled": True})
+    with granted(api, "deployer", documented_role({"automation": {"evictor": {"enabled": True}}})):
+        automation.kubeconfig = authorizer.kubeconfig_of(("default", "deployer"), tmp_path / "own")
+        stack = automation.stack(evictor={"enabled": True})
+        preview = changes(stack.preview())
+        assert changes(stack.up()) == preview
+        assert len(pods(api)) == 4, "two of the controller, the evictor and its autoscaler"
+        assert changes(stack.preview()) == {}
+        require_rights_of_the_evictor(may(api, authorizer, EVICTOR))
 
-    preview = changes(stack.preview())
-    assert changes(stack.up()) == preview
-    assert len(pods(api)) == 4, "two of the controller, the evictor and its autoscaler"
-    assert changes(stack.preview()) == {}
+        kind = kinds.load("autoscaling.cast.ai/v1alpha1", "EvictorConfig")
+        assert api.get(kind, "evictor-config")["spec"]["config"]["dryRun"] is True
+        api.patch(
+            kind,
+            "evictor-config",
+            {"spec": {"enabled": False, "config": {"dryRun": False, "cycleInterval": "5m"}}},
+            patch_type=PatchType.MERGE,
+        )
+        assert changes(stack.refresh()) in ({}, {"update": 1}), "the state takes CAST AI's values"
+        assert changes(stack.up()) == {}, "which is CAST AI's to write"
+        assert api.get(kind, "evictor-config")["spec"]["config"]["dryRun"] is False
 
-    kind = kinds.load("autoscaling.cast.ai/v1alpha1", "EvictorConfig")
-    assert api.get(kind, "evictor-config")["spec"]["config"]["dryRun"] is True
-    api.patch(
-        kind,
-        "evictor-config",
-        {"spec": {"enabled": False, "config": {"dryRun": False, "cycleInterval": "5m"}}},
-        patch_type=PatchType.MERGE,
+        automation.stack().up()
+        assert gone(api, CustomResourceDefinition, "evictorconfigs.autoscaling.cast.ai")
+        assert len(pods(api)) == 2
+        automation.stack().destroy()
+
+
+def documented_role(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the operator's cluster role under these settings."""
+    cluster = {"name": "demo", "region": "eu-central-1", "account_id": "012345678901"}
+    needed = operator_kubernetes.kubernetes_requirements(
+        model.StackConfig.model_validate({"cluster": cluster, **settings}), aws_auth=True
     )
-    assert changes(stack.refresh()) in ({}, {"update": 1}), "the state takes what CAST AI wrote"
-    assert changes(stack.up()) == {}, "which is CAST AI's to write"
-    assert api.get(kind, "evictor-config")["spec"]["config"]["dryRun"] is False
+    return operator_kubernetes.cluster_role(needed, apply=True)
 
-    automation.stack().up()
-    assert gone(api, CustomResourceDefinition, "evictorconfigs.autoscaling.cast.ai")
-    assert len(pods(api)) == 2
+
+def require_rights_of_the_evictor(rights: set[Question]) -> None:
+    """Fail unless it writes nodes, pods and evictions everywhere, and leases in its namespace."""
+    writes = {
+        (one.namespace, one.resource)
+        for one in rights
+        if one.verb not in {"get", "list", "watch"} and not one.name
+    }
+    outside = {resource for namespace, resource in writes if namespace != NAMESPACE}
+    assert outside == {"nodes", "pods", "pods/eviction", "events"}
+    within = {resource for namespace, resource in writes if namespace == NAMESPACE}
+    assert within == {*outside, "leases"} - {"nodes"}
+    assert not [one for one in rights if one.resource.partition("/")[0] == "secrets"]
 
 
 def test_the_spot_handler_runs_on_spot_nodes_only_and_may_mark_nodes(
-    automation: AutomationStack, api: Client, authorizer: Authorizer
+    automation: AutomationStack, api: Client, authorizer: Authorizer, tmp_path: Path
 ):
-    stack = automation.stack(controller={"enabled": False}, spot_daemonset=True)
-    stack.up()
+    with granted(api, "deployer", documented_role({"spot": {"handler": "daemonset"}})):
+        automation.kubeconfig = authorizer.kubeconfig_of(("default", "deployer"), tmp_path / "own")
+        stack = automation.stack(controller={"enabled": False}, spot_daemonset=True)
+        stack.up()
 
-    wait_for(lambda: len(pods(api)) == 1)
-    (pod,) = pods(api).values()
-    assert pod["spec"]["nodeName"] == SPOT_NODE
-    assert changes(stack.preview()) == {}
-    assert table(may(api, authorizer, SPOT_HANDLER)) == {
-        "everywhere": {"nodes": ["get", "list", "patch", "watch"]}
-    }
+        wait_for(lambda: len(pods(api)) == 1)
+        (pod,) = pods(api).values()
+        assert pod["spec"]["nodeName"] == SPOT_NODE
+        assert changes(stack.preview()) == {}
+        assert table(may(api, authorizer, SPOT_HANDLER)) == {
+            "everywhere": {"nodes": ["get", "list", "patch", "watch"]}
+        }
+        stack.destroy()
 
 
 def test_what_keeps_the_controllers_pods_from_running_is_said(
@@ -278,23 +310,3 @@ def test_a_controller_of_the_umbrella_chart_has_another_selector(api: Client):
     assert refusal is not None
     assert "app.kubernetes.io/instance=castai," in refusal
     assert "kubectl delete deployment castai-cluster-controller -n castai-agent" in refusal
-
-
-def test_the_evictors_account_may_do_what_its_rules_say(
-    automation: AutomationStack, api: Client, authorizer: Authorizer
-):
-    automation.stack(evictor={"enabled": True}).up()
-
-    granted = may(api, authorizer, EVICTOR)
-
-    writes = {
-        (one.namespace, one.resource)
-        for one in granted
-        if one.verb not in {"get", "list", "watch"} and not one.name
-    }
-    outside = {resource for namespace, resource in writes if namespace != NAMESPACE}
-    assert outside == {"nodes", "pods", "pods/eviction", "events"}
-    assert {r for namespace, r in writes if namespace == NAMESPACE} == {*outside, "leases"} - {
-        "nodes"
-    }
-    assert not [one for one in granted if one.resource.partition("/")[0] == "secrets"]

@@ -21,11 +21,12 @@ pytestmark = pytest.mark.sandbox
 
 CHANGES = {
     "documented names": {"names": "documented"},
-    "documented permissions": {"permissions": "documented"},
     "no node boundary": {"iam.nodeBoundary": "false", "iam.manageNodeRole": "false"},
     "the operator's boundary": {
         "iam.permissionsBoundaryArn": "arn:aws:iam::aws:policy/AdministratorAccess"
     },
+    # The last one: these permissions have no boundary for the nodes.
+    "documented permissions": {"permissions": "documented"},
 }
 """Settings that change IAM objects without a gap in CAST AI's access."""
 MODES = ("user", "role")

@@ -1,6 +1,14 @@
 """Questions about all that an account may do, and the answers as a table."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lightkube import Client, codecs
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.models.rbac_v1 import RoleRef, Subject
+from lightkube.resources.core_v1 import ServiceAccount
+from lightkube.resources.rbac_authorization_v1 import ClusterRole, ClusterRoleBinding
 
 from castai_stack.agent.names import NAMESPACE
 from tests.support.authorizer import VERBS, Authorizer, Question
@@ -95,3 +103,21 @@ def table(allowed: set[Question]) -> dict[str, dict[str, list[str]]]:
         place: {what: sorted(verbs) for what, verbs in sorted(granted.items())}
         for place, granted in sorted_out.items()
     }
+
+
+@contextmanager
+def granted(api: Client, account: str, role: dict[str, Any]) -> Iterator[None]:
+    """Give a service account the rights of a cluster role, and nothing else, for a while."""
+    name = role["metadata"]["name"]
+    binding = ClusterRoleBinding(
+        metadata=ObjectMeta(name=account),
+        roleRef=RoleRef(apiGroup="rbac.authorization.k8s.io", kind="ClusterRole", name=name),
+        subjects=[Subject(kind="ServiceAccount", name=account, namespace="default")],
+    )
+    api.create(codecs.from_dict(role))
+    api.create(ServiceAccount(metadata=ObjectMeta(name=account, namespace="default")))
+    api.create(binding)
+    yield
+    api.delete(ClusterRoleBinding, account)
+    api.delete(ClusterRole, name)
+    api.delete(ServiceAccount, account, namespace="default")
