@@ -1,9 +1,9 @@
 """Costs of previews and updates, measured side by side: `python -m sandbox.proofs.bench`.
 
-The whole stack, an ordinary program with one unchanged resource per provider (the baseline), and an
-empty program go through the same life cycle in turn, on the same engine and the same sandbox. The
-whole stack is measured at a distance from its services and with the waits of the real AWS plugin,
-too.
+The whole stack, the same with all of its automation on, an ordinary program with one unchanged
+resource per provider (the baseline), and an empty program go through the same life cycle in turn,
+on the same engine and the same sandbox. The whole stack is measured at a distance from its services
+and with the waits of the real AWS plugin, too.
 """
 
 import argparse
@@ -24,9 +24,12 @@ from sandbox.aws_provider import account
 from sandbox.engine.stack import OperationError, Result, Stack
 from sandbox.kubernetes.proxy import KubernetesProxy
 from sandbox.processes import ProcessError
+from sandbox.proofs import EVERYTHING
 from sandbox.session import Sandbox, SandboxError
 from sandbox.toolchain import ToolchainError
 
+PROGRAMS = ("whole", "everything", "baseline", "empty")
+"""`everything` is the whole stack with policies, node template, evictor and Spot DaemonSet."""
 OPERATIONS = ("preview", "first up", "no-change preview", "refresh", "destroy")
 NEAR = "preview, by proxy"
 FAR = "preview, 50 ms away"
@@ -91,7 +94,7 @@ class Bench:
     def run(self, repetitions: int) -> None:
         """Go through all programs in turn, `repetitions` times."""
         for number in range(1, repetitions + 1):
-            for program in ("whole", "baseline", "empty"):
+            for program in PROGRAMS:
                 self._console.print(f"repetition {number} of {repetitions}: {program}")
                 self._life_cycle(program)
         self._console.print("the whole stack, with the waits of the real AWS plugin")
@@ -155,6 +158,8 @@ class Bench:
     def _stack(self, program: str) -> Stack:
         if program == "whole":
             return self._sandbox.stack()
+        if program == "everything":
+            return self._sandbox.stack(EVERYTHING, name=program)
         return self._sandbox.stack(program=_PROGRAMS / f"{program}.py", name=program)
 
     def _counted(self) -> dict[str, Requests]:
@@ -179,16 +184,16 @@ def _logged(url: str) -> Requests:
 def report(measured: Mapping[tuple[str, str], Measured], console: Console) -> bool:
     """Print the tables and whether each target is met; returns whether all are."""
     times = Table(title="seconds, minimum and median")
-    for column in ("operation", "whole stack", "baseline", "empty", "/ baseline", "/ empty"):
+    headings = ("operation", "whole stack", "everything on", "baseline", "empty")
+    for column in (*headings, "/ baseline", "/ empty"):
         first = column == "operation"
         times.add_column(column, justify="left" if first else "right", no_wrap=first)
     for operation in OPERATIONS:
-        whole, baseline, empty = (
-            measured[program, operation] for program in ("whole", "baseline", "empty")
-        )
+        every = [measured[program, operation] for program in PROGRAMS]
+        whole, _, baseline, empty = every
         times.add_row(
             operation,
-            *(f"{m.least:.2f} {m.median:.2f}" for m in (whole, baseline, empty)),
+            *(f"{m.least:.2f} {m.median:.2f}" for m in every),
             f"{whole.median / baseline.median:.2f}",
             f"{whole.median / empty.median:.2f}",
         )

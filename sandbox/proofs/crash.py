@@ -44,6 +44,7 @@ from sandbox.engine.stack import OperationError, Running, Stack
 from sandbox.inventory import Inventory
 from sandbox.kubernetes.proxy import KubernetesProxy
 from sandbox.processes import ProcessError
+from sandbox.proofs import EVERYTHING
 from sandbox.proofs.secret_search import SecretSearch
 from sandbox.session import Sandbox, SandboxError
 from sandbox.toolchain import ToolchainError
@@ -53,13 +54,6 @@ OPERATIONS = ("up", "destroy")
 KINDS = (("up", "destroy"), ("up", "up"), ("destroy", "destroy"), ("destroy", "up"))
 """Operation that is killed, and the one that follows."""
 SERVICES = ("AWS", "Kubernetes", "CAST AI")
-SETTINGS = (
-    "automation.autoscaler.enabled=true",
-    "automation.autoscaler.emptyNodes.enabled=true",
-    "automation.autoscaler.nodeTemplate.spot=true",
-    "automation.evictor.enabled=true",
-)
-"""Everything that the program can switch on, so that its writes are points, too."""
 
 _OPERATOR = {"AWS": "assumed-role/platform-admin/", "CAST AI": "api-key"}
 """Part of the name under which the servers' logs show the program."""
@@ -366,7 +360,7 @@ class Crash:
         ]
 
     def _stack(self, mode: str) -> Stack:
-        stack = self._sandbox.stack([f"credentials.mode={mode}", *SETTINGS])
+        stack = self._sandbox.stack([f"credentials.mode={mode}", *EVERYTHING])
         through = {"KUBECONFIG": str(self._proxy.kubeconfig)}
         return dataclasses.replace(stack, environment={**stack.environment, **through})
 
