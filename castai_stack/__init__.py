@@ -8,23 +8,32 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from castai_stack.access.component import AwsAuthMapping, AwsAuthMappingArgs
-    from castai_stack.agent.component import AgentArgs, AgentComponent
-    from castai_stack.automation.component import AutomationArgs, AutomationComponent
+    from castai_stack.components.access import AwsAuthMapping, AwsAuthMappingArgs
+    from castai_stack.components.agent import AgentArgs, AgentComponent
+    from castai_stack.components.arguments import ArgumentError
+    from castai_stack.components.automation import AutomationArgs, AutomationComponent
+    from castai_stack.components.castai_cluster import CastaiCluster, CastaiClusterArgs
+    from castai_stack.components.eks_cluster import EksCluster
+    from castai_stack.components.iam import CastIamArgs, CastIamComponent
+    from castai_stack.components.spot import SpotLambdaArgs, SpotLambdaComponent
     from castai_stack.config.model import StackConfig
-    from castai_stack.iam.component import CastIamArgs, CastIamComponent
-    from castai_stack.spot.component import SpotLambdaArgs, SpotLambdaComponent
+    from castai_stack.plugin.custom_resource import CastaiProvider
     from castai_stack.stack.deployment import deploy
 
 __all__ = [
     "AgentArgs",
     "AgentComponent",
+    "ArgumentError",
     "AutomationArgs",
     "AutomationComponent",
     "AwsAuthMapping",
     "AwsAuthMappingArgs",
     "CastIamArgs",
     "CastIamComponent",
+    "CastaiCluster",
+    "CastaiClusterArgs",
+    "CastaiProvider",
+    "EksCluster",
     "SpotLambdaArgs",
     "SpotLambdaComponent",
     "StackConfig",
@@ -32,16 +41,21 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AgentArgs": "agent.component",
-    "AgentComponent": "agent.component",
-    "AutomationArgs": "automation.component",
-    "AutomationComponent": "automation.component",
-    "AwsAuthMapping": "access.component",
-    "AwsAuthMappingArgs": "access.component",
-    "CastIamArgs": "iam.component",
-    "CastIamComponent": "iam.component",
-    "SpotLambdaArgs": "spot.component",
-    "SpotLambdaComponent": "spot.component",
+    "AgentArgs": "components.agent",
+    "AgentComponent": "components.agent",
+    "ArgumentError": "components.arguments",
+    "AutomationArgs": "components.automation",
+    "AutomationComponent": "components.automation",
+    "AwsAuthMapping": "components.access",
+    "AwsAuthMappingArgs": "components.access",
+    "CastIamArgs": "components.iam",
+    "CastIamComponent": "components.iam",
+    "CastaiCluster": "components.castai_cluster",
+    "CastaiClusterArgs": "components.castai_cluster",
+    "CastaiProvider": "plugin.custom_resource",
+    "EksCluster": "components.eks_cluster",
+    "SpotLambdaArgs": "components.spot",
+    "SpotLambdaComponent": "components.spot",
     "StackConfig": "config.model",
     "deploy": "stack.deployment",
 }

@@ -96,6 +96,14 @@ IamPath = Annotated[
         "between",
     ),
 ]
+ExternalId = Annotated[
+    str, checked_text(r"[\w+=,.@:/-]{2,1224}", "2 to 1224 letters, digits and +=,.@:/-")
+]
+Text = Annotated[str, checked_text(r"(?s).+", "a text that is not empty", private=True)]
+Key = Annotated[
+    str,
+    checked_text(r"[!#-&(-_a-~]+", "a key in one line, without blanks and quotes", private=True),
+]
 Url = Annotated[
     str,
     checked_text(r"[^@?#]*", "an address without user, password and query", private=True),

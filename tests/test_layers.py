@@ -23,6 +23,7 @@ FLOORS = (
     {"commands", "preflight"},
     {"report"},
     {"stack"},
+    {"components"},
     {"__main__"},
 )
 """Packages and modules of `castai_stack`, lowest floor first: an import points to a lower floor."""
@@ -140,7 +141,7 @@ def test_the_start_of_the_plugin_loads_no_heavy_library():
     code = (
         "import runpy, sys\n"
         "from castai_stack.plugin import server\n"
-        "server.serve = lambda types, arguments: print(len(types), *sorted(sys.modules))\n"
+        "server.serve = lambda types, arguments, components: print(len(types), *sorted(sys.modules))\n"
         "runpy.run_path('plugin', run_name='__main__')\n"
     )
     count, *modules = printed(code).split()

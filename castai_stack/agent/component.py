@@ -9,6 +9,7 @@ from castai_stack.agent import manifests, names
 from castai_stack.agent import release as agent_release
 from castai_stack.agent import settings as agent_settings
 from castai_stack.agent.resources import AgentLeftovers, AgentRollout, NamespaceGuard
+from castai_stack.component import after
 from castai_stack.kube.object import KubernetesObject, import_id, object_key
 
 
@@ -61,6 +62,7 @@ class AgentComponent(pulumi.ComponentResource):
             encoded_key=key.apply(manifests.encoded) if key is not None else "",
             key_digest=key_digest,
         )
+        child = pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on if opts else None)
         parts: dict[str, pulumi.CustomResource] = {}
         existing = frozenset(args.get("existing", ()))
 
@@ -69,10 +71,11 @@ class AgentComponent(pulumi.ComponentResource):
             parts[part] = KubernetesObject(
                 f"{name}-{part}",
                 document,
-                pulumi.ResourceOptions(
-                    parent=self,
-                    depends_on=_needs(part, document, parts),
-                    import_=import_id(document) if object_key(document) in existing else None,
+                pulumi.ResourceOptions.merge(
+                    after(child, *_needs(part, document, parts)),
+                    pulumi.ResourceOptions(
+                        import_=import_id(document) if object_key(document) in existing else None
+                    ),
                 ),
             )
 
@@ -82,14 +85,14 @@ class AgentComponent(pulumi.ComponentResource):
             f"{name}-namespace-guard",
             namespace=release.namespace,
             uid_before=args.get("namespace_uid"),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(parts.values())),
+            opts=after(child, *parts.values()),
         )
         if not settings.create_namespace:
             # Deleted after the deployments, because a running agent creates these objects again.
             parts["leftovers"] = AgentLeftovers(
                 f"{name}-leftovers",
                 namespace=release.namespace,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=child,
             )
         for part in documents:
             if part not in parts:
@@ -103,9 +106,7 @@ class AgentComponent(pulumi.ComponentResource):
                 lambda values: manifests.rollout_digest(release, *values)
             ),
             timeout_seconds=settings.rollout_timeout_seconds,
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[parts[part] for part in deployments]
-            ),
+            opts=after(child, *(parts[part] for part in deployments)),
         )
         self.namespace = pulumi.Output.from_input(release.namespace)
         self.ready = rollout.id.apply(lambda _: True)

@@ -25,7 +25,7 @@ class NodeConfiguration(PluginResource):
         *,
         cluster_id: pulumi.Input[str],
         configuration: str,
-        subnet_ids: Sequence[str],
+        subnet_ids: pulumi.Input[Sequence[str]],
         security_group_ids: Sequence[pulumi.Input[str]],
         instance_profile_arn: pulumi.Input[str],
         disk_gib: int,
@@ -44,7 +44,7 @@ class NodeConfiguration(PluginResource):
             {
                 "cluster_id": cluster_id,
                 "name": configuration,
-                "subnet_ids": list(subnet_ids),
+                "subnet_ids": pulumi.Output.from_input(subnet_ids).apply(list),
                 "security_group_ids": list(security_group_ids),
                 "instance_profile_arn": instance_profile_arn,
                 "disk_gib": disk_gib,

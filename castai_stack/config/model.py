@@ -12,6 +12,7 @@ from castai_stack.config.principals import PRINCIPALS, ModeName, Principal
 from castai_stack.fields import (
     AccountId,
     ClusterName,
+    ExternalId,
     Region,
     Section,
     TagKey,
@@ -20,7 +21,6 @@ from castai_stack.fields import (
     UserArn,
     Uuid,
     VpcId,
-    checked_text,
 )
 from castai_stack.iam.settings import Iam
 from castai_stack.spot.settings import Spot
@@ -85,12 +85,7 @@ class Credentials(Section):
     """Counts the user's key rotations; raise it by one to rotate."""
     delete_inactive_key: bool = False
     """Delete the previous generation's key at once instead of keeping it inactive."""
-    external_id: (
-        Annotated[
-            str, checked_text(r"[\w+=,.@:/-]{2,1224}", "2 to 1224 letters, digits and +=,.@:/-")
-        ]
-        | None
-    ) = None
+    external_id: ExternalId | None = None
     """External id of the role's trust policy; the cluster id when absent, as CAST AI sends it."""
 
 

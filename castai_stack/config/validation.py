@@ -21,10 +21,20 @@ class SettingsError(ValueError):
     """The settings are unusable; the message lists every problem, one on each line."""
 
 
+class InvalidSettingsError(SettingsError):
+    """Values of settings are unusable."""
+
+    def __init__(self, key: str, lines: list[str]) -> None:
+        """Each of `lines` begins with the path of a key within the object `key`."""
+        self.lines = lines
+        problems = "\n".join(f"  {key}.{line}" for line in lines)
+        super().__init__(f"Invalid stack configuration:\n{problems}")
+
+
 def validate(raw: object, key: str, *, show_values: bool = True) -> StackConfig:
     """Validate the `castai` object; `key` is its name in messages.
 
-    Raises SettingsError with all problems: the key path, what was found and what is allowed.
+    Raises InvalidSettingsError with all problems: the key path, what was found and what is allowed.
     A value is never shown when `show_values` is off or when its key is unknown.
     """
     try:
@@ -34,14 +44,10 @@ def validate(raw: object, key: str, *, show_values: bool = True) -> StackConfig:
         errors = error.errors(include_url=False)
         lines = [_line(problem, raw, show_values=show_values) for problem in errors]
         lines += _disagreements(_repaired(raw, errors))
-        raise SettingsError(_message(key, lines)) from None
+        raise InvalidSettingsError(key, lines) from None
     if lines := _disagreements(settings):
-        raise SettingsError(_message(key, lines))
+        raise InvalidSettingsError(key, lines)
     return settings
-
-
-def _message(key: str, lines: list[str]) -> str:
-    return "Invalid stack configuration:\n" + "\n".join(f"  {key}.{line}" for line in lines)
 
 
 _ALLOWED: dict[str, Callable[[Mapping[str, Any]], str]] = {

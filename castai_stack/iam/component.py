@@ -24,7 +24,7 @@ class CastIamArgs(TypedDict):
     """A plain value, because names and tag keys depend on it."""
     cluster_id: pulumi.Input[str]
     """CAST AI's id of the cluster, part of the node role's name and of the conditions."""
-    vpc_id: str
+    vpc_id: pulumi.Input[str]
     vpc_account_id: str
     """Account that owns the VPC; another one than `account_id` if the VPC is shared."""
     names: naming.Names
@@ -51,8 +51,6 @@ class CastIamComponent(pulumi.ComponentResource):
     node_role_unique_id: pulumi.Output[str]
     """IAM's unique id of the role, to which an access entry is bound."""
     instance_profile_arn: pulumi.Output[str]
-    ready: list[pulumi.Resource]
-    """All children. The hand-over depends on them, so that a destroy disconnects CAST AI first."""
 
     def __init__(
         self, name: str, args: CastIamArgs, opts: pulumi.ResourceOptions | None = None
@@ -74,7 +72,7 @@ class CastIamComponent(pulumi.ComponentResource):
         self.node_role_arn = node_role.arn
         self.node_role_unique_id = node_role.unique_id
         self.instance_profile_arn = _known_with(profile.arn, node_parts)
-        self.ready = [
+        self._ready: list[pulumi.Resource] = [
             *([boundary] if boundary else []),
             *policies.values(),
             principal,
@@ -91,7 +89,12 @@ class CastIamComponent(pulumi.ComponentResource):
             }
         )
 
-    def _scope(self, cluster_id: str) -> scope.Scope:
+    @property
+    def ready(self) -> list[pulumi.Resource]:
+        """All children. The hand-over depends on them, so that a destroy disconnects first."""
+        return self._ready
+
+    def _scope(self, cluster_id: str, vpc_id: str) -> scope.Scope:
         args = self._args
         return scope.Scope(
             partition=args["partition"],
@@ -99,7 +102,7 @@ class CastIamComponent(pulumi.ComponentResource):
             account_id=args["account_id"],
             cluster=args["cluster_name"],
             cluster_id=cluster_id,
-            vpc_id=args["vpc_id"],
+            vpc_id=vpc_id,
             vpc_account_id=args["vpc_account_id"],
             names=args["names"],
             path=args["settings"].path,
@@ -108,9 +111,9 @@ class CastIamComponent(pulumi.ComponentResource):
     def _document(
         self, build: Callable[[scope.Scope], iam_document.PolicyDocument | None]
     ) -> pulumi.Output[str]:
-        """Return a document as text, known when the cluster's id is."""
-        return pulumi.Output.from_input(self._args["cluster_id"]).apply(
-            lambda cluster_id: json.dumps(build(self._scope(cluster_id)), separators=(",", ":"))
+        """Return a document as text, known when the ids of cluster and VPC are."""
+        return pulumi.Output.all(self._args["cluster_id"], self._args["vpc_id"]).apply(
+            lambda ids: json.dumps(build(self._scope(*ids)), separators=(",", ":"))
         )
 
     def _managed(

@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 
 from castai_stack.plugin import NAME
+from castai_stack.plugin.run import DEFAULT_URL
 from castai_stack.spelling import camel, snake
 
 
@@ -20,10 +21,10 @@ class CastaiProvider(pulumi.ProviderResource):
         self,
         name: str,
         *,
-        api_url: str,
-        api_key: pulumi.Input[str] | None,
-        kubeconfig: str,
-        context: str | None,
+        api_url: str = DEFAULT_URL,
+        api_key: pulumi.Input[str] | None = None,
+        kubeconfig: pulumi.Input[str] = "ambient",
+        context: str | None = None,
         override_guards: str = "",
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import grpc
@@ -56,10 +57,21 @@ _TYPES: Mapping[PropertyType, Mapping[str, Any]] = {
 }
 
 
+Components = Callable[[], ModuleType]
+"""Imports the module with `schema()` and `construct(request, engine)`, as `components.host` has."""
+
+
 class Plugin:
     """Answers the engine for a set of resource types; one instance per process."""
 
-    def __init__(self, handlers: Iterable[type[Handler]], engine: str = "") -> None:
+    def __init__(
+        self,
+        handlers: Iterable[type[Handler]],
+        engine: str = "",
+        components: Components | None = None,
+    ) -> None:
+        """`components` is called when a program asks for one."""
+        self._components = components
         self._handlers = {token(handler): handler for handler in handlers}
         self._settings = Settings()
         self._stopping = threading.Event()
@@ -78,6 +90,7 @@ class Plugin:
             self.configure: provider_pb2.ConfigureRequest,
             self.check: provider_pb2.CheckRequest,
             self.diff: provider_pb2.DiffRequest,
+            self.construct: provider_pb2.ConstructRequest,
             self.create: provider_pb2.CreateRequest,
             self.read: provider_pb2.ReadRequest,
             self.update: provider_pb2.UpdateRequest,
@@ -111,7 +124,18 @@ class Plugin:
     def get_schema(self, request: Any) -> Any:
         """Return the schema of the package, from which SDKs of other languages are generated."""
         del request
-        return provider_pb2.GetSchemaResponse(schema=json.dumps(schema(self._handlers.values())))
+        package = schema(self._handlers.values())
+        if self._components is not None:
+            of_components = self._components().schema()
+            package["resources"] |= of_components["resources"]
+            package["types"] = of_components["types"]
+        return provider_pb2.GetSchemaResponse(schema=json.dumps(package))
+
+    def construct(self, request: Any) -> Any:
+        """Create a component of a program in another language."""
+        if self._components is None:
+            raise ResourceError(f"{request.type} is no component of the plugin {NAME}")
+        return self._components().construct(request, self._engine)
 
     def check_config(self, request: Any) -> Any:
         """Refuse unknown settings, and a kubeconfig whose secret the state would show."""
@@ -264,7 +288,11 @@ def schema(handlers: Iterable[type[Handler]]) -> dict[str, Any]:
     }
 
 
-def serve(handlers: Iterable[type[Handler]], arguments: list[str]) -> None:
+def serve(
+    handlers: Iterable[type[Handler]],
+    arguments: list[str],
+    components: Components | None = None,
+) -> None:
     """Serve until the engine ends; the first line on stdout is the port.
 
     The last of the arguments is the engine's address. The process ends when the engine is gone,
@@ -277,7 +305,7 @@ def serve(handlers: Iterable[type[Handler]], arguments: list[str]) -> None:
             ("grpc.max_send_message_length", _LARGEST_MESSAGE),
         ],
     )
-    plugin = Plugin(handlers, arguments[-1] if arguments else "")
+    plugin = Plugin(handlers, arguments[-1] if arguments else "", components)
     server.add_generic_rpc_handlers((plugin.calls(),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

@@ -32,9 +32,9 @@ class SpotLambdaArgs(TypedDict):
     settings: Spot
     iam: Iam
     tags: Mapping[str, str]
-    cluster_endpoint: NotRequired[str]
+    cluster_endpoint: NotRequired[pulumi.Input[str]]
     """Address of the Kubernetes API, for draining."""
-    certificate_authority: NotRequired[str]
+    certificate_authority: NotRequired[pulumi.Input[str]]
     """The cluster's CA, base64 of PEM as EKS returns it, for draining."""
 
 
@@ -355,7 +355,8 @@ class SpotLambdaComponent(pulumi.ComponentResource):
 
 
 def _require_cluster(args: SpotLambdaArgs) -> None:
-    missing = [name for name in ("cluster_endpoint", "certificate_authority") if not args.get(name)]
+    needed = ("cluster_endpoint", "certificate_authority")
+    missing = [name for name in needed if args.get(name, "") == ""]
     if missing:
         raise ValueError(
             f"spot.drain is on and {' and '.join(missing)} of cluster {args['cluster_name']} "

@@ -1,6 +1,6 @@
 """Settings, facts, names and providers of one run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 import pulumi
@@ -46,6 +46,10 @@ class Context:
     """Uid of the agent's namespace; empty if it is absent, None if that is unknown."""
     network: NodeNetwork = NO_NETWORK
     """Where new nodes are; empty where the settings leave nodes alone."""
+    base: pulumi.ResourceOptions = field(default_factory=pulumi.ResourceOptions)
+    """Options of every part: in another program its component, and what that waits for."""
+    prefix: str = ""
+    """Begins the logical name of every part; empty in the program of this repository."""
 
     @property
     def cluster(self) -> ClusterArgs:
@@ -91,12 +95,18 @@ class Context:
             keep_previous_active=not self.settings.api.register_cluster,
         )
 
+    def logical_name(self, part: str) -> str:
+        """Return the name of a part among the resources of the stack."""
+        return f"{self.prefix}{part}"
+
     def at_castai(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
         """Options of a resource of the plugin, and what it waits for."""
-        return pulumi.ResourceOptions(provider=self.castai, depends_on=list(depends_on))
+        own = pulumi.ResourceOptions(provider=self.castai, depends_on=list(depends_on))
+        return pulumi.ResourceOptions.merge(self.base, own)
 
     def options(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
         """Options of a top-level part: the explicit providers, and what it waits for."""
-        return pulumi.ResourceOptions(
+        own = pulumi.ResourceOptions(
             providers=[self.aws, self.kubernetes, self.castai], depends_on=list(depends_on)
         )
+        return pulumi.ResourceOptions.merge(self.base, own)

@@ -71,9 +71,9 @@ async def deploy() -> pulumi.Inputs:
         outputs = None
         if preview and not findings.problems:
             # The other checks only warn here, so that composing need not wait for them.
-            outputs = _compose(context, _secret(api_key))
+            outputs = compose(context, _secret(api_key))
         _judge(findings + await for_apply, settings, preview=preview)
-    return _compose(context, _secret(api_key)) if outputs is None else outputs
+    return compose(context, _secret(api_key)) if outputs is None else outputs
 
 
 @contextlib.asynccontextmanager
@@ -128,7 +128,7 @@ async def _context(
         kubeconfig=kubeconfig,
         access_entries=preflight_aws.uses_access_entries(settings, facts),
         aws=provider,
-        kubernetes=kubernetes_provider(facts, kubeconfig, cluster.context),
+        kubernetes=kubernetes_provider(facts.arn, kubeconfig, cluster.context),
         castai=castai_provider(settings, configured_key, kubeconfig),
     )
     return context, caller
@@ -142,10 +142,11 @@ def _kubeconfig(cluster: Cluster, facts: ClusterFacts) -> str:
     )
 
 
-def _compose(context: Context, api_key: pulumi.Output[str]) -> dict[str, pulumi.Input[object]]:
+def compose(context: Context, api_key: pulumi.Output[str]) -> dict[str, pulumi.Input[object]]:
+    """Compose every part and return the outputs; `api_key` is the agent's without registration."""
     api = context.settings.api
     ConnectionGuard(
-        "connection",
+        context.logical_name("connection"),
         mode=context.settings.credentials.mode if api.register_cluster else BY_HAND,
         allow_disconnect=api.allow_disconnect,
         opts=context.at_castai(),
@@ -174,16 +175,18 @@ def _by_hand(context: Context, api_key: pulumi.Output[str]) -> dict[str, pulumi.
 def _registered(context: Context) -> dict[str, pulumi.Input[object]]:
     settings = context.settings
     registration = ClusterRegistration(
-        "registration",
+        context.logical_name("registration"),
         **context.cluster,
         organization_id=settings.api.organization_id,
         revive_archived=settings.api.revive_archived,
         opts=context.at_castai(),
     )
-    token = ClusterToken("token", cluster_id=registration.id, opts=context.at_castai())
+    token = ClusterToken(
+        context.logical_name("token"), cluster_id=registration.id, opts=context.at_castai()
+    )
     agent = agent_part(context, registration.id, token.token)
     online = AgentOnline(
-        "agent-online",
+        context.logical_name("agent-online"),
         cluster_id=registration.id,
         timeout_seconds=settings.api.online_timeout_seconds,
         namespace=NAMESPACE,
@@ -214,7 +217,7 @@ def _trusted_user(
     if not principal.trusts_castai:
         return pulumi.Output.from_input("")
     return AssumeRolePrincipal(
-        "principal",
+        context.logical_name("principal"),
         cluster_id=registration.id,
         opts=context.at_castai(online),
     ).arn
@@ -230,7 +233,7 @@ def _handed_over(
     access_key = current_key(context, access, registration.id)
     hand_over = hand_over_part(context, principal, registration, access, access_key)
     ready = CredentialsReady(
-        "credentials-ready",
+        context.logical_name("credentials-ready"),
         cluster_id=registration.id,
         credentials_id=hand_over.credentials_id,
         timeout_seconds=context.settings.api.ready_timeout_seconds,

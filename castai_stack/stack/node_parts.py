@@ -26,13 +26,16 @@ def security_group_part(
     if not settings.creates_security_group:
         return None
     return aws.SecurityGroup(
-        "node-security-group",
+        context.logical_name("node-security-group"),
         **security_group.inputs(
             settings.cluster.name, cluster_id, context.facts.vpc_id, settings.tags
         ),
         # The program chooses the name, and a VPC has each name once.
-        opts=pulumi.ResourceOptions(
-            provider=context.aws, depends_on=after, delete_before_replace=True
+        opts=pulumi.ResourceOptions.merge(
+            context.base,
+            pulumi.ResourceOptions(
+                provider=context.aws, depends_on=after, delete_before_replace=True
+            ),
         ),
     )
 
@@ -74,7 +77,7 @@ def _configuration(
 ) -> NodeConfiguration:
     settings, nodes = context.settings, context.settings.automation.nodes
     return NodeConfiguration(
-        "node-configuration",
+        context.logical_name("node-configuration"),
         cluster_id=cluster_id,
         configuration=nodes.name,
         subnet_ids=context.network.subnet_ids,
@@ -100,7 +103,7 @@ def _policies(
 ) -> AutoscalerPolicies:
     autoscaler = context.settings.automation.autoscaler
     return AutoscalerPolicies(
-        "autoscaler-policies",
+        context.logical_name("autoscaler-policies"),
         cluster_id=cluster_id,
         unschedulable_pods=autoscaler.unschedulable_pods,
         max_cores=autoscaler.cpu_limit,
@@ -115,7 +118,7 @@ def _template(
 ) -> NodeTemplate:
     template = context.settings.automation.autoscaler.node_template
     return NodeTemplate(
-        "node-template",
+        context.logical_name("node-template"),
         cluster_id=cluster_id,
         spot=template.spot,
         on_demand=template.on_demand,
@@ -137,7 +140,7 @@ def _evictor(
 ) -> EvictorConfiguration:
     evictor = context.settings.automation.evictor
     return EvictorConfiguration(
-        "evictor-configuration",
+        context.logical_name("evictor-configuration"),
         cluster_id=cluster_id,
         dry_run=evictor.dry_run,
         aggressive_mode=evictor.aggressive_mode,

@@ -27,7 +27,7 @@ def agent_part(
 ) -> AgentComponent:
     """Compose the agent; `api_key` is the cluster's token, or the key that the operator gives."""
     return AgentComponent(
-        "agent",
+        context.logical_name("agent"),
         {
             **context.cluster,
             "api_url": context.settings.api.url,
@@ -57,7 +57,7 @@ def automation_part(
     if release is None:
         return None
     return AutomationComponent(
-        "automation",
+        context.logical_name("automation"),
         {
             "api_url": release.api_url,
             "settings": release.settings,
@@ -119,7 +119,7 @@ def _iam_part(
 ) -> CastIamComponent:
     settings = context.settings
     return CastIamComponent(
-        "iam",
+        context.logical_name("iam"),
         {
             **context.cluster,
             "partition": context.partition,
@@ -146,7 +146,7 @@ def _spot_part(
 ) -> SpotLambdaComponent:
     settings = context.settings
     return SpotLambdaComponent(
-        "spot",
+        context.logical_name("spot"),
         {
             **context.cluster,
             "partition": context.partition,
@@ -187,7 +187,7 @@ def _mapping_part(
         args["user_arn"] = iam.principal_arn
         args["user_unique_id"] = iam.principal_unique_id
         args["user_name"] = context.names.principal
-    return AwsAuthMapping("access", args, context.options())
+    return AwsAuthMapping(context.logical_name("access"), args, context.options())
 
 
 def _drainer(spot: SpotLambdaComponent) -> MappedRole:
@@ -207,25 +207,27 @@ def current_key(
     if current is None:
         return None
     guard = RotationGuard(
-        "rotation",
+        context.logical_name("rotation"),
         generation=current.generation,
         cluster_id=handed_to,
         opts=context.at_castai(),
     )
-    return _access_key(access, current, [guard])
+    return _access_key(context, access, current, [guard])
 
 
 def retired_key(context: Context, access: AccessParts, after: list[pulumi.Resource]) -> None:
     """Keep the previous generation's key, inactive, once CAST AI uses the current one."""
     for slot in context.key_slots:
         if not slot.current:
-            _access_key(access, slot, after)
+            _access_key(context, access, slot, after)
 
 
-def _access_key(access: AccessParts, slot: Slot, after: list[pulumi.Resource]) -> aws.AccessKey:
+def _access_key(
+    context: Context, access: AccessParts, slot: Slot, after: list[pulumi.Resource]
+) -> aws.AccessKey:
     # AWS allows two keys at most, so a slot's old key is deleted before the new one is created.
     return aws.AccessKey(
-        f"iam-key-{slot.name}",
+        context.logical_name(f"iam-key-{slot.name}"),
         user=access.iam.principal_name,
         status=slot.status,
         opts=pulumi.ResourceOptions(
@@ -247,7 +249,7 @@ def hand_over_part(
     """Compose the hand-over, which depends on everything that CAST AI uses."""
     api = context.settings.api
     return HandOver(
-        "hand-over",
+        context.logical_name("hand-over"),
         cluster_id=registration.id,
         mode=principal.kind,
         role_arn=access.iam.ready_principal_arn if access_key is None else None,

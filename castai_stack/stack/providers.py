@@ -8,21 +8,27 @@ from castai_stack.config.model import Cluster, StackConfig
 from castai_stack.kube.kubeconfig import AMBIENT
 from castai_stack.naming import CLUSTER_TAG
 from castai_stack.plugin.custom_resource import CastaiProvider
-from castai_stack.preflight.lookups import ClusterFacts
 
 
-def aws_provider(cluster: Cluster) -> aws.Provider:
+def aws_provider(
+    cluster: Cluster, name: str = "aws", opts: pulumi.ResourceOptions | None = None
+) -> aws.Provider:
     """Return the provider of one account and region; other credentials are refused by it."""
     return aws.Provider(
-        "aws",
+        name,
         region=cluster.region,
         allowed_account_ids=[cluster.account_id],
         default_tags={"tags": {CLUSTER_TAG: cluster.name}},
+        opts=opts,
     )
 
 
 def kubernetes_provider(
-    facts: ClusterFacts, kubeconfig: str, context: str | None
+    cluster_arn: str,
+    kubeconfig: pulumi.Input[str],
+    context: str | None,
+    name: str = "kubernetes",
+    opts: pulumi.ResourceOptions | None = None,
 ) -> kubernetes.Provider:
     """Return the provider of this cluster.
 
@@ -32,27 +38,34 @@ def kubernetes_provider(
     """
     ambient = kubeconfig == AMBIENT
     return kubernetes.Provider(
-        "kubernetes",
+        name,
         kubeconfig=None if ambient else kubeconfig,
         context=context,
-        cluster_identifier=facts.arn,
+        cluster_identifier=cluster_arn,
         enable_secret_mutable=True,
         enable_config_map_mutable=True,
-        opts=pulumi.ResourceOptions(transformations=[_drop_kubeconfig]) if ambient else None,
+        opts=pulumi.ResourceOptions.merge(
+            opts, pulumi.ResourceOptions(transformations=[_drop_kubeconfig] if ambient else None)
+        ),
     )
 
 
 def castai_provider(
-    settings: StackConfig, key: pulumi.Output[str] | None, kubeconfig: str
+    settings: StackConfig,
+    key: pulumi.Input[str] | None,
+    kubeconfig: pulumi.Input[str],
+    name: str = "castai",
+    opts: pulumi.ResourceOptions | None = None,
 ) -> CastaiProvider:
     """Return the provider of this repository's plugin; `key` is the one of the configuration."""
     return CastaiProvider(
-        "castai",
+        name,
         api_url=settings.api.url,
         api_key=key,
         kubeconfig=kubeconfig,
         context=settings.cluster.context,
         override_guards=",".join(settings.access.override_guards),
+        opts=opts,
     )
 
 

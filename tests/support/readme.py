@@ -19,6 +19,7 @@ from castai_stack.config.model import StackConfig
 from castai_stack.config.validation import validate
 from castai_stack.fields import Section
 from castai_stack.permissions import operator, operator_kubernetes
+from tests.support import typed_settings
 
 README = Path(__file__).parents[2] / "README.md"
 CONFIGURATION = README.parent / "docs" / "configuration.md"
@@ -160,3 +161,5 @@ if __name__ == "__main__":
     CONFIGURATION.write_text(configuration_document())
     OPERATOR.write_text(operator_document())
     COMMANDS.write_text(commands_rendered(COMMANDS.read_text()))
+    for path, text in typed_settings.modules().items():
+        path.write_text(text)

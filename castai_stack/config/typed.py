@@ -1,0 +1,55 @@
+"""Settings as typed dictionaries, for programs; `make readme` writes them from the models."""
+
+from typing import TypedDict
+
+
+class CredentialsSettings(TypedDict, total=False):
+    """How CAST AI gets access."""
+
+    mode: str
+    """`none`: agent only. `user`: keys of an IAM user. `role`: a cross-account role. One of `none`,
+    `user`, `role`. Default: `user`.
+    """
+    rotation: int
+    """Counts the user's key rotations; raise it by one to rotate. Default: `0`."""
+    delete_inactive_key: bool
+    """Delete the previous generation's key at once instead of keeping it inactive. Default:
+    `false`.
+    """
+    external_id: str
+    """External id of the role's trust policy; the cluster id when absent, as CAST AI sends it."""
+
+
+class ApiSettings(TypedDict, total=False):
+    """CAST AI's API and the cluster's registration there."""
+
+    url: str
+    """CAST AI's API, such as `https://api.eu.cast.ai`. Default: `https://api.cast.ai`."""
+    console_url: str
+    """CAST AI's console, for the output `console_url`. Default: `https://console.cast.ai`."""
+    register: bool
+    """Off: CAST AI's API is never called; give `clusterId` and the agent's key yourself. Default:
+    `true`.
+    """
+    cluster_id: str
+    """CAST AI's id of the cluster, when `register` is off."""
+    principal_arn: str
+    """CAST AI's own user, when `register` is off and the mode is `role`."""
+    organization_id: str
+    """CAST AI organization, for a key that belongs to several."""
+    revive_archived: bool
+    """Connect a cluster that CAST AI has archived; off, an archived cluster is an error. Default:
+    `false`.
+    """
+    online_timeout_seconds: int
+    """How long to wait until CAST AI reports the agent online. Default: `600`."""
+    ready_timeout_seconds: int
+    """How long to wait until CAST AI has accepted and used the credentials. Default: `600`."""
+    disconnect_timeout_seconds: int
+    """How long a destroy waits for the disconnect. Default: `900`."""
+    delete_nodes_on_disconnect: bool
+    """CAST AI deletes the nodes that it started when it is disconnected. Default: `false`."""
+    allow_disconnect: bool
+    """Lets `credentials.mode: none` or `register: false` disconnect a connected cluster. Default:
+    `false`.
+    """

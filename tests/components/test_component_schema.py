@@ -1,0 +1,56 @@
+"""What other languages see of the components."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pulumi.provider.experimental.util import camel_case
+
+from castai_stack.components import host
+from castai_stack.plugin.server import schema as resource_schema
+from castai_stack.stack.resource_types import RESOURCE_TYPES
+from tests.support import typed_settings
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "components_schema.json"
+
+
+def properties(schema):
+    for kind in ("resources", "types"):
+        for token, one in schema[kind].items():
+            for part in ("inputProperties", "properties"):
+                for name, property_ in one.get(part, {}).items():
+                    yield f"{token} {part} {name}", property_
+
+
+def test_the_analyzer_of_pulumi_accepts_every_component():
+    """A change here changes the SDKs of other programs; see CONTRIBUTING.md on golden files."""
+    assert host.schema() == json.loads(GOLDEN.read_text())
+
+
+def test_every_component_type_and_property_is_described():
+    schema = host.schema()
+
+    assert [place for place, one in properties(schema) if not one.get("description")] == []
+    assert all(
+        one["description"] for one in [*schema["resources"].values(), *schema["types"].values()]
+    )
+
+
+def test_components_and_resources_share_a_package_and_no_type():
+    components, resources = host.schema(), resource_schema(RESOURCE_TYPES)
+
+    assert components["name"] == resources["name"]
+    assert not components["resources"].keys() & resources["resources"].keys()
+
+
+@pytest.mark.parametrize("path", typed_settings.modules(), ids=lambda path: path.parent.name)
+def test_typed_settings_are_those_of_the_models(path):
+    """`make readme` writes them."""
+    assert path.read_text() == typed_settings.modules()[path]
+
+
+def test_the_analyzer_spells_each_key_as_the_settings_do():
+    for model in typed_settings.models():
+        for name, field in model.model_fields.items():
+            key = field.alias or name
+            assert camel_case(typed_settings.snake(key)) == key
