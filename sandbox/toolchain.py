@@ -76,6 +76,13 @@ BUILDS = (
     Build("kwok", ".", "sigs.k8s.io/kwok/cmd/kwok", (), 16),
     Build("authenticator", ".", "./authenticator", (), 120),
 )
+_YAML_HOST = Build(
+    "pulumi-language-yaml",
+    "yaml",
+    "github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml",
+    (),
+    140,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +179,24 @@ def _version(folder: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match.groups()) if match else ()
 
 
-def cache_folder() -> Path:
+def yaml_host(console: Console | None = None) -> Path:
+    """Return the language host of YAML programs, built if it is missing.
+
+    Only a test needs it, so that it has a folder of its own in the cache.
+    """
+    folder = cache_folder(_YAML_HOST.module)
+    _build_missing(folder, [_YAML_HOST], console or Console(stderr=True), with_executor=False)
+    return folder / _YAML_HOST.name
+
+
+def cache_folder(module: str = ".") -> Path:
     """Return the folder of the built programs, named by a hash of the modules' files."""
+    root, apart = MODULE / module, MODULE / _YAML_HOST.module
     digest = hashlib.sha256()
-    for path in sorted(MODULE.rglob("*")):
-        if path.is_file() and path.suffix != ".md":
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and path.suffix != ".md" and (root == apart or apart not in path.parents):
             content = path.read_bytes()
-            digest.update(f"{path.relative_to(MODULE)}\0{len(content)}\0".encode() + content)
+            digest.update(f"{path.relative_to(root)}\0{len(content)}\0".encode() + content)
     return cache.folder() / f"toolchain-{digest.hexdigest()[:16]}"
 
 
@@ -325,3 +343,4 @@ def _failure(build: Build, log: Path) -> str:
 
 if __name__ == "__main__":
     programs()
+    yaml_host()

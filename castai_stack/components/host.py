@@ -52,9 +52,9 @@ def _provider() -> _Provider:
     return _Provider(list(COMPONENTS), NAME, None, VERSION)
 
 
-def schema() -> dict[str, Any]:
+def schema() -> str:
     """Return the components' part of the package's schema, as the SDK's analyzer infers it."""
-    return json.loads(_provider().schema or "{}")
+    return json.dumps(json.loads(_provider().schema or "{}"), indent=1) + "\n"
 
 
 @functools.cache

@@ -69,6 +69,14 @@ def test_all_are_built_in_order_and_only_once(machine: Path):
     assert machine in first.pulumi.parents, "built programs belong into the user's cache"
 
 
+def test_the_host_of_yaml_programs_is_built_alone_and_only_once(machine: Path):
+    first = toolchain.yaml_host(Console(file=io.StringIO()))
+
+    assert toolchain.yaml_host(Console(file=io.StringIO())) == first
+    assert built(machine) == ["pulumi-language-yaml"]
+    assert first.parent != toolchain.cache_folder()
+
+
 def test_each_is_built_read_only_and_with_its_version(machine: Path):
     programs()
 

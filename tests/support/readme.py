@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from castai_stack import __main__ as command_line_module
 from castai_stack.commands.command_line import EXIT_STATUSES
+from castai_stack.components import host
 from castai_stack.config import stack_file
 from castai_stack.config.model import StackConfig
 from castai_stack.config.validation import validate
@@ -157,9 +158,12 @@ def operator_document() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+SCHEMA = README.parent / "castai_stack" / "components" / "schema.json"
+
 if __name__ == "__main__":
     CONFIGURATION.write_text(configuration_document())
     OPERATOR.write_text(operator_document())
     COMMANDS.write_text(commands_rendered(COMMANDS.read_text()))
     for path, text in typed_settings.modules().items():
         path.write_text(text)
+    SCHEMA.write_text(host.schema())
