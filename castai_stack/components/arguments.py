@@ -1,5 +1,6 @@
 """Arguments of a component as validated settings: all problems at once, before any resource."""
 
+import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ import pulumi
 from pydantic import TypeAdapter, ValidationError
 
 from castai_stack.config.model import StackConfig
+from castai_stack.config.program import API_URL_VARIABLE
 from castai_stack.config.validation import InvalidSettingsError, validate
 from castai_stack.fields import Section
 from castai_stack.spelling import camel, snake
@@ -33,8 +35,6 @@ class Shape:
     """Arguments that may be outputs of other resources, and the type of a plain value."""
     required: frozenset[str] = frozenset()
     """Those of `inputs` that have to be given."""
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that the component implies, by their keys."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Settings that the component does not take, by their keys, and what to do instead."""
     rules: Callable[["Checked"], Iterable[str]] = lambda _: ()
@@ -61,8 +61,9 @@ def checked(shape: Shape, name: str, args: Mapping[str, Any]) -> Checked:
         if argument in given:
             model = _section_at(key) if in_python else None
             _put(raw, key, _plain(given[argument], model, camel(argument), problems))
-    for key, value in shape.fixed.items():
-        _put(raw, key, value)
+    if (url := os.environ.get(API_URL_VARIABLE)) and isinstance(raw.get("api", {}), dict):
+        # It comes before `api.url` in every part of the plugin, too.
+        _put(raw, "api.url", url)
     for key, advice in shape.refused.items():
         if _get(raw, key) is not None:
             problems[key] = f"{shape.component} does not take it; {advice}"

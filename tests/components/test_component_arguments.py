@@ -205,6 +205,13 @@ def test_what_a_component_cannot_do_is_said(shape, args, line):
     assert found.startswith(line)
 
 
+def test_the_address_of_the_environment_comes_first_as_in_the_plugin(monkeypatch):
+    monkeypatch.setenv("CASTAI_API_URL", "http://127.0.0.1:9")
+
+    settings = checked(AGENT, "mine", {**VALID[0][1], "api_url": "https://api.eu.cast.ai"}).settings
+    assert settings.api.url == "http://127.0.0.1:9"
+
+
 def test_an_output_where_a_plain_value_belongs_is_refused_by_its_place():
     async def program():
         output = pulumi.Output.from_input("v1")

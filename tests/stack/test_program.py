@@ -120,14 +120,14 @@ def test_a_preview_shows_what_an_up_makes(mode):
 def composing(monkeypatch):
     """Return an event that is set when the parts have been wired."""
     composed = asyncio.Event()
-    compose = deployment._compose
+    compose = deployment.compose
 
     def watched(*arguments):
         outputs = compose(*arguments)
         composed.set()
         return outputs
 
-    monkeypatch.setattr(deployment, "_compose", watched)
+    monkeypatch.setattr(deployment, "compose", watched)
     return composed
 
 
