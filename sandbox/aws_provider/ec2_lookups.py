@@ -1,7 +1,7 @@
 """Questions about networks: subnets, route tables, security groups.
 
-Answers: `internal/service/ec2/vpc_{subnet,subnets,route_table,route_tables,security_group,
-security_groups}_data_source.go` in `hashicorp/terraform-provider-aws`.
+Answers: `internal/service/ec2/vpc_{subnets,route_table,route_tables,security_groups}` with the
+ending `_data_source.go`, in `hashicorp/terraform-provider-aws`.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,13 +11,11 @@ from sandbox.aws_provider.account import Account, RefusedError, absent_is_fine
 from sandbox.aws_provider.resource import Lookup, Properties
 
 _FIND = ("filters", "tags")
-_SUBNET = {"id": "subnet-id", "vpcId": "vpc-id", "availabilityZone": "availability-zone"}
 _TABLE = {
     "routeTableId": "route-table-id",
     "subnetId": "association.subnet-id",
     "vpcId": "vpc-id",
 }
-_GROUP = {"id": "group-id", "name": "group-name", "vpcId": "vpc-id"}
 
 
 def _every(
@@ -68,26 +66,6 @@ def _subnets(aws: Account, arguments: Properties) -> Properties:
         "id": aws.region,
         "ids": ids,
         "tags": arguments.get("tags", {}),
-    }
-
-
-def _subnet(aws: Account, arguments: Properties) -> Properties:
-    found = _every(aws, arguments, "describe_subnets", "Subnets", _SUBNET)
-    subnet = _one(found, "EC2 Subnet")
-    return {
-        **_shared(aws, arguments),
-        "id": subnet["SubnetId"],
-        "arn": subnet["SubnetArn"],
-        "availabilityZone": subnet["AvailabilityZone"],
-        "availabilityZoneId": subnet.get("AvailabilityZoneId", ""),
-        "availableIpAddressCount": subnet["AvailableIpAddressCount"],
-        "cidrBlock": subnet["CidrBlock"],
-        "defaultForAz": subnet["DefaultForAz"],
-        "mapPublicIpOnLaunch": subnet["MapPublicIpOnLaunch"],
-        "ownerId": subnet["OwnerId"],
-        "state": subnet["State"],
-        "tags": _tags(subnet),
-        "vpcId": subnet["VpcId"],
     }
 
 
@@ -162,20 +140,6 @@ def _security_groups(aws: Account, arguments: Properties) -> Properties:
     }
 
 
-def _security_group(aws: Account, arguments: Properties) -> Properties:
-    found = _every(aws, arguments, "describe_security_groups", "SecurityGroups", _GROUP)
-    group = _one(found, "EC2 Security Group")
-    return {
-        **_shared(aws, arguments),
-        "id": group["GroupId"],
-        "arn": _group_arn(aws, group),
-        "name": group["GroupName"],
-        "description": group["Description"],
-        "vpcId": group["VpcId"],
-        "tags": _tags(group),
-    }
-
-
 def _group_arn(aws: Account, group: Properties) -> str:
     return f"arn:aws:ec2:{aws.region}:{group['OwnerId']}:security-group/{group['GroupId']}"
 
@@ -186,9 +150,7 @@ def _lookup(ask: Callable[[Account, Properties], Properties], *names: str) -> Lo
 
 LOOKUPS = {
     "aws:ec2/getSubnets:getSubnets": _lookup(_subnets),
-    "aws:ec2/getSubnet:getSubnet": _lookup(_subnet, *_SUBNET),
     "aws:ec2/getRouteTables:getRouteTables": _lookup(_route_tables, "vpcId"),
     "aws:ec2/getRouteTable:getRouteTable": _lookup(_route_table, *_TABLE),
     "aws:ec2/getSecurityGroups:getSecurityGroups": _lookup(_security_groups),
-    "aws:ec2/getSecurityGroup:getSecurityGroup": _lookup(_security_group, *_GROUP),
 }

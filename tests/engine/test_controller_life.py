@@ -10,6 +10,7 @@ from castai_stack.agent.names import NAMESPACE
 from castai_stack.automation.names import CONTROLLER
 from sandbox import inventory
 from sandbox.engine.stack import OperationError
+from sandbox.proofs import EVERYTHING
 from sandbox.session import Sandbox
 from tests.support.life import Life, operations, require_empty
 
@@ -42,18 +43,21 @@ def test_castai_waits_for_a_controller_and_goes_on_with_one(life: Life):
     assert "automation.controller.enabled: false leaves out" in str(failed.value)
     assert life.castai()["status"] == "connecting"
 
+    without = dict(life.base)
+    everything = dict(setting.split("=") for setting in EVERYTHING)
     life.base |= {"automation.controller.enabled": "true", "api.readyTimeoutSeconds": "120"}
+    life.base |= everything
     made = operations(life.stack().up())
-    assert made["automation-controller-deployment"] == "create"
+    assert {"automation-controller-deployment", "evictor-configuration"} <= made.keys()
     assert life.castai()["status"] == "ready"
-    require_empty([life.stack().preview()])
+    require_empty([life.stack().preview(), life.stack().up()])
     with life.kubernetes() as client:
         token = client.get(Secret, CONTROLLER, namespace=NAMESPACE).data
         assert token == client.get(Secret, "castai-agent", namespace=NAMESPACE).data
         assert client.get(Deployment, CONTROLLER, namespace=NAMESPACE).status.readyReplicas == 2
 
     # Without the controller the connection stays.
-    life.base |= {"automation.controller.enabled": "false"}
+    life.base = without
     changed = operations(life.stack().up())
     assert changed["automation-controller-deployment"] == "delete"
     assert changed.get("hand-over") is None

@@ -11,11 +11,9 @@ from tests.support.aws_plugin import MESSAGES, Plugin, RefusedError
 REGION = "eu-central-1"
 GROUP = "aws:ec2/securityGroup:SecurityGroup"
 SUBNETS = "aws:ec2/getSubnets:getSubnets"
-SUBNET = "aws:ec2/getSubnet:getSubnet"
 TABLES = "aws:ec2/getRouteTables:getRouteTables"
 TABLE = "aws:ec2/getRouteTable:getRouteTable"
 GROUPS = "aws:ec2/getSecurityGroups:getSecurityGroups"
-ONE_GROUP = "aws:ec2/getSecurityGroup:getSecurityGroup"
 OUT = {"protocol": "-1", "fromPort": 0, "toPort": 0, "cidrBlocks": ["0.0.0.0/0"]}
 WITHIN = {"protocol": "-1", "fromPort": 0, "toPort": 0, "self": True}
 SSH = {"protocol": "tcp", "fromPort": 22, "toPort": 22, "cidrBlocks": ["10.0.0.0/8"]}
@@ -126,8 +124,6 @@ def test_rules_that_ec2_refuses_are_refused_before(caller, seeded, more, problem
 def test_networks_are_looked_up(caller, seeded):
     within = [{"name": "vpc-id", "values": [seeded.vpc_id]}]
     assert sorted(caller.invoke(SUBNETS, filters=within)["ids"]) == sorted(seeded.subnet_ids)
-    subnet = caller.invoke(SUBNET, id=seeded.subnet_ids[0])
-    assert (subnet["vpcId"], subnet["cidrBlock"]) == (seeded.vpc_id, "10.0.0.0/24")
     [table] = caller.invoke(TABLES, vpcId=seeded.vpc_id)["ids"]
     shown = caller.invoke(TABLE, routeTableId=table)
     assert [one["main"] for one in shown["associations"]] == [True]
@@ -136,11 +132,21 @@ def test_networks_are_looked_up(caller, seeded):
 
 
 def test_groups_are_looked_up_by_what_they_are_tagged_with(caller, seeded):
-    tags = {"kubernetes.io/cluster/demo": "owned"}
-    [identifier] = caller.invoke(GROUPS, tags=tags)["ids"]
-    group = caller.invoke(ONE_GROUP, id=identifier)
-    assert group["name"].startswith("eks-cluster-sg-demo-")
-    with pytest.raises(RefusedError, match="no matching EC2 Security Group found"):
-        caller.invoke(ONE_GROUP, name="nobody-s")
-    with pytest.raises(RefusedError, match="multiple matching"):
-        caller.invoke(ONE_GROUP, vpcId=seeded.vpc_id)
+    groups = caller.invoke(GROUPS, tags={"kubernetes.io/cluster/demo": "owned"})
+    [identifier] = groups["ids"]
+    ec2 = seeded.operator.client("ec2", seeded.endpoint)
+    [group] = ec2.describe_security_groups(GroupIds=[identifier])["SecurityGroups"]
+    assert group["GroupName"].startswith("eks-cluster-sg-demo-")
+    assert groups["vpcIds"] == [seeded.vpc_id]
+
+
+def test_one_route_table_is_one(caller, seeded):
+    with pytest.raises(RefusedError, match="no matching EC2 Route Table found"):
+        caller.invoke(TABLE, vpcId="vpc-99999999")
+    ec2 = seeded.operator.client("ec2", seeded.endpoint)
+    made = ec2.create_route_table(VpcId=seeded.vpc_id)["RouteTable"]["RouteTableId"]
+    try:
+        with pytest.raises(RefusedError, match="multiple matching"):
+            caller.invoke(TABLE, vpcId=seeded.vpc_id)
+    finally:
+        ec2.delete_route_table(RouteTableId=made)
