@@ -7,7 +7,7 @@ from typing import Literal
 CLUSTER_TAG = "castai-eks:cluster"
 """Tag with the cluster's name, on every AWS resource of this program."""
 
-NameFlavour = Literal["suffixed", "documented"]
+NameFlavour = Literal["suffixed", "regional", "documented"]
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 USER_LIMIT = ROLE_LIMIT = 64
@@ -83,27 +83,38 @@ _SHARED = frozenset({"castai_policy", "lambda_role", "function"})
 """Names that CAST AI's page does not suffix with the cluster's name."""
 
 
-def names(cluster: str, flavour: NameFlavour) -> Names:
-    """Return the names for `cluster`; `documented` leaves those of `_SHARED` without a suffix."""
+def names(cluster: str, flavour: NameFlavour, region: str = "") -> Names:
+    """Return the names for `cluster`; `documented` leaves those of `_SHARED` without a suffix.
+
+    `regional` adds a hash of region and name. IAM's names are account-wide and compared without
+    case, so that clusters of one name in two regions, or in two letter cases, need it.
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+    """
     return Names(
         **{
             field: bounded(name, _BASES[field][1])
-            for field, name in _full_names(cluster, flavour).items()
+            for field, name in _full_names(cluster, flavour, region).items()
         }
     )
 
 
-def shortened(cluster: str, flavour: NameFlavour) -> list[str]:
+def shortened(cluster: str, flavour: NameFlavour, region: str = "") -> list[str]:
     """Return the names that exceed their limit and therefore end in a hash, sorted."""
     return sorted(
         bounded(name, _BASES[field][1])
-        for field, name in _full_names(cluster, flavour).items()
+        for field, name in _full_names(cluster, flavour, region).items()
         if len(name) > _BASES[field][1]
     )
 
 
-def _full_names(cluster: str, flavour: NameFlavour) -> dict[str, str]:
+def _full_names(cluster: str, flavour: NameFlavour, region: str) -> dict[str, str]:
+    suffix = cluster
+    if flavour == "regional":
+        if not region:
+            raise ValueError("regional names need the cluster's region")
+        digest = hashlib.sha256(f"{region}/{cluster}".encode()).hexdigest()
+        suffix = f"{cluster}-{digest[:_HASH_LENGTH]}"
     return {
-        field: base if flavour == "documented" and field in _SHARED else f"{base}-{cluster}"
+        field: base if flavour == "documented" and field in _SHARED else f"{base}-{suffix}"
         for field, (base, _) in _BASES.items()
     }

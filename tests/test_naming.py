@@ -1,6 +1,8 @@
 import dataclasses
+import re
 import string
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,12 +26,12 @@ LIMITS = {
 }
 
 
-def made(cluster, flavour):
-    names = naming.names(cluster, flavour)
+def made(cluster, flavour, region="eu-west-1"):
+    names = naming.names(cluster, flavour, region)
     return {field.name: getattr(names, field.name) for field in dataclasses.fields(names)}
 
 
-@given(clusters, st.sampled_from(["suffixed", "documented"]))
+@given(clusters, st.sampled_from(["suffixed", "regional", "documented"]))
 def test_every_name_is_within_its_limit(cluster, flavour):
     for field, name in made(cluster, flavour).items():
         assert len(name) <= LIMITS[field], field
@@ -40,6 +42,28 @@ def test_two_clusters_never_share_a_suffixed_name(one, other):
     if one != other:
         ours, theirs = made(one, "suffixed"), made(other, "suffixed")
         assert all(ours[field] != theirs[field] for field in ours)
+
+
+@given(clusters, clusters, st.sampled_from(["eu-west-1", "eu-west-2"]))
+def test_regional_names_differ_by_region_and_by_letter_case(one, other, region):
+    if (one, "eu-west-1") != (other, region):
+        ours, theirs = made(one, "regional"), made(other, "regional", region)
+        assert all(ours[field].lower() != theirs[field].lower() for field in ours)
+
+
+@given(clusters)
+def test_letter_case_alone_makes_other_regional_names(cluster):
+    if cluster != cluster.swapcase():
+        ours, theirs = made(cluster, "regional"), made(cluster.swapcase(), "regional")
+        assert all(ours[field].lower() != theirs[field].lower() for field in ours)
+
+
+def test_regional_names_keep_the_clusters_name_and_need_a_region():
+    principal = naming.names("prod", "regional", "eu-west-1").principal
+
+    assert re.fullmatch(r"cast-eks-prod-[0-9a-f]{8}", principal)
+    with pytest.raises(ValueError, match="region"):
+        naming.names("prod", "regional")
 
 
 @given(clusters)

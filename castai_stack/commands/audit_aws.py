@@ -39,7 +39,7 @@ class AwsAudit:
 
     def __init__(self, target: Target) -> None:
         self._cluster = target.cluster
-        self._patterns = NamePatterns(target.cluster)
+        self._patterns = NamePatterns(target.cluster, target.region)
         self._client = clients(target.region, target.account_id)
         self._rules: dict[str, Callable[[AwsKind, Any], Iterator[Leftover]]] = {
             "user": self._user,
@@ -74,6 +74,8 @@ class AwsAudit:
         name = kind.label(entry)
         origin = self._patterns.origin(kind.name, name)
         if origin is None and "cast" not in name.lower():
+            return
+        if self._patterns.of_another_region(kind.name, name):
             return
         if origin is None or self._patterns.account_wide(kind.name, name):
             cluster = self._tags(kind, name).get(CLUSTER_TAG)

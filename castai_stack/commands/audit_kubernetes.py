@@ -37,7 +37,7 @@ def leftovers(target: Target) -> Answer:
         with connected(target) as client:
             for place, names in places().items():
                 answer.ask(lambda place=place, names=names: objects(client, place, names))
-            answer.ask(lambda: mappings(client, NamePatterns(target.cluster)))
+            answer.ask(lambda: mappings(client, NamePatterns(target.cluster, target.region)))
     except CommandError as error:
         answer.problems.append(str(error))
     return answer

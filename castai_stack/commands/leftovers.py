@@ -44,6 +44,8 @@ class NamePatterns:
     """Name patterns of one cluster; the first that fits names the origin of an object."""
 
     cluster: str
+    region: str = ""
+    """Region of the cluster, for its regional names; without it they are not looked for."""
 
     def origin(self, kind: str, name: str) -> str | None:
         """Return who creates objects of that kind and name for this cluster; None for no match."""
@@ -57,11 +59,24 @@ class NamePatterns:
         """Return True if other clusters of the account may use an object of that name as well."""
         return self.origin(kind, name) == SHARED
 
+    def of_another_region(self, kind: str, name: str) -> bool:
+        """Return True for a regional name of a cluster of this name elsewhere, whose tag is equal.
+
+        Names that were cut to their limit are not recognized.
+        """
+        own = naming.names(self.cluster, "suffixed")
+        shapes = [f"{re.escape(getattr(own, field))}-[0-9a-f]{{8}}" for field in BY_NAME[kind].own]
+        is_regional = any(re.fullmatch(shape, name, re.IGNORECASE) for shape in shapes)
+        return is_regional and self.origin(kind, name) is None
+
     def _patterns(self, kind: str) -> list[tuple[str, str]]:
         row = BY_NAME[kind]
         own = naming.names(self.cluster, "suffixed")
         bare = naming.names(self.cluster, "documented")
         named = [(getattr(own, field), OURS) for field in row.own]
+        if self.region:
+            regional = naming.names(self.cluster, "regional", self.region)
+            named += [(getattr(regional, field), OURS) for field in row.own]
         named += [(getattr(bare, field), SHARED) for field in row.shared]
         named += [
             (template.format(cluster=self.cluster, id=_ID_MARK), origin)

@@ -148,7 +148,7 @@ def _cluster(api: Any, settings: StackConfig, about: Target) -> Any:
 def _keys(settings: StackConfig, about: Target) -> list[Line]:
     from castai_stack.commands.aws_clients import asking, clients  # noqa: PLC0415
 
-    user = naming.names(about.cluster, settings.names).principal
+    user = naming.names(about.cluster, settings.names, about.region).principal
     with asking(f"the access keys of user {user}"):
         iam = clients(about.region, about.account_id)("iam")
         try:

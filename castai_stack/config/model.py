@@ -107,8 +107,8 @@ class StackConfig(Section):
     """How CAST AI gets access."""
     permissions: Literal["scoped", "documented"] = "scoped"
     """`scoped`: every write within this cluster. `documented`: as CAST AI publishes them."""
-    names: Literal["suffixed", "documented"] = "suffixed"
-    """Account-wide names end in `-<cluster>`, or are bare as on CAST AI's page."""
+    names: Literal["suffixed", "regional", "documented"] = "suffixed"
+    """Names end in `-<cluster>`, or `-<cluster>-<hash>`, or are bare as on CAST AI's page."""
     iam: Iam = Iam()
     """Principals, roles and what the scoped permissions include."""
     tags: dict[TagKey, TagValue] = {}

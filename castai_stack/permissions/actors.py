@@ -116,7 +116,7 @@ def stack_scope(settings: StackConfig, cluster_id: str, vpc_id: str) -> Scope:
         cluster=cluster.name,
         cluster_id=cluster_id,
         vpc_id=vpc_id,
-        names=naming.names(cluster.name, settings.names),
+        names=naming.names(cluster.name, settings.names, cluster.region),
         path=settings.iam.path,
         vpc_account_id=cluster.vpc_account_id,
     )

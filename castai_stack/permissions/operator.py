@@ -163,7 +163,7 @@ def requirements(settings: StackConfig, *, access_entries: bool) -> tuple[Requir
 
 def _requirements(settings: StackConfig, *, access_entries: bool) -> Iterator[Requirement]:
     cluster, principal = settings.cluster, settings.principal
-    names = naming.names(cluster.name, settings.names)
+    names = naming.names(cluster.name, settings.names, cluster.region)
     here = _Account(settings)
     own_cluster = here.regional("eks", f"cluster/{cluster.name}")
     yield Requirement("cluster", ("eks:DescribeCluster",), own_cluster)

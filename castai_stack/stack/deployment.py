@@ -113,7 +113,7 @@ async def _context(
     settings: StackConfig, configured_key: pulumi.Output[str] | None
 ) -> tuple[Context, Caller]:
     cluster = settings.cluster
-    for name in naming.shortened(cluster.name, settings.names):
+    for name in naming.shortened(cluster.name, settings.names, cluster.region):
         pulumi.log.warn(f"The cluster's name is too long for {name}: a hash ends it")
     provider = aws_provider(cluster)
     # The first question starts the AWS plugin, which leaves time to load the cluster's client.
@@ -124,7 +124,7 @@ async def _context(
     context = Context(
         settings=settings,
         facts=facts,
-        names=naming.names(cluster.name, settings.names),
+        names=naming.names(cluster.name, settings.names, cluster.region),
         kubeconfig=kubeconfig,
         access_entries=preflight_aws.uses_access_entries(settings, facts),
         aws=provider,

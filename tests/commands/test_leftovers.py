@@ -23,11 +23,27 @@ FIELDS = {
 
 @pytest.mark.parametrize("cluster", ["demo", "a", "x" * 100, "Demo-1_b"])
 def test_every_name_that_this_program_gives_is_recognised(cluster):
-    names = naming.names(cluster, "suffixed")
     assert set(FIELDS) == set(naming.Names.__slots__), "a name is not looked for"
-    for field, kinds in FIELDS.items():
-        for kind in kinds:
-            assert NamePatterns(cluster).origin(kind, getattr(names, field)) == OURS, field
+    patterns = NamePatterns(cluster, "eu-west-1")
+    for flavour in ("suffixed", "regional"):
+        names = naming.names(cluster, flavour, "eu-west-1")
+        for field, kinds in FIELDS.items():
+            for kind in kinds:
+                assert patterns.origin(kind, getattr(names, field)) == OURS, field
+
+
+def test_the_same_name_in_another_region_is_none_of_ours():
+    patterns = NamePatterns("demo", "eu-west-1")
+    here, there = (
+        naming.names("demo", "regional", region).castai_policy
+        for region in ("eu-west-1", "eu-west-2")
+    )
+
+    assert patterns.origin("policy", there) is None
+    assert patterns.of_another_region("policy", there)
+    assert not patterns.of_another_region("policy", here)
+    assert not patterns.of_another_region("policy", "CastEKSPolicy-demo")
+    assert not patterns.of_another_region("policy", "CastEKSPolicy-demo-production")
 
 
 def test_the_node_role_and_profile_are_recognised_by_the_shape_of_their_id():

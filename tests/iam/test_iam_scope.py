@@ -339,7 +339,7 @@ scopes = st.builds(
     places,
     st.sampled_from(["000000000001", "012345678901", "123456789012"]),
     st.sampled_from([None, "000000000002"]),
-    st.sampled_from(["suffixed", "documented"]),
+    st.sampled_from(["suffixed", "regional", "documented"]),
     st.sampled_from(["/", "/cast/ai/"]),
 )
 

@@ -48,7 +48,7 @@ def scope(
         cluster=cluster,
         cluster_id=cluster_id,
         vpc_id=vpc_id,
-        names=naming.names(cluster, names),
+        names=naming.names(cluster, names, region),
         path=path,
         vpc_account_id=vpc_account_id,
     )
