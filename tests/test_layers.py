@@ -20,7 +20,7 @@ FLOORS = (
     {"automation"},
     {"config"},
     {"permissions"},
-    {"commands", "preflight"},
+    {"commands", "policy", "preflight"},
     {"report"},
     {"stack"},
     {"components"},
