@@ -5,12 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
+from castai_stack.config import stack_file
+from castai_stack.config.validation import validate
 from tests.support import workflows
 from tests.support.workflows import DEPLOY, load
 
 GITHUB = sorted((DEPLOY / "github").glob("*.yml"))
-WRITES = {"castai-up.yml", "castai-destroy.yml"}
+WRITES = {"castai-up.yml", "castai-fleet.yml", "castai-destroy.yml"}
 COMMAND = re.compile(r"pulumi (?:up|destroy|preview) [^>|\n]*?--non-interactive")
 
 
@@ -20,7 +23,7 @@ def commands(text: str) -> set[str]:
 
 @pytest.mark.skipif(not shutil.which("go"), reason="actionlint is built with go")
 def test_actionlint_accepts_every_workflow_and_refuses_a_broken_one(tmp_path: Path):
-    assert len(GITHUB) == 4
+    assert len(GITHUB) == 5
     accepted = workflows.actionlint(*GITHUB)
     assert accepted.returncode == 0, accepted.stdout + accepted.stderr
 
@@ -53,9 +56,11 @@ def test_a_workflow_has_no_permission_but_those_that_its_job_names(path: Path):
 
 @pytest.mark.parametrize("path", GITHUB, ids=lambda path: path.name)
 def test_only_a_workflow_behind_an_environment_gets_the_role_that_writes(path: Path):
-    role = "CASTAI_UP_ROLE" if path.name in WRITES else "CASTAI_PREVIEW_ROLE"
+    role = "vars.CASTAI_UP_ROLE" if path.name in WRITES else "vars.CASTAI_PREVIEW_ROLE"
+    if path.name == "castai-fleet.yml":
+        role = "matrix.role"
 
-    assert set(re.findall(r"vars\.(CASTAI_\w+_ROLE)", path.read_text())) == {role}
+    assert re.findall(r"role-to-assume: \$\{\{ (\S+) \}\}", path.read_text()) == [role]
 
 
 @pytest.mark.parametrize("path", GITHUB, ids=lambda path: path.name)
@@ -74,3 +79,30 @@ def test_both_services_run_the_same_commands():
     assert {
         one.replace("--json", "--diff") if "--refresh" in one else one for one in github
     } == gitlab
+
+
+def test_the_fleet_runs_what_one_cluster_runs():
+    (one,), (many,) = (load(f"github/castai-{n}.yml")["jobs"].values() for n in ("up", "fleet"))
+
+    assert many["steps"][-1] == one["steps"][-1]
+    assert many["concurrency"] == one["concurrency"]
+
+
+def test_the_operators_files_fit_together_and_destroy_nothing():
+    text = (DEPLOY / "kubernetes-operator" / "castai-prod.yaml").read_text()
+    account, binding, stack = yaml.safe_load_all(text)
+
+    name, namespace = account["metadata"]["name"], account["metadata"]["namespace"]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]
+    assert binding["roleRef"]["name"] == "system:auth-delegator"
+    assert stack["metadata"]["namespace"] == namespace
+    assert stack["spec"]["serviceAccountName"] == name
+    assert stack["spec"]["destroyOnFinalize"] is False
+
+
+def test_the_shared_settings_complete_a_stack_file():
+    shared = yaml.safe_load((DEPLOY / "esc" / "castai-defaults.yaml").read_text())
+    settings = shared["values"]["pulumiConfig"][stack_file.KEY]
+    own = {"cluster": {"name": "p", "region": "eu-west-1", "accountId": "012345678901"}}
+
+    assert validate({**settings, **own}, stack_file.KEY).names == "regional"

@@ -34,10 +34,16 @@ NOT_RUN = {
         "docs/agent.md",
         ".venv/bin/python -m pytest tests/engine/test_agent_on_cluster.py -k table",
     ): "`make test` runs it",
+    (
+        "docs/policy.md",
+        "pulumi install --cwd policy",
+    ): "it downloads packages; tests/engine/test_policy_pack.py runs the pack",
 }
 """Blocks that are not executed, and why."""
 DRY_RUNS = {
     "make ": "make --dry-run ",
+    "pulumi install --cwd policy": "test -f policy/PulumiPolicy.yaml",
+    "pulumi preview --policy-pack policy": "test -f policy/__main__.py",
     ".venv/bin/python -m pytest ": f"{sys.executable} -m pytest --collect-only ",
 }
 """What shows that such a command names something that exists."""
@@ -90,6 +96,10 @@ STEPS = (
     ),
     Step("docs/life-cycle.md", "python -m castai_stack recover"),
     Step("docs/access.md", "python -m castai_stack aws-auth show"),
+    Step(
+        "docs/many-clusters.md",
+        'echo "{\\"config\\": {\\"castai-eks:castai\\": $(pulumi config get castai)}}" > Pulumi.merged.yaml',
+    ),
     Step(README, "python -m sandbox destroy"),
     Step(README, "pulumi stack init prod", answer=castai.API_KEY),
     Step(README, "config:"),
