@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 # With it every process would compile the SDKs anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help test test-fast demo bench spot-replay fmt lint types readme lock crash
+.PHONY: help test test-fast demo bench growth spot-replay fmt lint types readme lock crash
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ demo: .venv/.ready  ## a whole life cycle on this machine, without a cloud accou
 
 bench: .venv/.ready  ## what previews and updates cost, side by side with an empty program
 	$(PYTHON) -m sandbox.proofs.bench
+
+growth: .venv/.ready  ## what 1, 10 and 100 clusters cost in one account, under IAM's throttling
+	$(PYTHON) -m sandbox.proofs.growth
 
 crash: .venv/.ready  ## the engine killed after every write of up and destroy, recovered each time
 	$(PYTHON) -m sandbox.proofs.crash

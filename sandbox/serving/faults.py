@@ -25,7 +25,10 @@ from sandbox.serving.http_server import WsgiApp
 CONTROL = "/_sandbox/"
 _FAULTS = CONTROL + "faults"
 _REQUESTS = CONTROL + "requests"
-_FAULT_KEYS = frozenset({"throttle", "seed", "rules", "kill", "latency_seconds", "broken"})
+_FAULT_KEYS = frozenset(
+    {"throttle", "seed", "rules", "kill", "latency_seconds", "broken", "bucket"}
+)
+_BUCKET_KEYS = frozenset({"action", "rate", "burst"})
 _RULE_KEYS = frozenset({"action", "status", "times", "after_effect", "code", "message"})
 _KILL_KEYS = frozenset({"action", "after", "pid", "writes_only"})
 
@@ -114,6 +117,27 @@ class Kill:
 
 
 @dataclass
+class Bucket:
+    """Throttles calls that fit `action`: `rate` tokens a second, at most `burst` of them."""
+
+    action: str
+    rate: float
+    burst: float
+    _tokens: float | None = None
+    _filled: float = 0.0
+
+    def takes(self, call: Call, now: float) -> bool:
+        """Return True if the call may pass; it then takes a token."""
+        if not fnmatch.fnmatchcase(call.name, self.action):
+            return True
+        tokens = self.burst if self._tokens is None else self._tokens
+        tokens = min(self.burst, tokens + (now - self._filled) * self.rate)
+        self._filled = now
+        self._tokens = tokens - 1 if tokens >= 1 else tokens
+        return tokens >= 1
+
+
+@dataclass
 class _Plan:
     throttle: float = 0.0
     latency_seconds: float = 0.0
@@ -122,6 +146,7 @@ class _Plan:
     """Share of the reads whose connection ends without an answer."""
     rules: list[Rule] = field(default_factory=list)
     kill: Kill | None = None
+    bucket: Bucket | None = None
     dice: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311
     counted: int = 0
 
@@ -228,7 +253,9 @@ class Faults:
                     rule.times -= 1
                 carried_out = rule.after_effect or rule.status == HALF_ANSWER
                 return Refusal(rule.status, rule.code, rule.message), carried_out, due
-            if plan.throttle and plan.dice.random() < plan.throttle:
+            bucket = plan.bucket
+            empty = bucket is not None and not bucket.takes(call, time.monotonic())
+            if empty or (plan.throttle and plan.dice.random() < plan.throttle):
                 return Refusal(400, "Throttling", "Rate exceeded", throttled=True), False, due
             return None, False, due
 
@@ -307,6 +334,7 @@ def _plan(document: Mapping[str, Any], own: frozenset[str]) -> tuple[_Plan, dict
         broken,
         rules,
         _kill(document.get("kill")),
+        _bucket(document.get("bucket")),
         random.Random(document.get("seed", 0)),  # noqa: S311 - repeatable by design
     )
     return plan, {key: document[key] for key in own if key in document}
@@ -335,6 +363,16 @@ def _kill(document: Mapping[str, Any] | None) -> Kill | None:
     return Kill(
         after, pid, bool(document.get("writes_only", False)), str(document.get("action", "*"))
     )
+
+
+def _bucket(document: Mapping[str, Any] | None) -> Bucket | None:
+    if document is None:
+        return None
+    _require_keys("bucket", document, _BUCKET_KEYS)
+    for key in ("rate", "burst"):
+        if _number(document, key, 1000, "a number above 0 and up to 1000") == 0:
+            raise FaultsError(f"bucket.{key}: found 0, expected a number above 0 and up to 1000")
+    return Bucket(str(document.get("action", "*")), document["rate"], document["burst"])
 
 
 def _require_keys(what: str, value: Any, allowed: frozenset[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import requests
 from werkzeug.wrappers import Request, Response
 
-from sandbox.serving.faults import Call, Faults, Kill, UnclassifiedError, json_response
+from sandbox.serving.faults import Bucket, Call, Faults, Kill, UnclassifiedError, json_response
 from sandbox.serving.http_server import PortInUseError, serve
 
 
@@ -178,6 +178,8 @@ def test_kill_counts_the_calls_that_fit_its_action_only():
     ("wanted", "said"),
     [
         ({"throttle": 2}, "throttle: found 2"),
+        ({"bucket": {"rate": 0, "burst": 1}}, "bucket.rate: found 0"),
+        ({"bucket": {"rates": 1}}, "bucket: unknown rates"),
         ({"broken": "half"}, "broken: found 'half'"),
         ({"latency_seconds": -1}, "latency_seconds: found -1"),
         ({"throtle": 0.1}, "unknown throtle"),
@@ -207,3 +209,21 @@ def test_faults_and_the_log_are_taken_away_by_delete(url):
 def test_a_port_in_use_is_a_sentence(url):
     with pytest.raises(PortInUseError, match="cannot be used"):
         serve(Things(), int(url.rsplit(":", 1)[1]))
+
+
+def test_a_bucket_lets_its_burst_pass_and_then_its_rate():
+    bucket = Bucket("things:P*", rate=2, burst=3)
+    write, read = Call("things", "Put", True, ""), Call("things", "Get", False, "")
+
+    assert [bucket.takes(write, 100) for _ in range(5)] == [True, True, True, False, False]
+    assert bucket.takes(read, 100), "no call that the bucket counts"
+    assert [bucket.takes(write, 100.5) for _ in range(2)] == [True, False]
+    assert [bucket.takes(write, 1000) for _ in range(5)] == [True, True, True, False, False]
+
+
+def test_a_call_over_the_bucket_is_throttled_without_effect(url, things):
+    faults(url, bucket={"action": "things:*", "rate": 0.001, "burst": 1})
+
+    assert [put(url).status_code for _ in range(2)] == [200, 429]
+    assert things.kept == ["a"]
+    assert [one["fault"] for one in log(url)["log"]] == [None, "throttle"]
