@@ -105,7 +105,9 @@ class AwsAuthMapping(component.AwsAuthMapping):
         if "user_arn" in inputs:
             mapped["user_arn"] = inputs["user_arn"]
             mapped["user_unique_id"] = inputs["user_unique_id"]
-            mapped["user_name"] = naming.names(cluster.name, settings.names).principal
+            mapped["user_name"] = naming.names(
+                cluster.name, settings.names, cluster.region
+            ).principal
         if "spot_role_arn" in inputs:
             mapped["roles"] = {
                 "spot": {

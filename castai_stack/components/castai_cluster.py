@@ -62,8 +62,8 @@ class CastaiClusterArgs(TypedDict):
     Default: `scoped`.
     """
     names: NotRequired[str]
-    """`suffixed`: account-wide names end in `-<cluster>`. `documented`: bare, as on CAST AI's page.
-    Default: `suffixed`.
+    """`suffixed`: names end in `-<cluster>`. `regional`: and in a hash of region and name.
+    `documented`: bare, as on CAST AI's page. Default: `suffixed`.
     """
     tags: NotRequired[dict[str, str]]
     """AWS tags on everything that can carry them."""
@@ -234,7 +234,7 @@ def _context(
     return Context(
         settings=settings,
         facts=facts,
-        names=naming.names(cluster.name, settings.names),
+        names=naming.names(cluster.name, settings.names, cluster.region),
         kubeconfig=cluster.kubeconfig,
         access_entries=settings.access.mode != "aws-auth",
         aws=aws,

@@ -35,8 +35,8 @@ class CastIamArgs(TypedDict):
     Default: `scoped`.
     """
     names: NotRequired[str]
-    """`suffixed`: account-wide names end in `-<cluster>`. `documented`: bare, as on CAST AI's page.
-    Default: `suffixed`.
+    """`suffixed`: names end in `-<cluster>`. `regional`: and in a hash of region and name.
+    `documented`: bare, as on CAST AI's page. Default: `suffixed`.
     """
     iam: NotRequired[IamSettings]
     """Path, boundary, and what the scoped permissions include."""
@@ -112,7 +112,7 @@ class CastIamComponent(component.CastIamComponent):
                 "cluster_id": inputs["cluster_id"],
                 "vpc_id": inputs["vpc_id"],
                 "vpc_account_id": cluster.vpc_account_id or cluster.account_id,
-                "names": naming.names(cluster.name, settings.names),
+                "names": naming.names(cluster.name, settings.names, cluster.region),
                 "mode": principal.kind if principal else "user",
                 "flavour": settings.permissions,
                 "castai_principal_arn": inputs.get("castai_principal_arn", ""),

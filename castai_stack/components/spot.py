@@ -34,8 +34,8 @@ class SpotLambdaArgs(TypedDict):
     `scoped`.
     """
     names: NotRequired[str]
-    """`suffixed`: account-wide names end in `-<cluster>`. `documented`: bare, as on CAST AI's page.
-    Default: `suffixed`.
+    """`suffixed`: names end in `-<cluster>`. `regional`: and in a hash of region and name.
+    `documented`: bare, as on CAST AI's page. Default: `suffixed`.
     """
     spot: NotRequired[SpotSettings]
     """Size, retries and alarms of the function."""
@@ -112,7 +112,7 @@ class SpotLambdaComponent(component.SpotLambdaComponent):
                 "cluster_id": inputs["cluster_id"],
                 "api_url": settings.api.url,
                 "api_key": inputs["api_key"],
-                "names": naming.names(cluster.name, settings.names),
+                "names": naming.names(cluster.name, settings.names, cluster.region),
                 "flavour": settings.permissions,
                 "settings": settings.spot,
                 "iam": settings.iam,

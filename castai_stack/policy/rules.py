@@ -132,7 +132,7 @@ def without_boundary(properties: Properties) -> Iterator[str]:
 
 def documented(properties: Properties) -> Iterator[str]:
     """Yield a sentence for a component with CAST AI's own statements."""
-    if properties.get("flavour") == "documented":
+    if "documented" in (properties.get("flavour"), properties.get("permissions")):
         yield (
             "permissions: documented are CAST AI's own statements, which reach beyond the cluster; "
             "set scoped"

@@ -184,4 +184,5 @@ def test_a_disconnect_needs_the_tag_of_the_stack(mode, tags, refused):
 
 def test_documented_is_found_on_a_component():
     assert list(rules.documented({"flavour": "documented"}))
+    assert list(rules.documented({"permissions": "documented"}))
     assert list(rules.documented({"flavour": "scoped"})) == []
