@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 # With it every process would compile the SDKs anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help test test-fast demo bench growth spot-replay fmt lint types readme lock crash
+.PHONY: help test test-all test-fast demo bench growth spot-replay fmt lint types readme lock crash
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,9 +15,15 @@ help:  ## this list
 	PATH="$$PATH:$(CURDIR)/.tools/bin" uv pip sync --quiet --require-hashes requirements-dev.txt
 	@touch $@
 
-test: .venv/.ready lint types  ## formatting, lint, types and every test
+PYTEST := $(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+test: .venv/.ready lint types  ## formatting, lint, types and every behaviour once
 	$(PYTHON) -m sandbox.toolchain
-	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not exhaustive"
+
+test-all: .venv/.ready lint types  ## the same, and each proof in its other modes and variations
+	$(PYTHON) -m sandbox.toolchain
+	$(PYTEST)
 
 test-fast: .venv/.ready lint types  ## the tests that need neither engine nor API server
 	$(PYTHON) -m pytest --numprocesses 2 --ignore tests/engine

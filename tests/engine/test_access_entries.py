@@ -162,6 +162,7 @@ def test_a_change_of_mode_makes_before_it_deletes_and_entries_follow_the_role(
     assert entry(eks, NODE_ARN.replace("role/", "role/castai/"))["type"] == "EC2_LINUX"
 
 
+@pytest.mark.exhaustive
 def test_an_entry_is_made_again_with_a_role_that_was_made_again(mapping, eks, sandbox):
     mapping.stack("access-entries").up()
     made = entry(eks, NODE_ARN)["createdAt"]
@@ -191,6 +192,7 @@ def test_an_entry_that_exists_is_refused_or_made_anew(mapping, eks):
     assert entry(eks, NODE_ARN)["type"] == "EC2_LINUX"
 
 
+@pytest.mark.exhaustive
 def test_a_narrower_group_comes_with_its_role_and_goes_with_it(mapping, eks):
     mapping.stack("access-entries", userGroups=["castai-nodes"]).up()
 

@@ -134,6 +134,7 @@ def test_drift_is_found_and_repaired(stack: Stack, cloud: aws.Seed):
     assert stack.preview().empty
 
 
+@pytest.mark.exhaustive
 def test_what_exists_is_taken_over(stack: Stack, cloud: aws.Seed):
     before = inventory(cloud)
     stack.up()
@@ -152,6 +153,7 @@ def test_what_exists_is_taken_over(stack: Stack, cloud: aws.Seed):
     assert left == {"lambda-function"}, "all but the function was taken over, and went"
 
 
+@pytest.mark.exhaustive
 def test_secrets_are_sealed_wherever_the_engine_writes(stack: Stack):
     stack.up()
     secret = stack.outputs(show_secrets=True)["secret"]
@@ -164,6 +166,7 @@ def test_secrets_are_sealed_wherever_the_engine_writes(stack: Stack):
     assert stack.outputs()["secret"] == "[secret]"
 
 
+@pytest.mark.exhaustive
 def test_refused_requests_are_repeated_and_new_principals_waited_for(stack: Stack, cloud: aws.Seed):
     inject(cloud, throttle=0.3, seed=3, propagation_seconds=4)
 

@@ -31,7 +31,7 @@ POINTS = {
 }
 
 
-@pytest.mark.parametrize("mode", POINTS)
+@pytest.mark.parametrize("mode", ["user", pytest.param("role", marks=pytest.mark.exhaustive)])
 def test_a_killed_run_is_recovered_and_leaves_nothing_odd(sandbox, mode):
     run = Crash(sandbox)
     try:

@@ -120,6 +120,7 @@ def test_up_waits_for_iam_that_shows_new_principals_late(bad_days):
         shown.end()
 
 
+@pytest.mark.exhaustive
 def test_the_whole_stack_comes_up_while_iam_is_half_a_minute_late(bad_days):
     """The function's role, CAST AI's and the attachments, each seen by others when AWS pleases."""
     aws = bad_days.sandbox.aws_url

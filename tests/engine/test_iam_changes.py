@@ -29,7 +29,7 @@ CHANGES = {
     "documented permissions": {"permissions": "documented"},
 }
 """Settings that change IAM objects without a gap in CAST AI's access."""
-MODES = ("user", "role")
+MODES = ("user", pytest.param("role", marks=pytest.mark.exhaustive))
 PATH = {"iam.path": "/team/"}
 
 

@@ -76,7 +76,7 @@ class Matrix:
         return self.resources()[name]["urn"]
 
 
-@pytest.fixture(scope="module", params=["user", "role"])
+@pytest.fixture(scope="module", params=["user", pytest.param("role", marks=pytest.mark.exhaustive)])
 def matrix(
     sandbox: Sandbox,
     programs: Programs,

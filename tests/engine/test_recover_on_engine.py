@@ -206,7 +206,11 @@ def test_what_aws_made_before_the_state_knew_is_taken_in_or_taken_away(life, act
 
 @pytest.mark.parametrize(
     ("action", "then"),
-    [("RegisterCluster", "destroy"), ("UpdateCluster", "destroy"), ("UpdateCluster", "up")],
+    [
+        pytest.param("RegisterCluster", "destroy", marks=pytest.mark.exhaustive),
+        pytest.param("UpdateCluster", "destroy", marks=pytest.mark.exhaustive),
+        ("UpdateCluster", "up"),
+    ],
 )
 def test_what_castai_heard_before_the_state_knew_is_no_obstacle(life, action, then):
     life.killed("up", life.castai.url, action)
@@ -232,7 +236,9 @@ def test_an_interrupted_update_of_the_hand_over_can_be_destroyed(life):
     assert CastaiApi(life.castai.url, API_KEY).list_clusters() == []
 
 
-@pytest.mark.parametrize("query", ["", "?metadata=skip"])
+@pytest.mark.parametrize(
+    "query", ["", pytest.param("?metadata=skip", marks=pytest.mark.exhaustive)]
+)
 def test_a_state_whose_attributes_are_half_written_is_readable_again(life, query):
     life.stack.up()
     backend = {"PULUMI_BACKEND_URL": f"file://{life.stack.backend}{query}"}

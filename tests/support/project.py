@@ -57,5 +57,6 @@ def clone_on_sandbox(folder: Path, sandbox: Sandbox, programs: Programs) -> Proj
         "PULUMI_HOME": str(folder / "pulumi" / "home"),
         **sandbox.environment(),
     }
-    environment["PATH"] += f"{os.pathsep}{idle_uv(folder / 'tools')}"
+    # A real `uv sync` would take the tools of the tests out of their environment.
+    environment["PATH"] = f"{idle_uv(folder / 'tools')}{os.pathsep}{environment['PATH']}"
     return Project(clone, environment)
