@@ -7,6 +7,7 @@ from typing import NoReturn
 from castai_stack.commands import command_line
 
 COMMANDS = {
+    "adopt": "take over a cluster that CAST AI's script, Terraform modules or charts connected",
     "audit": "list what connecting a cluster has left behind",
     "status": "show in one table what is connected, what CAST AI does and what is missing",
     "recover": "put a stack in order after its run was killed",
@@ -16,7 +17,7 @@ COMMANDS = {
     "aws-auth": "show kube-system/aws-auth, or restore the values from before this program",
 }
 
-_ELSEWHERE = {"report": "castai_stack.report.command"}
+_ELSEWHERE = {"adopt": "castai_stack.adopt.command", "report": "castai_stack.report.command"}
 """Modules of the commands that are no single module of `castai_stack.commands`."""
 
 

@@ -1,8 +1,9 @@
 """Physical names; a name beyond its limit is cut and ends in a hash."""
 
 import hashlib
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 CLUSTER_TAG = "castai-eks:cluster"
 """Tag with the cluster's name, on every AWS resource of this program."""
@@ -21,6 +22,8 @@ QUEUE_LIMIT = 80
 
 SHARED_POLICY = "CastEKSPolicy"
 """Name of the policy on CAST AI's page, where all clusters of an account share it."""
+RESTRICTED_INLINE = "CastEKSRestrictedAccess"
+"""Name of the cluster-scoped inline policy, as CAST AI's script gives it."""
 NODE_GROUP = "cast-{cluster}-cluster/CastNodeSecurityGroup"
 """Name of the nodes' security group, as CAST AI's onboarding script gives it."""
 PLACEHOLDER_CLUSTER_ID = "00000000-0000-0000-0000-000000000000"
@@ -48,6 +51,16 @@ def node_role(cluster: str, cluster_id: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenNames:
+    """Names that a stack may give; None for a computed one."""
+
+    node_role: str | None = None
+    instance_profile: str | None = None
+    security_group: str | None = None
+    restricted_inline: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Names:
     """Physical names that do not depend on the registration."""
 
@@ -63,6 +76,25 @@ class Names:
     dead_letter_queue: str
     lambda_boundary: str
     node_boundary: str
+    given: GivenNames = field(default_factory=GivenNames)
+    """Names that the stack gives, of objects whose computed names need more than the cluster's."""
+
+    @property
+    def restricted_inline(self) -> str:
+        """Name of the inline policy of CAST AI's role; a user has it as `restricted_policy`."""
+        return self.given.restricted_inline or RESTRICTED_INLINE
+
+    def node_role(self, cluster: str, cluster_id: str) -> str:
+        """Return the name of the node role."""
+        return self.given.node_role or node_role(cluster, cluster_id)
+
+    def instance_profile(self, cluster: str, cluster_id: str) -> str:
+        """Return the name of the nodes' instance profile."""
+        return self.given.instance_profile or node_role(cluster, cluster_id)
+
+    def node_group(self, cluster: str) -> str:
+        """Return the name of the nodes' security group."""
+        return self.given.security_group or NODE_GROUP.format(cluster=cluster)
 
 
 _BASES: dict[str, tuple[str, int]] = {
@@ -83,19 +115,26 @@ _SHARED = frozenset({"castai_policy", "lambda_role", "function"})
 """Names that CAST AI's page does not suffix with the cluster's name."""
 
 
-def names(cluster: str, flavour: NameFlavour, region: str = "") -> Names:
+def names(
+    cluster: str,
+    flavour: NameFlavour,
+    region: str = "",
+    given: Mapping[str, str | None] | None = None,
+) -> Names:
     """Return the names for `cluster`; `documented` leaves those of `_SHARED` without a suffix.
 
     `regional` adds a hash of region and name. IAM's names are account-wide and compared without
     case, so that clusters of one name in two regions, or in two letter cases, need it.
+    `given` replaces computed names, by field of `Names` or `GivenNames`; None leaves them.
     Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
     """
-    return Names(
-        **{
-            field: bounded(name, _BASES[field][1])
-            for field, name in _full_names(cluster, flavour, region).items()
-        }
-    )
+    computed: dict[str, Any] = {
+        field: bounded(name, _BASES[field][1])
+        for field, name in _full_names(cluster, flavour, region).items()
+    }
+    chosen = {name: text for name, text in (given or {}).items() if text is not None}
+    beside = {one.name: chosen.pop(one.name, None) for one in fields(GivenNames)}
+    return Names(**{**computed, **chosen}, given=GivenNames(**beside))
 
 
 def shortened(cluster: str, flavour: NameFlavour, region: str = "") -> list[str]:

@@ -21,7 +21,7 @@ FLOORS = (
     {"config"},
     {"permissions"},
     {"commands", "policy", "preflight"},
-    {"report"},
+    {"adopt", "report"},
     {"stack"},
     {"components"},
     {"__main__"},

@@ -28,7 +28,8 @@ LIMITS = {
 
 def made(cluster, flavour, region="eu-west-1"):
     names = naming.names(cluster, flavour, region)
-    return {field.name: getattr(names, field.name) for field in dataclasses.fields(names)}
+    fields = [field.name for field in dataclasses.fields(names) if field.name != "given"]
+    return {field: getattr(names, field) for field in fields}
 
 
 @given(clusters, st.sampled_from(["suffixed", "regional", "documented"]))
@@ -97,3 +98,16 @@ def test_shortened_names_are_listed():
     ]
     assert naming.shortened("prod", "suffixed") == []
     assert naming.shortened("prod", "documented") == []
+
+
+def test_a_given_name_replaces_the_computed_one():
+    cluster_id = "0f3f1ba4-6f46-4f2e-9a39-6a1bb6c0f0a1"
+    given = {"principal": "theirs", "node_role": "nodes", "function": None}
+    names = naming.names("prod", "suffixed", given=given)
+
+    assert names.principal == "theirs"
+    assert names.function == naming.names("prod", "suffixed").function
+    assert names.node_role("prod", cluster_id) == "nodes"
+    assert names.instance_profile("prod", cluster_id) == "cast-prod-eks-0f3f1ba4"
+    assert names.node_group("prod") == "cast-prod-cluster/CastNodeSecurityGroup"
+    assert names.restricted_inline == "CastEKSRestrictedAccess"

@@ -54,11 +54,14 @@ class ClusterToken(PluginResource):
         name: str,
         *,
         cluster_id: pulumi.Input[str],
+        namespace: str | None = None,
+        secret: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
+        """`secret` in `namespace` may hold the token of an agent that is taken over."""
         super().__init__(
             name,
-            {"cluster_id": cluster_id, "token": None},
+            {"cluster_id": cluster_id, "namespace": namespace, "secret": secret, "token": None},
             opts,
         )
 

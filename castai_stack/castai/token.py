@@ -1,8 +1,10 @@
 """The cluster's token, with which its agent reports."""
 
+import base64
 from typing import Any, ClassVar
 
 from castai_stack.castai.provider import CastaiHandler
+from castai_stack.kube import connection
 from castai_stack.plugin.handler import (
     GONE,
     CreateResult,
@@ -12,10 +14,16 @@ from castai_stack.plugin.handler import (
     differs,
     unknown,
 )
+from castai_stack.plugin.run import ResourceError
+
+_KEY = "API_KEY"
+_NOT_FOUND = 404
 
 
 class ClusterTokenHandler(CastaiHandler):
     """Creates one token, once, because a further one can end the one in use.
+
+    With `secret` it takes the token that an agent of another installer uses, out of that secret.
 
     Sources: castai/docs, external-clusters.md (repeated onboarding invalidates the token) and
     castai/terraform-provider-castai, examples/eks/eks_cluster_gitops/README.md (an unused one
@@ -25,6 +33,8 @@ class ClusterTokenHandler(CastaiHandler):
     name = "ClusterToken"
     properties: ClassVar = {
         "cluster_id": Property("string"),
+        "namespace": Property("string", required=False, kept=False),
+        "secret": Property("string", required=False, kept=False),
         "token": Property("string", computed=True, secret=True),
     }
 
@@ -36,8 +46,54 @@ class ClusterTokenHandler(CastaiHandler):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Make the token; nothing follows that could fail and lose it."""
         cluster_id = props["cluster_id"]
-        token = self.api().create_token(cluster_id)
+        token = self._in_use(props) or self.api().create_token(cluster_id)
         return CreateResult(f"{cluster_id}/token", {"cluster_id": cluster_id, "token": token})
+
+    def _in_use(self, props: dict[str, Any]) -> str | None:
+        """Return the key in the secret if CAST AI accepts it for the cluster."""
+        from castai_stack.castai.client import CastaiApi  # noqa: PLC0415 - lazy
+        from castai_stack.castai.model import CastaiError  # noqa: PLC0415 - lazy
+
+        if not props.get("secret"):
+            return None
+        token = self._secret(props["namespace"], props["secret"])
+        if token is None:
+            return None
+        try:
+            cluster = CastaiApi(self.api().url, token).get_cluster(props["cluster_id"])
+        except CastaiError:
+            cluster = None
+        if cluster is None:
+            self.run.warn(
+                f"CAST AI does not accept the key in secret {props['namespace']}/"
+                f"{props['secret']} for this cluster, so a new token is created; restart the "
+                f"agent afterwards: kubectl rollout restart deployment -n {props['namespace']}"
+            )
+            return None
+        return token
+
+    def _secret(self, namespace: str, name: str) -> str | None:
+        """Return the key in a secret; None if there is none."""
+        from lightkube import ApiError  # noqa: PLC0415 - costs 0.4 s
+        from lightkube.resources.core_v1 import Secret  # noqa: PLC0415
+
+        settings = self.run.settings
+        try:
+            with connection.connect(settings.kubeconfig, settings.context) as client:
+                data = client.get(Secret, name, namespace=namespace).data or {}
+        except ApiError as error:
+            if error.status.code == _NOT_FOUND:
+                return None
+            raise ResourceError(
+                f"The agent's secret {namespace}/{name} cannot be read: "
+                f"{connection.explain(error)}. It holds the token in use; grant get on it, or set "
+                "agent.adopt to false"
+            ) from None
+        except Exception as error:  # noqa: BLE001 - clients and networks share no base class
+            raise ResourceError(
+                f"The agent's secret {namespace}/{name} cannot be read: {connection.explain(error)}"
+            ) from None
+        return base64.b64decode(data[_KEY]).decode() if _KEY in data else None
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Report a token as gone that expired unused, or that a disconnect has ended."""

@@ -12,7 +12,7 @@ OK, NEGATIVE, FAILED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 EXIT_STATUSES = {
     OK: "success; audit: nothing is left over; recover: the stack is in order; status: nothing is "
     "missing",
-    NEGATIVE: "audit: something is left over; status: there is something to do; recover and "
+    NEGATIVE: "audit: something is left over; status: there is something to do; adopt, recover and "
     "aws-auth restore: refused, nothing was written; report: settings or preview are refused",
     FAILED: "wrong arguments or settings; or AWS, Kubernetes, CAST AI or Pulumi gave no answer",
     INTERRUPTED: "interrupted by Ctrl-C",

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from castai_stack import naming
 from castai_stack.agent.names import AGENT, NAMESPACE
 from castai_stack.automation import status
 from castai_stack.automation.names import CONTROLLER
@@ -148,7 +147,7 @@ def _cluster(api: Any, settings: StackConfig, about: Target) -> Any:
 def _keys(settings: StackConfig, about: Target) -> list[Line]:
     from castai_stack.commands.aws_clients import asking, clients  # noqa: PLC0415
 
-    user = naming.names(about.cluster, settings.names, about.region).principal
+    user = settings.resource_names.principal
     with asking(f"the access keys of user {user}"):
         iam = clients(about.region, about.account_id)("iam")
         try:

@@ -4,10 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from castai_stack import naming
 from castai_stack.access.modes import AuthenticationMode
 from castai_stack.access.settings import Access
 from castai_stack.agent.settings import Agent
 from castai_stack.automation.settings import Automation
+from castai_stack.config.adoption import Adoption
+from castai_stack.config.names import PhysicalNames
 from castai_stack.config.principals import PRINCIPALS, ModeName, Principal
 from castai_stack.fields import (
     AccountId,
@@ -109,6 +112,8 @@ class StackConfig(Section):
     """`scoped`: every write within this cluster. `documented`: as CAST AI publishes them."""
     names: Literal["suffixed", "regional", "documented"] = "suffixed"
     """Names end in `-<cluster>`, or `-<cluster>-<hash>`, or are bare as on CAST AI's page."""
+    physical_names: PhysicalNames = PhysicalNames()
+    """Names of AWS objects in place of the computed ones."""
     iam: Iam = Iam()
     """Principals, roles and what the scoped permissions include."""
     tags: dict[TagKey, TagValue] = {}
@@ -121,8 +126,17 @@ class StackConfig(Section):
     """Reports of Spot interruptions."""
     access: Access = Access()
     """Mapping of the principals into the cluster."""
+    adoption: Adoption = Adoption()
+    """Existing AWS objects that this stack takes over."""
     preflight: Preflight = Preflight()
     """Checks before the first write."""
+
+    @property
+    def resource_names(self) -> naming.Names:
+        """Physical names of the stack's objects."""
+        return naming.names(
+            self.cluster.name, self.names, self.cluster.region, self.physical_names.model_dump()
+        )
 
     @property
     def principal(self) -> Principal | None:

@@ -279,6 +279,12 @@ def _places(settings: StackConfig) -> Iterator[_Place]:
     # https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
     boundary = settings.iam.permissions_boundary_arn
     yield _Place("iam.permissionsBoundaryArn", boundary, same_account=True)
+    for setting, policies in (
+        ("iam.principalPolicyArns", settings.iam.principal_policy_arns),
+        ("iam.nodePolicyArns", settings.iam.node_policy_arns),
+    ):
+        for index, policy in enumerate(policies):
+            yield _Place(f"{setting}.{index}", policy, same_account=True)
     yield _Place("agent.roleArn", settings.agent.role_arn)
     # A volume's key and an alarm's topic lie in the region of the volume and of the alarm; either
     # may belong to another account.

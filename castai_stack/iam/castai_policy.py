@@ -17,8 +17,6 @@ from castai_stack.iam.node_role import NODE_MANAGED, node_boundary_arn
 from castai_stack.iam.scope import Scope, request_tagged, resource_tagged
 from castai_stack.iam.settings import Iam
 
-RESTRICTED_INLINE = "CastEKSRestrictedAccess"
-"""Name of the inline policy of CAST AI's role; a user has it as a managed policy."""
 PRINCIPAL_MANAGED = ("AmazonEC2ReadOnlyAccess", "IAMReadOnlyAccess")
 _SPOT_EVENTS = (
     "EC2 Instance Rebalance Recommendation",
@@ -74,7 +72,7 @@ def _manage_node_role(scope: Scope, settings: Iam) -> Iterator[Statement]:
             "iam:DeleteInstanceProfile",
             "iam:RemoveRoleFromInstanceProfile",
         ],
-        [scope.iam("instance-profile", scope.node_role)],
+        [scope.iam("instance-profile", scope.instance_profile)],
     )
     boundary = node_boundary_arn(scope, "scoped", settings)
     if boundary is None:

@@ -249,7 +249,7 @@ class CastIamComponent(pulumi.ComponentResource):
         attachments.append(
             aws.RolePolicy(
                 f"{self._name}-role-restricted",
-                name=castai_policy.RESTRICTED_INLINE,
+                name=args["names"].restricted_inline,
                 role=role.name,
                 policy=self._restricted(),
                 opts=self._child,
@@ -265,6 +265,7 @@ class CastIamComponent(pulumi.ComponentResource):
                 for name in castai_policy.PRINCIPAL_MANAGED
             ),
             *((suffix, policy.arn) for suffix, policy in policies.items()),
+            *_further(self._args["settings"].principal_policy_arns),
         ]
 
     def _node(
@@ -272,9 +273,14 @@ class CastIamComponent(pulumi.ComponentResource):
     ) -> tuple[aws.Role, aws.InstanceProfile, list[pulumi.CustomResource]]:
         args = self._args
         cluster, partition = args["cluster_name"], args["partition"]
-        # CAST AI looks up the role and its profile by this exact name.
-        name = pulumi.Output.from_input(args["cluster_id"]).apply(
-            lambda cluster_id: naming.node_role(cluster, cluster_id)
+        # CAST AI looks up role and profile by these exact names, unless a stack gives others.
+        # A given name is known in every preview.
+        names, cluster_id = args["names"], pulumi.Output.from_input(args["cluster_id"])
+        name = names.given.node_role or cluster_id.apply(
+            lambda known: names.node_role(cluster, known)
+        )
+        profile_name = names.given.instance_profile or cluster_id.apply(
+            lambda known: names.instance_profile(cluster, known)
         )
         role = aws.Role(
             f"{self._name}-node-role",
@@ -299,6 +305,15 @@ class CastIamComponent(pulumi.ComponentResource):
             )
             for policy in iam_node_role.NODE_MANAGED
         ]
+        attachments += [
+            aws.RolePolicyAttachment(
+                f"{self._name}-node-{suffix}",
+                role=role.name,
+                policy_arn=policy_arn,
+                opts=self._child,
+            )
+            for suffix, policy_arn in _further(args["settings"].node_policy_arns)
+        ]
         if args["settings"].ipv6:
             attachments.append(
                 aws.RolePolicy(
@@ -311,7 +326,7 @@ class CastIamComponent(pulumi.ComponentResource):
             )
         profile = aws.InstanceProfile(
             f"{self._name}-instance-profile",
-            name=name,
+            name=profile_name,
             # Deleting a role takes it out of its profile, so the profile is replaced with the role.
             path=role.path,
             role=role.name,
@@ -319,6 +334,11 @@ class CastIamComponent(pulumi.ComponentResource):
             opts=self._child,
         )
         return role, profile, attachments
+
+
+def _further(policy_arns: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the logical suffix of each further policy, which is its name, and its ARN."""
+    return [(policy_arn.rpartition("/")[2], policy_arn) for policy_arn in policy_arns]
 
 
 def _known_with(

@@ -43,8 +43,13 @@ class Scope:
 
     @property
     def node_role(self) -> str:
-        """Name of the node role and of its instance profile."""
-        return naming.node_role(self.cluster, self.cluster_id)
+        """Name of the node role."""
+        return self.names.node_role(self.cluster, self.cluster_id)
+
+    @property
+    def instance_profile(self) -> str:
+        """Name of the node role's instance profile."""
+        return self.names.instance_profile(self.cluster, self.cluster_id)
 
     def iam(self, kind: str, name: str) -> str:
         """ARN of a role, policy or instance profile under the path."""

@@ -25,6 +25,10 @@ class Iam(Section):
     """IAM path of every user, role, policy and profile."""
     permissions_boundary_arn: PolicyArn | None = None
     """Boundary of every principal and role; replaces the boundaries of this program."""
+    principal_policy_arns: list[PolicyArn] = []
+    """Further managed policies on CAST AI's user or role, such as those of another installer."""
+    node_policy_arns: list[PolicyArn] = []
+    """Further managed policies on the node role."""
     node_boundary: bool = True
     """Boundary on the node role: limits its three AWS-managed policies to this VPC."""
     node_interface_tags: bool = False

@@ -1,9 +1,8 @@
 """The principals of a stack and the grants that each one has."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from castai_stack import naming
 from castai_stack.arn import partition
 from castai_stack.config.model import StackConfig
 from castai_stack.config.principals import Principal
@@ -116,7 +115,7 @@ def stack_scope(settings: StackConfig, cluster_id: str, vpc_id: str) -> Scope:
         cluster=cluster.name,
         cluster_id=cluster_id,
         vpc_id=vpc_id,
-        names=naming.names(cluster.name, settings.names, cluster.region),
+        names=settings.resource_names,
         path=settings.iam.path,
         vpc_account_id=cluster.vpc_account_id,
     )
@@ -149,7 +148,7 @@ def _principal_documents(
     )
     restricted = (restricted_policy.restricted_policy(scope, flavour, iam),)
     if principal.restricted_policy == "inline":
-        yield _Sized(castai_policy.RESTRICTED_INLINE, "role inline", restricted)
+        yield _Sized(names.restricted_inline, "role inline", restricted)
     else:
         yield _Sized(names.restricted_policy, "managed", restricted)
     feature = feature_policy.feature_policy(scope, flavour, iam)
@@ -213,12 +212,17 @@ def _castai(scope: Scope, settings: StackConfig, principal: Principal) -> Actor:
         title="CAST AI",
         arn=display(scope.iam(principal.kind, scope.names.principal)),
         entered_by=entered_by,
-        managed=castai_policy.PRINCIPAL_MANAGED,
+        managed=(*castai_policy.PRINCIPAL_MANAGED, *_names(settings.iam.principal_policy_arns)),
         limits=tuple(_operator_limits(settings)),
         grants=sorted_grants(
             [*document_grants(documents), *managed_grants(castai_policy.PRINCIPAL_MANAGED)]
         ),
     )
+
+
+def _names(policy_arns: Sequence[str]) -> list[str]:
+    """Return further policies as the reports name them; their texts are not known here."""
+    return [f"{policy_arn} (text unknown)" for policy_arn in policy_arns]
 
 
 def _nodes(scope: Scope, settings: StackConfig) -> Actor:
@@ -232,7 +236,7 @@ def _nodes(scope: Scope, settings: StackConfig) -> Actor:
         title="Nodes",
         arn=display(scope.node_role_arn),
         entered_by="every process on an instance that CAST AI starts with this role",
-        managed=node_role.NODE_MANAGED,
+        managed=(*node_role.NODE_MANAGED, *_names(settings.iam.node_policy_arns)),
         limits=tuple(limits),
         grants=sorted_grants(grants),
     )

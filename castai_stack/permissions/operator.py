@@ -163,7 +163,7 @@ def requirements(settings: StackConfig, *, access_entries: bool) -> tuple[Requir
 
 def _requirements(settings: StackConfig, *, access_entries: bool) -> Iterator[Requirement]:
     cluster, principal = settings.cluster, settings.principal
-    names = naming.names(cluster.name, settings.names, cluster.region)
+    names = settings.resource_names
     here = _Account(settings)
     own_cluster = here.regional("eks", f"cluster/{cluster.name}")
     yield Requirement("cluster", ("eks:DescribeCluster",), own_cluster)
@@ -182,8 +182,9 @@ def _requirements(settings: StackConfig, *, access_entries: bool) -> Iterator[Re
     yield Requirement(
         "policies", _POLICY, here.iam("policy", *_policies(settings, principal, names))
     )
-    node = naming.node_role(cluster.name, "?" * 8)
-    yield Requirement("instance profile", _PROFILE, here.iam("instance-profile", node))
+    node = names.node_role(cluster.name, "?" * 8)
+    profile = names.instance_profile(cluster.name, "?" * 8)
+    yield Requirement("instance profile", _PROFILE, here.iam("instance-profile", profile))
     yield Requirement(
         "node role for instances",
         ("iam:PassRole",),
@@ -244,7 +245,7 @@ def _roles(
     def boundary(name: str, *, own: bool) -> str | None:
         return here.iam("policy", name)[0] if own else operators
 
-    node = naming.node_role(settings.cluster.name, "?" * 8)
+    node = names.node_role(settings.cluster.name, "?" * 8)
     roles = {node: boundary(names.node_boundary, own=own_node)}
     if principal.kind == "role":
         roles[names.principal] = operators

@@ -29,6 +29,8 @@ class NamedObject:
     function: str
     """Token of the data source that reads it."""
     argument: str
+    resource: str
+    """Resource of the program."""
     renamed_by_flavour: bool = False
     """True if `names` decides its name."""
 
@@ -38,15 +40,19 @@ def named_objects(settings: StackConfig, names: naming.Names) -> tuple[NamedObje
     if settings.principal is None:
         return ()
     bare = settings.names == "documented"
-    objects = [(_user if settings.principal.kind == "user" else _role)(names.principal)]
+    if settings.principal.kind == "user":
+        objects = [_user(names.principal)]
+    else:
+        objects = [_role(names.principal, "iam-role")]
     if settings.spot.by_lambda:
-        objects.append(_role(names.lambda_role, renamed_by_flavour=bare))
+        objects.append(_role(names.lambda_role, "spot-role", renamed_by_flavour=bare))
         objects.append(
             NamedObject(
                 "Lambda function",
                 names.function,
                 "aws:lambda/getFunction:getFunction",
                 "functionName",
+                "spot-function",
                 bare,
             )
         )
@@ -54,15 +60,16 @@ def named_objects(settings: StackConfig, names: naming.Names) -> tuple[NamedObje
 
 
 def _user(name: str) -> NamedObject:
-    return NamedObject("IAM user", name, "aws:iam/getUser:getUser", "userName")
+    return NamedObject("IAM user", name, "aws:iam/getUser:getUser", "userName", "iam-user")
 
 
-def _role(name: str, *, renamed_by_flavour: bool = False) -> NamedObject:
+def _role(name: str, resource: str, *, renamed_by_flavour: bool = False) -> NamedObject:
     return NamedObject(
         "IAM role",
         name,
         "aws:iam/getRole:getRole",
         "name",
+        resource,
         renamed_by_flavour,
     )
 
@@ -75,6 +82,7 @@ async def name_findings(
         *(
             _finding(named, settings.cluster.name, provider)
             for named in named_objects(settings, names)
+            if named.resource not in settings.adoption.imports
         )
     )
     return sum(findings, Findings())
@@ -102,7 +110,7 @@ def taken(named: NamedObject, cluster: str, arn: str, tags: Mapping[str, Any]) -
         ways.append("set names to suffixed")
     if not owner:
         ways.append(
-            f"keep it: tag it {naming.CLUSTER_TAG}={cluster} and take it over with `pulumi import`"
+            f"keep it: tag it {naming.CLUSTER_TAG}={cluster} and take it over (docs/adopt.md)"
         )
     return Findings(
         obstacles=(f"{named.kind} {named.name} exists ({arn}) and {whose}; {', or '.join(ways)}",)

@@ -183,9 +183,10 @@ async def _given_groups(given: Sequence[str], vpc_id: str, ask: Ask) -> Findings
 
 async def group_name_findings(settings: StackConfig, facts: ClusterFacts, ask: Ask) -> Findings:
     """Look for a security group of another owner with the name of this program's."""
-    if not settings.creates_security_group:
+    taken_over = "node-security-group" in settings.adoption.imports
+    if not settings.creates_security_group or taken_over:
         return Findings()
-    name = naming.NODE_GROUP.format(cluster=settings.cluster.name)
+    name = settings.resource_names.node_group(settings.cluster.name)
     filters = [
         {"name": "group-name", "values": [name]},
         {"name": "vpc-id", "values": [facts.vpc_id]},

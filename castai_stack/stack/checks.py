@@ -75,7 +75,7 @@ def _aws_auth_plan(context: Context) -> cluster.AwsAuthPlan | None:
     if context.access_entries:
         return None
     settings, account = context.settings, context.settings.cluster.account_id
-    node_role = naming.node_role(settings.cluster.name, naming.PLACEHOLDER_CLUSTER_ID)
+    node_role = context.names.node_role(settings.cluster.name, naming.PLACEHOLDER_CLUSTER_ID)
     node_role_arn = arn.iam(context.partition, account, f"role/{node_role}")
     planned: list[Entry] = [entries.role(node_role_arn, NODE_USERNAME, NODE_GROUPS)]
     if settings.principal is not None and settings.principal.is_mapped:

@@ -17,6 +17,7 @@ from castai_stack.permissions.cluster_rights import workloads
 from castai_stack.plugin.custom_resource import CastaiProvider
 from castai_stack.preflight.lookups import ClusterFacts
 from castai_stack.preflight.networks import NO_NETWORK, NodeNetwork
+from castai_stack.stack.adoption import Takeover
 
 
 class ClusterArgs(TypedDict):
@@ -50,6 +51,8 @@ class Context:
     """Options of every part: in another program its component, and what that waits for."""
     prefix: str = ""
     """Begins the logical name of every part; empty in the program of this repository."""
+    takeover: Takeover = field(default_factory=Takeover)
+    """Existing AWS objects that this run takes over."""
 
     @property
     def cluster(self) -> ClusterArgs:
@@ -107,6 +110,8 @@ class Context:
     def options(self, *depends_on: pulumi.Resource) -> pulumi.ResourceOptions:
         """Options of a top-level part: the explicit providers, and what it waits for."""
         own = pulumi.ResourceOptions(
-            providers=[self.aws, self.kubernetes, self.castai], depends_on=list(depends_on)
+            providers=[self.aws, self.kubernetes, self.castai],
+            depends_on=list(depends_on),
+            transformations=self.takeover.transformations,
         )
         return pulumi.ResourceOptions.merge(self.base, own)

@@ -33,6 +33,7 @@ from castai_stack.kube import kubeconfig as kube_kubeconfig
 from castai_stack.preflight import aws as preflight_aws
 from castai_stack.preflight.findings import Findings, judge
 from castai_stack.preflight.lookups import Caller, ClusterFacts, look_up
+from castai_stack.stack.adoption import Takeover
 from castai_stack.stack.checks import apply_checks, required_checks
 from castai_stack.stack.context import Context
 from castai_stack.stack.node_parts import node_parts
@@ -124,12 +125,13 @@ async def _context(
     context = Context(
         settings=settings,
         facts=facts,
-        names=naming.names(cluster.name, settings.names, cluster.region),
+        names=settings.resource_names,
         kubeconfig=kubeconfig,
         access_entries=preflight_aws.uses_access_entries(settings, facts),
         aws=provider,
         kubernetes=kubernetes_provider(facts.arn, kubeconfig, cluster.context),
         castai=castai_provider(settings, configured_key, kubeconfig),
+        takeover=Takeover(settings.adoption),
     )
     return context, caller
 
@@ -151,7 +153,9 @@ def compose(context: Context, api_key: pulumi.Output[str]) -> dict[str, pulumi.I
         allow_disconnect=api.allow_disconnect,
         opts=context.at_castai(),
     )
-    return _registered(context) if api.register_cluster else _by_hand(context, api_key)
+    outputs = _registered(context) if api.register_cluster else _by_hand(context, api_key)
+    context.takeover.require_complete()
+    return outputs
 
 
 def _by_hand(context: Context, api_key: pulumi.Output[str]) -> dict[str, pulumi.Input[object]]:
@@ -181,8 +185,13 @@ def _registered(context: Context) -> dict[str, pulumi.Input[object]]:
         revive_archived=settings.api.revive_archived,
         opts=context.at_castai(),
     )
+    in_use = context.release.key_secret if settings.agent.adopt else None
     token = ClusterToken(
-        context.logical_name("token"), cluster_id=registration.id, opts=context.at_castai()
+        context.logical_name("token"),
+        cluster_id=registration.id,
+        namespace=NAMESPACE if in_use else None,
+        secret=in_use,
+        opts=context.at_castai(),
     )
     agent = agent_part(context, registration.id, token.token)
     online = AgentOnline(

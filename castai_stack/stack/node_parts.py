@@ -28,13 +28,20 @@ def security_group_part(
     return aws.SecurityGroup(
         context.logical_name("node-security-group"),
         **security_group.inputs(
-            settings.cluster.name, cluster_id, context.facts.vpc_id, settings.tags
+            settings.cluster.name,
+            context.names.node_group(settings.cluster.name),
+            cluster_id,
+            context.facts.vpc_id,
+            settings.tags,
         ),
         # The program chooses the name, and a VPC has each name once.
         opts=pulumi.ResourceOptions.merge(
             context.base,
             pulumi.ResourceOptions(
-                provider=context.aws, depends_on=after, delete_before_replace=True
+                provider=context.aws,
+                depends_on=after,
+                delete_before_replace=True,
+                transformations=context.takeover.transformations,
             ),
         ),
     )

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import pulumi
 
 from castai_stack import aws_resources as aws
-from castai_stack import naming
 from castai_stack.access.component import AwsAuthMapping, AwsAuthMappingArgs, MappedRole
 from castai_stack.agent.component import AgentComponent
 from castai_stack.agent.names import NAMESPACE
@@ -274,7 +273,5 @@ def _replaced_by_a_path(
         objects["restricted policy"] = names.restricted_policy
     if feature_policy.has_features(settings.permissions, settings.iam):
         objects["feature policy"] = names.feature_policy
-    node_role = cluster_id.apply(
-        lambda id_: f"{path}{naming.node_role(settings.cluster.name, id_)}"
-    )
+    node_role = cluster_id.apply(lambda id_: f"{path}{names.node_role(settings.cluster.name, id_)}")
     return {NODE_ROLE: node_role, **{kind: f"{path}{name}" for kind, name in objects.items()}}

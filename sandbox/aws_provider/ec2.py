@@ -147,7 +147,7 @@ def _permission(rule: Properties, group: str) -> dict[str, Any]:
     """Return a rule as EC2 takes it."""
     noted = {"Description": rule["description"]} if rule.get("description") else {}
     sources = [*rule.get("securityGroups", []), *([group] if rule.get("self") else [])]
-    ports = {"FromPort": int(rule["fromPort"]), "ToPort": int(rule["toPort"])}
+    ports = {"FromPort": int(rule.get("fromPort", 0)), "ToPort": int(rule.get("toPort", 0))}
     return {
         "IpProtocol": rule["protocol"],
         **({} if rule["protocol"] == _ALL else ports),

@@ -248,6 +248,8 @@ class Plugin:
         }
         olds = properties(request.olds)
         shape = self._schemas[token]
+        # No program sets it; the engine sends the value of before where changes are ignored.
+        kept_tags = values.pop("tagsAll", None) if "tagsAll" in olds else None
         problems = shape.problems(values)
         problems += [
             (name, "the stand-in does not carry out this property; leave it out in the sandbox")
@@ -257,6 +259,8 @@ class Plugin:
         if problems:
             return provider_pb2.CheckResponse(inputs=request.news, failures=_failures(problems))
         filled = self._fill(resource, values, olds, request)
+        if kept_tags is not None:
+            filled["tagsAll"] = kept_tags
         for name, field in resource.fields.items():
             value = filled.get(name)
             if value is None or field.rule is None or holds_unknown(value):

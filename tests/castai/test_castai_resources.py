@@ -1,6 +1,9 @@
 """The handlers, called as the engine calls them, against the sandbox's service."""
 
+import base64
+import contextlib
 import time
+import types
 
 import pytest
 
@@ -412,6 +415,58 @@ def test_refresh_drops_the_token_of_a_cluster_that_is_gone(castai, cluster_id):
 def test_a_token_that_was_never_written_down_is_not_taken_for_one(castai, cluster_id):
     provider = configured(ClusterTokenHandler, castai)
     assert provider.read("any", {"cluster_id": cluster_id}).id == ""
+
+
+@contextlib.contextmanager
+def secret_of(monkeypatch, answer):
+    """Have the API server answer with a secret, or raise."""
+
+    class Server:
+        def get(self, _kind, name, *, namespace):
+            assert (name, namespace) == ("castai-agent", "castai-agent")
+            if isinstance(answer, Exception):
+                raise answer
+            encoded = {key: base64.b64encode(text.encode()) for key, text in answer.items()}
+            return types.SimpleNamespace(data=encoded)
+
+    @contextlib.contextmanager
+    def connect(*_):
+        yield Server()
+
+    monkeypatch.setattr(connection, "connect", connect)
+    yield {"namespace": "castai-agent", "secret": "castai-agent"}
+
+
+def test_the_token_of_an_agent_that_is_taken_over_stays_valid(castai, api, cluster_id, monkeypatch):
+    in_use = api.create_token(cluster_id)
+    with secret_of(monkeypatch, {"API_KEY": in_use}) as place:
+        made = configured(ClusterTokenHandler, castai).create({"cluster_id": cluster_id, **place})
+    assert made.outs == {"cluster_id": cluster_id, "token": in_use}
+    assert state(castai, cluster_id)["tokens"] == 1
+    assert castai.service.cluster_of_token(in_use) == cluster_id
+
+
+@pytest.mark.parametrize("held", [{"API_KEY": "of-another-cluster"}, {}])
+def test_a_secret_without_a_valid_token_leads_to_a_new_one(
+    castai, cluster_id, monkeypatch, capfd, held
+):
+    with secret_of(monkeypatch, held) as place:
+        made = configured(ClusterTokenHandler, castai).create({"cluster_id": cluster_id, **place})
+    assert castai.service.cluster_of_token(made.outs["token"]) == cluster_id
+    told = capfd.readouterr().err
+    assert ("kubectl rollout restart" in told) == bool(held)
+    assert "of-another-cluster" not in told
+
+
+def test_a_secret_that_may_not_be_read_is_a_sentence_and_no_new_token(
+    castai, cluster_id, monkeypatch
+):
+    with (
+        secret_of(monkeypatch, PermissionError("secrets is forbidden")) as place,
+        pytest.raises(ResourceError, match="secret castai-agent/castai-agent cannot be read"),
+    ):
+        configured(ClusterTokenHandler, castai).create({"cluster_id": cluster_id, **place})
+    assert state(castai, cluster_id)["tokens"] == 0
 
 
 # -- principal ----------------------------------------------------------------------------------

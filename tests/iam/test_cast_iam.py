@@ -207,3 +207,27 @@ def test_the_node_role_is_replaced_with_its_boundary_and_the_profile_with_the_ro
 
     for child, parent in ((role, "iam-node-boundary"), (profile, "iam-node-role")):
         assert dependencies(child, "path") == [parent]
+
+
+def test_further_policies_are_attached_under_their_own_names():
+    further = f"arn:aws:iam::{ACCOUNT}:policy/Theirs"
+    ssm = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
+    settings = Iam(principal_policy_arns=[further], node_policy_arns=[ssm])
+    attachments = of(
+        run(program(settings=settings)), "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
+    )
+
+    assert attachments["iam-role-Theirs"].object["policyArn"] == further
+    assert attachments["iam-node-AmazonSSMManagedInstanceCore"].object["policyArn"] == ssm
+
+
+def test_given_names_of_the_nodes_are_known_in_a_preview():
+    given = {"node_role": "nodes", "instance_profile": "profile", "restricted_inline": "inline"}
+    names = naming.names("demo", "suffixed", given=given)
+    recorder = run(program(names=names))
+
+    assert of(recorder, "aws:iam/role:Role")["iam-node-role"].object["name"] == "nodes"
+    profiles = of(recorder, "aws:iam/instanceProfile:InstanceProfile")
+    assert profiles["iam-instance-profile"].object["name"] == "profile"
+    inline = of(recorder, "aws:iam/rolePolicy:RolePolicy")
+    assert inline["iam-role-restricted"].object["name"] == "inline"

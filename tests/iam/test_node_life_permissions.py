@@ -192,7 +192,8 @@ def test_scoped_allows_a_call_or_has_a_switch_for_it_or_never_does(call):
 
 
 def test_the_security_group_of_the_program_carries_the_tag_that_the_permissions_ask_for():
-    tags = security_group.inputs(OURS.cluster, OURS.cluster_id, OURS.vpc_id, {})["tags"]
+    name = OURS.names.node_group(OURS.cluster)
+    tags = security_group.inputs(OURS.cluster, name, OURS.cluster_id, OURS.vpc_id, {})["tags"]
 
     assert {f"aws:ResourceTag/{ID_TAG}": tags[ID_TAG]} == OF_CASTAI
     assert tags["Name"] == naming.NODE_GROUP.format(cluster=OURS.cluster)

@@ -47,7 +47,7 @@ def test_a_user_of_that_name_under_another_path_is_an_obstacle_with_the_ways_out
     assert names.taken(user, "demo", ARN, {}).obstacles == (
         f"IAM user cast-eks-demo exists ({ARN}) and was not created by this stack; "
         "delete it or rename it, or keep it: tag it castai-eks:cluster=demo and take it over "
-        "with `pulumi import`",
+        "(docs/adopt.md)",
     )
 
 

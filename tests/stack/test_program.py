@@ -491,3 +491,35 @@ def test_settings_without_effect_are_warned_of(monkeypatch):
     run(build, answers=ANSWERS)
 
     assert warnings == ["aws:profile is set and has no effect: set AWS_PROFILE in the environment"]
+
+
+TAKEOVER = {
+    "iam-user": "cast-eks-demo",
+    "iam-castai-policy": "arn:aws:iam::123456789012:policy/CastEKSPolicy-demo",
+}
+
+
+def test_what_is_taken_over_keeps_its_values_until_the_settings_count():
+    first = named(ran(adoption={"imports": TAKEOVER}))
+    second = named(ran(adoption={"imports": TAKEOVER, "values": "settings"}))
+
+    user, policy = first["iam-user"], first["iam-castai-policy"]
+    assert (user.importId, policy.importId) == tuple(TAKEOVER.values())
+    assert {"tags", "tagsAll", "forceDestroy"} <= set(user.ignoreChanges)
+    assert {"policy", "description"} <= set(policy.ignoreChanges)
+    assert not set(user.ignoreChanges) & {"name", "path"}, "another object is never taken for it"
+    assert not second["iam-user"].ignoreChanges
+    assert second["iam-castai-policy"].ignoreChanges == ["description"], "it would replace"
+    assert not [one.name for one in first.values() if one.importId and one.name not in TAKEOVER]
+
+
+def test_an_import_that_no_resource_takes_is_an_error():
+    with pytest.raises(pulumi.RunError, match="this stack has no resource iam-role under"):
+        ran(adoption={"imports": {**TAKEOVER, "iam-role": "theirs"}})
+
+
+def test_an_agent_that_is_taken_over_brings_its_token():
+    adopting, plain = named(ran(agent={"adopt": True})), named(ran())
+
+    assert dict(adopting["token"].object)["secret"] == "castai-agent"
+    assert "secret" not in dict(plain["token"].object)

@@ -1,0 +1,1 @@
+"""Take-over of a cluster that another installer connected to CAST AI."""

@@ -1,0 +1,164 @@
+"""What AWS, CAST AI and the cluster answered, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from castai_stack.castai.model import Cluster
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """An access key of a user."""
+
+    id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A user or role with what is on it."""
+
+    kind: Literal["user", "role"]
+    name: str
+    path: str = "/"
+    attached: tuple[str, ...] = ()
+    """ARNs of managed policies."""
+    inline: Mapping[str, Document] = field(default_factory=dict)
+    trust: Document | None = None
+    keys: tuple[AccessKey, ...] = ()
+    profiles: tuple[str, ...] = ()
+    """Instance profiles that hold the role."""
+
+    def __str__(self) -> str:
+        """Return how policies list it, such as `user cast-eks-prod`."""
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A customer-managed policy that is on one of the principals."""
+
+    arn: str
+    document: Document
+    used_by: tuple[str, ...]
+    """Users, roles and groups that have it, such as `user cast-eks-prod`."""
+
+    @property
+    def name(self) -> str:
+        """Name without the path."""
+        return self.arn.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A security group with the name or tag of CAST AI's."""
+
+    id: str
+    name: str
+    cluster_id: str
+    """Value of the tag `cast:cluster-id`; empty without it."""
+
+    def __str__(self) -> str:
+        """Return its id."""
+        return self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """The Lambda function of all clusters of the account, and what belongs to it."""
+
+    name: str
+    role: str
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A deployment or daemon set in the agent's namespace."""
+
+    name: str
+    tag: str
+    """Version of its first container's image."""
+    replicas: int | None = None
+    """Wanted pods; None for a daemon set."""
+
+
+@dataclass(frozen=True, slots=True)
+class InCluster:
+    """What is in the cluster."""
+
+    workloads: tuple[Workload, ...] = ()
+    releases: Mapping[str, str] = field(default_factory=dict)
+    """Chart with version by name of the Helm release."""
+    components: tuple[str, ...] = ()
+    """Names of the operator's `Component` resources."""
+    mapped: frozenset[str] = frozenset()
+    """ARNs with an entry in aws-auth."""
+
+    def workload(self, name: str) -> Workload | None:
+        """Return the workload of a name."""
+        return next((one for one in self.workloads if one.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class AtCastai:
+    """What CAST AI holds of the cluster."""
+
+    clusters: tuple[Cluster, ...] = ()
+    """Every cluster of the API key, archived ones as far as the service lists them."""
+    principal_arn: str = ""
+    """CAST AI's own user of the cluster."""
+    configuration: Mapping[str, Any] | None = None
+    """The default node configuration."""
+    profile_users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Other clusters by ARN of the instance profile that their default node configuration names."""
+
+
+@dataclass(frozen=True, slots=True)
+class InAws:
+    """What AWS holds."""
+
+    principals: tuple[Principal, ...] = ()
+    """Candidates for CAST AI's principal."""
+    node_roles: tuple[Principal, ...] = ()
+    """Candidates for the node role."""
+    policies: tuple[Policy, ...] = ()
+    groups: tuple[Group, ...] = ()
+    functions: tuple[Function, ...] = ()
+    access_entries: frozenset[str] = frozenset()
+    """ARNs with an access entry of the cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The cluster that is taken over."""
+
+    cluster: str
+    region: str
+    account_id: str
+    partition: str
+    vpc_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the operator decides where there are several candidates."""
+
+    cluster_id: str | None = None
+    principal: str | None = None
+    node_role: str | None = None
+    security_group: str | None = None
+    accept_edited_policies: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """All answers about one cluster."""
+
+    place: Place
+    castai: AtCastai
+    aws: InAws
+    cluster: InCluster

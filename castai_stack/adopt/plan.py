@@ -1,0 +1,381 @@
+"""Plan of a take-over: settings that reproduce what is there, ids to import, and the rest."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from castai_stack import arn, naming
+from castai_stack.adopt import candidates, texts
+from castai_stack.adopt.candidates import AmbiguousError, NodeRole
+from castai_stack.adopt.nodes import nodes_settings
+from castai_stack.adopt.observations import (
+    Choices,
+    Group,
+    Observations,
+    Policy,
+    Principal,
+)
+from castai_stack.adopt.owners import commands, left_in_cluster, workload_settings
+from castai_stack.castai.model import Cluster
+from castai_stack.iam.castai_policy import PRINCIPAL_MANAGED
+from castai_stack.iam.node_role import NODE_MANAGED
+from castai_stack.iam.scope import Scope
+
+TAKEN, LEFT, NEW = "taken over", "left", "created"
+_SHARED = ("CastEKSPolicy", "CastEKSPolicy-tf")
+"""Names of a policy that belongs to no single cluster."""
+_INLINE = "CastEKSRestrictedAccess", "castai-user-policy-"
+_KEYS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One object of the report."""
+
+    part: str
+    name: str
+    fate: str
+    """`taken over`, `left` or `created`."""
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that `adopt` says and writes."""
+
+    settings: dict[str, Any]
+    """The `castai` object of the stack file."""
+    rows: tuple[Row, ...]
+    commands: tuple[str, ...]
+    """Commands for what others own, to be run by hand afterwards."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    observed: Observations
+    cluster: Cluster
+    principal: Principal
+    node: NodeRole
+    group: Group | None
+    imports: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    iam: dict[str, Any] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+
+    def take(self, resource: str, identifier: str, part: str, name: str, remark: str = "") -> None:
+        """Import one object, and report it."""
+        self.imports[resource] = identifier
+        self.rows.append(Row(part, name, TAKEN, remark))
+
+
+def make(observed: Observations, choices: Choices) -> tuple[Plan | None, tuple[str, ...]]:
+    """Return the plan, or the problems that prevent one: a sentence each."""
+    problems: list[str] = []
+
+    def chosen(choose: Any, *arguments: Any) -> Any:
+        try:
+            return choose(*arguments)
+        except AmbiguousError as error:
+            problems.append(str(error))
+            return None
+
+    cluster = chosen(candidates.registration, observed.castai, observed.place, choices.cluster_id)
+    if cluster is None:
+        return None, tuple(problems)
+    principal = chosen(candidates.principal, observed, cluster, choices)
+    node = chosen(candidates.node_role, observed, cluster, choices)
+    group = chosen(
+        candidates.security_group, observed.aws.groups, cluster.id, choices.security_group
+    )
+    if principal is not None:
+        scope = _scope(observed, cluster)
+        problems += _principal_problems(observed, principal, scope, choices)
+    if problems:
+        return None, tuple(problems)
+    return _drafted(_Draft(observed, cluster, principal, node, group)), ()
+
+
+def _scope(observed: Observations, cluster: Cluster) -> Scope:
+    place = observed.place
+    return Scope(
+        partition=place.partition,
+        region=place.region,
+        account_id=place.account_id,
+        cluster=place.cluster,
+        cluster_id=cluster.id,
+        vpc_id=place.vpc_id,
+        names=naming.names(place.cluster, "suffixed"),
+    )
+
+
+def _principal_problems(
+    observed: Observations, principal: Principal, scope: Scope, choices: Choices
+) -> Iterator[str]:
+    if principal.trust is not None:
+        others = [
+            one for one in texts.trusted(principal.trust) if one != observed.castai.principal_arn
+        ]
+        if others:
+            yield (
+                f"role {principal.name} trusts {', '.join(others)}, and CAST AI's user of this "
+                f"cluster is {observed.castai.principal_arn or 'none'}; correct the role's trust "
+                "policy first, because somebody else can act with CAST AI's rights"
+            )
+    if len(principal.keys) >= _KEYS:
+        keys = ", ".join(f"{key.id} ({key.status})" for key in principal.keys)
+        yield (
+            f"user {principal.name} has the access keys {keys}; AWS allows two, and the take-over "
+            "creates one. Delete the one that CAST AI does not use (`aws iam "
+            "get-access-key-last-used --access-key-id ID` shows the last use of each)"
+        )
+    if not choices.accept_edited_policies:
+        yield from _edited(observed, principal, scope)
+
+
+def _edited(observed: Observations, principal: Principal, scope: Scope) -> Iterator[str]:
+    known = texts.published(scope)
+    documents = {
+        f"policy {policy.name}": policy.document
+        for policy in observed.aws.policies
+        if policy.arn in principal.attached and policy.name.startswith("CastEKSPolicy")
+    }
+    documents |= {
+        f"inline policy {name} of {principal.name}": document
+        for name, document in principal.inline.items()
+        if name.startswith(_INLINE)
+    }
+    for what, document in documents.items():
+        if sids := texts.unknown_sids(document, known):
+            yield (
+                f"{what} allows more than CAST AI has published, in {', '.join(sids)}: somebody "
+                "edited it. Move that to a policy of its own, or give --accept-edited-policies: "
+                "`adoption.values: settings` removes it later"
+            )
+
+
+def _drafted(draft: _Draft) -> Plan:
+    observed, cluster, place = draft.observed, draft.cluster, draft.observed.place
+    draft.rows.append(Row("cluster at CAST AI", cluster.id, TAKEN, "found by its name"))
+    own = _principal(draft)
+    _nodes(draft)
+    _shared_function(draft)
+    flavour = _flavour(draft, own)
+    settings: dict[str, Any] = {
+        "cluster": {
+            "name": place.cluster,
+            "region": place.region,
+            "accountId": place.account_id,
+        },
+        "credentials": _credentials(draft.principal),
+        "permissions": flavour,
+    }
+    if draft.names:
+        settings["physicalNames"] = draft.names
+    if draft.iam:
+        settings["iam"] = draft.iam
+    in_cluster, rows = workload_settings(observed.cluster)
+    settings |= in_cluster
+    draft.rows += [Row(*row) for row in rows]
+    automation = settings.setdefault("automation", {})
+    automation["nodes"] = nodes_settings(observed.castai.configuration)
+    mapped = observed.cluster.mapped | observed.aws.access_entries
+    arns = [_arn(draft, one) for one in (draft.principal, draft.node.role) if one is not None]
+    if any(one in mapped for one in arns):
+        settings["access"] = {"adopt": True}
+        for principal_arn in arns:
+            if principal_arn in mapped:
+                draft.rows.append(Row("mapping", principal_arn, TAKEN))
+    settings["adoption"] = {"imports": draft.imports, "values": "existing"}
+    draft.rows += [
+        Row(part, name, LEFT, why) for part, name, why in left_in_cluster(observed.cluster)
+    ]
+    draft.commands += commands(observed.cluster)
+    return Plan(settings, tuple(draft.rows), tuple(draft.commands))
+
+
+def _arn(draft: _Draft, principal: Principal) -> str:
+    place = draft.observed.place
+    # Neither aws-auth nor the ARN that an installer maps carries a role's path.
+    return arn.iam(place.partition, place.account_id, f"{principal.kind}/{principal.name}")
+
+
+def _credentials(principal: Principal) -> dict[str, Any]:
+    if principal.kind == "role":
+        return {"mode": "role"}
+    # The existing key takes the slot of generation 0; CAST AI gets a new one.
+    return {"mode": "user", **({"rotation": 1} if principal.keys else {})}
+
+
+def _principal(draft: _Draft) -> list[Policy]:
+    """Take the principal over with its attachments; return the policies that are its own."""
+    principal, place = draft.principal, draft.observed.place
+    computed = naming.names(place.cluster, "suffixed")
+    if others := candidates.sharers(draft.observed.castai, draft.cluster):
+        _new_principal(draft, computed.principal, others)
+        return []
+    if principal.name != computed.principal:
+        draft.names["principal"] = principal.name
+    kind = principal.kind
+    draft.take(f"iam-{kind}", principal.name, f"CAST AI's {kind}", principal.name)
+    own = [policy for policy in draft.observed.aws.policies if _is_own(policy, principal)][:1]
+    for policy in own:
+        _own_policy(draft, policy, computed)
+    if not own:
+        draft.rows.append(Row("policy", computed.castai_policy, NEW, "this cluster's own"))
+    _attachments(draft, {policy.arn for policy in own})
+    _inline(draft, computed)
+    for key in principal.keys:
+        remark = "CAST AI gets a new one; this one stays"
+        draft.take("iam-key-a", key.id, "access key", key.id, remark)
+    return own
+
+
+def _new_principal(draft: _Draft, computed: str, others: Sequence[str]) -> None:
+    """Leave a role that CAST AI assumes for other clusters, too, and create one beside it."""
+    principal = draft.principal
+    name = computed
+    if principal.name == computed:
+        name = naming.bounded(f"{computed}-{draft.cluster.id[:8]}", naming.ROLE_LIMIT)
+        draft.names["principal"] = name
+    used = f"also used by cluster {', '.join(others)}"
+    draft.rows.append(Row("CAST AI's role", principal.name, LEFT, used))
+    draft.rows.append(Row("CAST AI's role", name, NEW, "this cluster's own"))
+
+
+def _attachments(draft: _Draft, own: Collection[str]) -> None:
+    """Import the attachments of policies, and report policies that stay with their owners."""
+    principal, place = draft.principal, draft.observed.place
+    standard = {arn.managed_policy(place.partition, name): name for name in PRINCIPAL_MANAGED}
+    further = []
+    for policy_arn in principal.attached:
+        if policy_arn in own:
+            continue
+        suffix = policy_arn.rpartition("/")[2]
+        draft.imports[f"iam-{principal.kind}-{suffix}"] = f"{principal.name}/{policy_arn}"
+        if policy_arn not in standard:
+            further.append(policy_arn)
+            _foreign_policy(draft, policy_arn)
+    for policy_arn in standard.keys() - set(principal.attached):
+        draft.rows.append(Row("policy of AWS", standard[policy_arn], NEW, "was not attached"))
+    if further:
+        draft.iam["principalPolicyArns"] = further
+
+
+def _is_own(policy: Policy, principal: Principal) -> bool:
+    named = policy.name.startswith("CastEKSPolicy") and policy.name not in _SHARED
+    return named and policy.arn in principal.attached and set(policy.used_by) == {str(principal)}
+
+
+def _own_policy(draft: _Draft, policy: Policy, computed: naming.Names) -> None:
+    principal = draft.principal
+    if policy.name != computed.castai_policy:
+        draft.names["castaiPolicy"] = policy.name
+    draft.take("iam-castai-policy", policy.arn, "policy", policy.name)
+    attachment = f"iam-{principal.kind}-castai-policy"
+    draft.imports[attachment] = f"{principal.name}/{policy.arn}"
+
+
+def _foreign_policy(draft: _Draft, policy_arn: str) -> None:
+    name = policy_arn.rpartition("/")[2]
+    policies = draft.observed.aws.policies
+    policy = next((one for one in policies if one.arn == policy_arn), None)
+    later = "stays attached until it leaves iam.principalPolicyArns"
+    if policy is None:
+        draft.rows.append(Row("policy of AWS", name, LEFT, later))
+        return
+    others = [one for one in policy.used_by if one != str(draft.principal)]
+    used = f"also used by {', '.join(others)}" if others else "nobody else uses it now"
+    draft.rows.append(Row("shared policy", name, LEFT, f"{used}; {later}"))
+
+
+def _inline(draft: _Draft, computed: naming.Names) -> None:
+    """Take the role's cluster-scoped inline policy over; a user gets a managed policy instead."""
+    principal = draft.principal
+    for name in principal.inline:
+        known = name.startswith(_INLINE)
+        if principal.kind == "role" and known and "iam-role-restricted" not in draft.imports:
+            if name != computed.restricted_inline:
+                draft.names["restrictedInline"] = name
+            identifier = f"{principal.name}:{name}"
+            draft.take("iam-role-restricted", identifier, "inline policy", name)
+            continue
+        why = "a managed policy replaces it; delete it afterwards" if known else "not CAST AI's"
+        draft.rows.append(Row("inline policy", name, LEFT, why))
+        if known:
+            kind = principal.kind
+            draft.commands.append(
+                f"aws iam delete-{kind}-policy --{kind}-name {principal.name} --policy-name {name}"
+            )
+    if principal.kind == "user":
+        draft.rows.append(Row("policy", computed.restricted_policy, NEW, "this cluster's own"))
+
+
+def _nodes(draft: _Draft) -> None:
+    place, role = draft.observed.place, draft.node.role
+    if role is None:
+        draft.rows.append(Row("node role", "", NEW, "no installer's role was found"))
+    elif draft.node.shared_with:
+        others = ", ".join(draft.node.shared_with)
+        draft.rows.append(Row("node role", role.name, LEFT, f"also used by cluster {others}"))
+    else:
+        _node_role(draft, role, place.partition)
+    group = draft.group
+    if group is not None:
+        if group.name != naming.NODE_GROUP.format(cluster=place.cluster):
+            draft.names["securityGroup"] = group.name
+        draft.take("node-security-group", group.id, "security group", group.name)
+
+
+def _node_role(draft: _Draft, role: Principal, partition: str) -> None:
+    # Given names are known in every preview; the computed ones depend on the registration.
+    draft.names["nodeRole"] = role.name
+    draft.take("iam-node-role", role.name, "node role", role.name)
+    if role.profiles:
+        profile = role.profiles[0]
+        draft.names["instanceProfile"] = profile
+        draft.take("iam-instance-profile", profile, "instance profile", profile)
+        for other in role.profiles[1:]:
+            draft.rows.append(Row("instance profile", other, LEFT, f"also holds {role.name}"))
+    further = []
+    standard = {arn.managed_policy(partition, name): name for name in NODE_MANAGED}
+    for policy_arn in role.attached:
+        suffix = standard.get(policy_arn, policy_arn.rpartition("/")[2])
+        draft.imports[f"iam-node-{suffix}"] = f"{role.name}/{policy_arn}"
+        if policy_arn not in standard:
+            further.append(policy_arn)
+            why = "stays attached until it leaves iam.nodePolicyArns"
+            draft.rows.append(Row("policy of nodes", suffix, LEFT, why))
+    if further:
+        draft.iam["nodePolicyArns"] = further
+    for name in role.inline:
+        draft.rows.append(Row("inline policy of nodes", name, LEFT, "not this program's"))
+
+
+def _shared_function(draft: _Draft) -> None:
+    for function in draft.observed.aws.functions:
+        why = "serves every cluster of the account; this cluster gets its own beside it"
+        draft.rows.append(Row("function", function.name, LEFT, why))
+        draft.rows.append(Row("role of the function", function.role, LEFT, why))
+        for rule in function.rules:
+            draft.rows.append(Row("rule", rule, LEFT, why))
+
+
+def _flavour(draft: _Draft, own: list[Policy]) -> str:
+    """Return `documented` if every text that is taken over is published, and `scoped` otherwise."""
+    known = texts.published(_scope(draft.observed, draft.cluster))
+    documents = [policy.document for policy in own]
+    documents += [text for name, text in draft.principal.inline.items() if name.startswith(_INLINE)]
+    return "scoped" if any(texts.unknown_sids(one, known) for one in documents) else "documented"
+
+
+def as_dict(plan: Plan) -> Mapping[str, Any]:
+    """Return the plan as plain values."""
+    return {
+        "objects": [
+            {"part": row.part, "name": row.name, "fate": row.fate, "remark": row.remark}
+            for row in plan.rows
+        ],
+        "settings": plan.settings,
+        "commands": list(plan.commands),
+    }

@@ -1,0 +1,170 @@
+"""Questions to CAST AI and the cluster, and all answers together; reads only."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import lightkube
+from lightkube.resources.apps_v1 import DaemonSet, Deployment
+from lightkube.resources.core_v1 import ConfigMap, Secret
+
+from castai_stack.access import reader
+from castai_stack.access.entries import AwsAuthError, Kind
+from castai_stack.adopt import candidates, reading_aws
+from castai_stack.adopt.observations import (
+    AtCastai,
+    Choices,
+    InCluster,
+    Observations,
+    Workload,
+)
+from castai_stack.agent.names import NAMESPACE
+from castai_stack.castai.automation_api import AutomationApi
+from castai_stack.commands import castai_account
+from castai_stack.commands.aws_clients import clients
+from castai_stack.commands.cluster import ClusterError, answering, connected
+from castai_stack.commands.command_line import CommandError
+from castai_stack.commands.target import Target
+
+_COMPONENTS = ("castware.cast.ai/v1alpha1", "Component")
+
+
+def observe(target: Target, api_key: str, api_url: str, choices: Choices) -> Observations:
+    """Return all answers about a cluster; raises CommandError for the first one that is refused."""
+    aws = clients(target.region, target.account_id)
+    place = reading_aws.place(aws, target.cluster, target.region, target.account_id)
+    castai = _at_castai(api_key, api_url, target, choices)
+    roles = [one.assume_role_arn.rpartition("/")[2] for one in castai.clusters]
+    wanted = [name for name in (choices.principal,) if name]
+    node_roles = [
+        name
+        for one in castai.clusters
+        if _is_target(one, target)
+        for name in candidates.node_role_names(target.cluster, one.id)
+    ]
+    in_aws = reading_aws.observe(
+        aws,
+        place,
+        users=wanted or candidates.principal_names(target.cluster),
+        roles=[
+            role
+            for role, one in zip(roles, castai.clusters, strict=True)
+            if role and _is_target(one, target)
+        ],
+        node_roles=[choices.node_role] if choices.node_role else node_roles,
+    )
+    return Observations(place, castai, in_aws, _in_cluster(target))
+
+
+def _is_target(cluster: Any, target: Target) -> bool:
+    return (cluster.name, cluster.region, cluster.account_id) == (
+        target.cluster,
+        target.region,
+        target.account_id,
+    )
+
+
+def _at_castai(api_key: str, url: str, target: Target, choices: Choices) -> AtCastai:
+    with castai_account.asking():
+        api = AutomationApi(url, api_key)
+        clusters = tuple(api.list_clusters())
+        own = [
+            one
+            for one in clusters
+            if _is_target(one, target) and not one.archived and choices.cluster_id in (None, one.id)
+        ]
+        if len(own) != 1:
+            return AtCastai(clusters)
+        (cluster,) = own
+        configuration = _default(api, cluster.id)
+        others: dict[str, list[str]] = {}
+        for one in clusters:
+            if one.id != cluster.id and one.account_id == target.account_id and not one.archived:
+                profile = ((_default(api, one.id) or {}).get("eks") or {}).get("instanceProfileArn")
+                if profile:
+                    others.setdefault(str(profile), []).append(one.name)
+        return AtCastai(
+            clusters,
+            principal_arn=api.get_principal(cluster.id) or "",
+            configuration=configuration,
+            profile_users={arn: tuple(names) for arn, names in others.items()},
+        )
+
+
+def _default(api: AutomationApi, cluster_id: str) -> Any:
+    configurations = api.node_configurations(cluster_id)
+    return next((one for one in configurations if one.get("default")), None)
+
+
+def _in_cluster(target: Target) -> InCluster:
+    with connected(target) as client:
+        return InCluster(
+            workloads=tuple(_workloads(client)),
+            releases=dict(_releases(client)),
+            components=tuple(_components(client)),
+            mapped=_mapped(client),
+        )
+
+
+def _workloads(client: lightkube.Client) -> Iterator[Workload]:
+    for kind in (Deployment, DaemonSet):
+        for one in client.list(kind, namespace=NAMESPACE):
+            document = one.to_dict()
+            container = document["spec"]["template"]["spec"]["containers"][0]
+            tag = container["image"].partition("@")[0].rpartition(":")[2]
+            yield Workload(document["metadata"]["name"], tag, document["spec"].get("replicas"))
+
+
+def _releases(client: lightkube.Client) -> Iterator[tuple[str, str]]:
+    """Yield name and chart of each Helm release, by the labels of its records and objects.
+
+    The record's content holds the values of the release, keys included, so it is not read.
+    """
+    charts: dict[str, str] = {}
+    for one in client.list(Deployment, namespace=NAMESPACE):
+        metadata = one.to_dict()["metadata"]
+        release = (metadata.get("annotations") or {}).get("meta.helm.sh/release-name")
+        chart = (metadata.get("labels") or {}).get("helm.sh/chart")
+        if release and chart:
+            charts[release] = chart
+    labels: dict[str, Any] = {"owner": "helm"}
+    for secret in client.list(Secret, namespace=NAMESPACE, labels=labels):
+        name = str((secret.to_dict()["metadata"].get("labels") or {}).get("name") or "")
+        if name:
+            yield name, charts.get(name, "unknown chart")
+
+
+def _components(client: lightkube.Client) -> Iterator[str]:
+    from lightkube.generic_resource import create_namespaced_resource  # noqa: PLC0415
+
+    group, _, version = _COMPONENTS[0].partition("/")
+    kind = create_namespaced_resource(group, version, _COMPONENTS[1], "components")
+    try:
+        with answering():
+            found = list(client.list(kind, namespace=NAMESPACE))
+    except ClusterError as error:
+        if error.not_found:
+            return
+        raise
+    for one in found:
+        yield str(one.metadata.name if one.metadata else "")
+
+
+def _mapped(client: lightkube.Client) -> frozenset[str]:
+    try:
+        with answering():
+            data = client.get(ConfigMap, "aws-auth", namespace="kube-system").data or {}
+    except ClusterError as error:
+        if error.not_found:
+            return frozenset()
+        raise
+    lists: tuple[tuple[Kind, str], ...] = (("role", "mapRoles"), ("user", "mapUsers"))
+    try:
+        return frozenset(arn for kind, key in lists for arn in _arns(kind, data.get(key)))
+    except AwsAuthError as error:
+        raise CommandError(f"{error}; correct the map first") from None
+
+
+def _arns(kind: Kind, text: str | None) -> Iterator[str]:
+    for item in reader.parse(kind, text).items:
+        if item.grant is not None:
+            yield item.grant.arn

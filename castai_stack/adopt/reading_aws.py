@@ -1,0 +1,147 @@
+"""Questions to AWS; reads only."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
+
+from castai_stack import arn, naming
+from castai_stack.adopt.observations import (
+    AccessKey,
+    Function,
+    Group,
+    InAws,
+    Place,
+    Policy,
+    Principal,
+)
+from castai_stack.commands.aws_clients import Clients, asking
+from castai_stack.iam.scope import ID_TAG
+
+_FUNCTION = "cast-ai-ec2-events-handler"
+_AWS_OWNED = ":iam::aws:policy/"
+
+
+def place(clients: Clients, cluster: str, region: str, account_id: str) -> Place:
+    """Return the cluster's coordinates; raises AwsError if EKS does not describe it."""
+    with asking(f"cluster {cluster}"):
+        described = clients("eks").describe_cluster(name=cluster)["cluster"]
+    vpc = described["resourcesVpcConfig"]["vpcId"]
+    return Place(cluster, region, account_id, arn.partition(region), vpc)
+
+
+def observe(
+    clients: Clients,
+    place: Place,
+    *,
+    users: Iterable[str],
+    roles: Iterable[str],
+    node_roles: Iterable[str],
+) -> InAws:
+    """Return what AWS holds of these users and roles and of the cluster's other objects.
+
+    Raises AwsError for a refused question, because an object that may not be read counts neither
+    as absent nor as somebody else's.
+    """
+    iam = clients("iam")
+    principals = [
+        *_several(iam, "user", users),
+        *_several(iam, "role", roles),
+    ]
+    nodes = list(_several(iam, "role", node_roles))
+    attached = {policy for one in principals for policy in one.attached if _AWS_OWNED not in policy}
+    return InAws(
+        principals=tuple(principals),
+        node_roles=tuple(nodes),
+        policies=tuple(_policy(iam, policy_arn) for policy_arn in sorted(attached)),
+        groups=tuple(_groups(clients("ec2"), place)),
+        functions=tuple(_functions(clients)),
+        access_entries=_access_entries(clients("eks"), place.cluster),
+    )
+
+
+def _several(iam: Any, kind: Literal["user", "role"], names: Iterable[str]) -> Iterator[Principal]:
+    for name in dict.fromkeys(names):
+        with asking(f"{kind} {name}"):
+            try:
+                described = getattr(iam, f"get_{kind}")(**{f"{kind.capitalize()}Name": name})
+            except iam.exceptions.NoSuchEntityException:
+                continue
+            yield _principal(iam, kind, described[kind.capitalize()])
+
+
+def _principal(iam: Any, kind: Literal["user", "role"], described: Any) -> Principal:
+    argument = f"{kind.capitalize()}Name"
+    name = described[argument]
+    target = {argument: name}
+    attached = _pages(iam, f"list_attached_{kind}_policies", "AttachedPolicies", **target)
+    inline = _pages(iam, f"list_{kind}_policies", "PolicyNames", **target)
+    read: Callable[..., Any] = getattr(iam, f"get_{kind}_policy")
+    keys: list[Any] = []
+    profiles: list[Any] = []
+    if kind == "user":
+        keys = _pages(iam, "list_access_keys", "AccessKeyMetadata", **target)
+    else:
+        operation = "list_instance_profiles_for_role"
+        profiles = _pages(iam, operation, "InstanceProfiles", **target)
+    return Principal(
+        kind=kind,
+        name=name,
+        path=described["Path"],
+        attached=tuple(one["PolicyArn"] for one in attached),
+        inline={one: read(**target, PolicyName=one)["PolicyDocument"] for one in inline},
+        trust=described.get("AssumeRolePolicyDocument"),
+        keys=tuple(AccessKey(one["AccessKeyId"], one["Status"]) for one in keys),
+        profiles=tuple(one["InstanceProfileName"] for one in profiles),
+    )
+
+
+def _policy(iam: Any, policy_arn: str) -> Policy:
+    with asking(f"policy {policy_arn}"):
+        version = iam.get_policy(PolicyArn=policy_arn)["Policy"]["DefaultVersionId"]
+        document = iam.get_policy_version(PolicyArn=policy_arn, VersionId=version)
+        users: list[str] = []
+        for page in iam.get_paginator("list_entities_for_policy").paginate(PolicyArn=policy_arn):
+            users += [f"user {one['UserName']}" for one in page["PolicyUsers"]]
+            users += [f"role {one['RoleName']}" for one in page["PolicyRoles"]]
+            users += [f"group {one['GroupName']}" for one in page["PolicyGroups"]]
+    return Policy(policy_arn, document["PolicyVersion"]["Document"], tuple(sorted(users)))
+
+
+def _groups(ec2: Any, place: Place) -> Iterator[Group]:
+    name = naming.NODE_GROUP.format(cluster=place.cluster)
+    with asking("security groups"):
+        groups = _pages(
+            ec2,
+            "describe_security_groups",
+            "SecurityGroups",
+            Filters=[{"Name": "vpc-id", "Values": [place.vpc_id]}],
+        )
+    for group in groups:
+        tags = {tag["Key"]: tag["Value"] for tag in group.get("Tags") or []}
+        if name in (group["GroupName"], tags.get("Name")):
+            yield Group(group["GroupId"], group["GroupName"], tags.get(ID_TAG, ""))
+
+
+def _functions(clients: Clients) -> Iterator[Function]:
+    lambda_ = clients("lambda")
+    with asking(f"function {_FUNCTION}"):
+        try:
+            described = lambda_.get_function_configuration(FunctionName=_FUNCTION)
+        except lambda_.exceptions.ResourceNotFoundException:
+            return
+    with asking(f"rules of function {_FUNCTION}"):
+        rules = clients("events").list_rule_names_by_target(TargetArn=described["FunctionArn"])
+    yield Function(_FUNCTION, described["Role"].rpartition("/")[2], tuple(rules["RuleNames"]))
+
+
+def _access_entries(eks: Any, cluster: str) -> frozenset[str]:
+    with asking(f"access entries of cluster {cluster}"):
+        try:
+            listed = _pages(eks, "list_access_entries", "accessEntries", clusterName=cluster)
+        except eks.exceptions.InvalidRequestException:  # the cluster maps by aws-auth alone
+            return frozenset()
+    return frozenset(listed)
+
+
+def _pages(client: Any, operation: str, key: str, **arguments: Any) -> list[Any]:
+    pages = client.get_paginator(operation).paginate(**arguments)
+    return [one for page in pages for one in page[key]]

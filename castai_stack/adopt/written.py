@@ -1,0 +1,77 @@
+"""Files of a take-over: the stack file, and the report with the steps that follow."""
+
+from typing import Any
+
+import yaml
+
+from castai_stack.adopt.plan import Plan
+from castai_stack.commands.target import Target
+from castai_stack.config.stack_file import KEY
+from castai_stack.config.validation import validate
+from castai_stack.kube.kubeconfig import FROM_EKS
+from castai_stack.plugin.run import DEFAULT_URL
+
+_STEPS = """\
+## Steps
+
+1. `pulumi stack init {stack}` and `pulumi config set --secret apiKey`. `pulumi preview` shows
+   imports, and nothing replaced or deleted.
+2. `pulumi up`: the imported objects stay as they are. Where CAST AI has a key, it gets a new one.
+3. Compare what CAST AI may do with `castai-eks permissions {file}`. Set `adoption.values` to
+   `settings`, then `pulumi preview --diff` and `pulumi up`: policy texts, tags and the like become
+   those of this stack, and the old key becomes inactive.
+4. Run the commands below.
+5. One setting at a time, each with a preview: remove entries of `iam.principalPolicyArns` and
+   `iam.nodePolicyArns`, then set `permissions` to `scoped`.
+"""
+
+
+class _Quoted(yaml.SafeDumper):
+    """Quotes every text, so that no reader takes an account id for a number."""
+
+
+_Quoted.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+)
+
+
+def files(about: Target, plan: Plan, stack: str) -> dict[str, str]:
+    """Return the text of each file by its name; raises SettingsError for an invalid stack file."""
+    name = f"Pulumi.{stack}.yaml"
+    return {name: _stack_file(about, plan), f"adopt-{stack}.md": _report(plan, stack, name)}
+
+
+def _stack_file(about: Target, plan: Plan) -> str:
+    settings = _with_target(plan.settings, about)
+    validate(settings, KEY)
+    config = {"pulumi:disable-default-providers": ["aws", "kubernetes"], KEY: settings}
+    return yaml.dump({"config": config}, Dumper=_Quoted, sort_keys=False, width=200)
+
+
+def _with_target(settings: dict[str, Any], about: Target) -> dict[str, Any]:
+    cluster = dict(settings["cluster"])
+    if about.kubeconfig != FROM_EKS:
+        cluster["kubeconfig"] = about.kubeconfig
+    if about.context is not None:
+        cluster["context"] = about.context
+    api = {} if about.api_url == DEFAULT_URL else {"api": {"url": about.api_url}}
+    return {**settings, "cluster": cluster, **api}
+
+
+def _report(plan: Plan, stack: str, name: str) -> str:
+    rows = [f"| {row.part} | {row.name} | {row.fate} | {row.remark} |" for row in plan.rows]
+    table = ["| part | name | what happens | remark |", "| --- | --- | --- | --- |", *rows]
+    commands = ["```sh", *plan.commands, "```"] if plan.commands else ["None."]
+    return "\n".join(
+        [
+            f"# Take-over by stack {stack}",
+            "",
+            *table,
+            "",
+            _STEPS.format(stack=stack, file=name),
+            "## Commands for what others own",
+            "",
+            *commands,
+            "",
+        ]
+    )

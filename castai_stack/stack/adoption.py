@@ -1,0 +1,41 @@
+"""Resources that take over existing AWS objects, as ADR 9 decides."""
+
+import pulumi
+
+from castai_stack.config.adoption import Adoption, kept_properties
+
+
+class Takeover:
+    """Gives each resource of `adoption.imports` the id of the object that it takes over."""
+
+    def __init__(self, adoption: Adoption | None = None) -> None:
+        adoption = adoption or Adoption()
+        self._adoption = adoption
+        self._open = dict(adoption.imports)
+
+    @property
+    def transformations(self) -> list[pulumi.ResourceTransformation]:
+        """Transformations of the parts; they hold for everything inside a part, too."""
+        return [self._transform] if self._adoption.imports else []
+
+    def require_complete(self) -> None:
+        """Raise RunError for objects that no resource of the program takes over."""
+        if self._open:
+            names = ", ".join(sorted(self._open))
+            raise pulumi.RunError(
+                f"adoption.imports: this stack has no resource {names} under its other settings; "
+                "remove these entries, or correct the settings that create the resources"
+            )
+
+    def _transform(
+        self, args: pulumi.ResourceTransformationArgs
+    ) -> pulumi.ResourceTransformationResult | None:
+        identifier = self._adoption.imports.get(args.name)
+        if identifier is None or not args.type_.startswith("aws:"):
+            return None
+        self._open.pop(args.name, None)
+        kept = kept_properties(args.type_, self._adoption.values)
+        more = pulumi.ResourceOptions(import_=identifier, ignore_changes=kept)
+        return pulumi.ResourceTransformationResult(
+            args.props, pulumi.ResourceOptions.merge(args.opts, more)
+        )

@@ -1,0 +1,128 @@
+"""A cluster that another installer connected is taken over, and CAST AI keeps its access."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lightkube.resources.core_v1 import Pod
+
+from castai_stack.__main__ import main
+from castai_stack.agent.names import NAMESPACE
+from castai_stack.config.stack_file import KEY
+from sandbox.castai import API_KEY
+from sandbox.constants import ACCOUNT, CLUSTER, FOREIGN_CLUSTER, REGION
+from sandbox.engine.stack import REPOSITORY, Stack
+from sandbox.kubernetes.furnished import aws_auth
+from sandbox.session import Sandbox
+from sandbox.sources import furnish, installers
+from sandbox.toolchain import Programs
+from tests.support.life import Life, operations, require_empty
+
+pytestmark = pytest.mark.sandbox
+
+ARGUMENTS = ("--cluster", CLUSTER, "--region", REGION, "--account-id", ACCOUNT)
+
+
+@pytest.fixture
+def furnished(programs: Programs, tmp_path: Path) -> Iterator[Sandbox]:
+    """A sandbox of its own: what others leave would be in the way of other tests."""
+    started = Sandbox.start(
+        tmp_path / "sandbox",
+        programs,
+        options={"castai": {"online_window": 10}},
+        with_parent=True,
+    )
+    yield started
+    started.stop()
+
+
+def adopted(sandbox: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run the command; return the settings that it writes."""
+    for name, value in {**sandbox.environment(), "CASTAI_API_KEY": API_KEY}.items():
+        monkeypatch.setenv(name, value)
+    context = ("--kubeconfig", "ambient", "--into", str(folder), "--stack", "adopted")
+    assert main(["adopt", *ARGUMENTS, *context]) == 0
+    monkeypatch.undo()
+    return yaml.safe_load((folder / "Pulumi.adopted.yaml").read_text())["config"][KEY]
+
+
+def stack(life: Life, folder: Path, settings: dict[str, Any]) -> Stack:
+    """Return the stack under these settings, with the API key of the sandbox's own stack file."""
+    file = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())
+    file["config"][KEY] = settings
+    path = folder / f"Pulumi.{life.name}-{settings['adoption']['values']}.yaml"
+    text = yaml.dump(file)
+    path.write_text(text.replace(f"accountId: {ACCOUNT}", f'accountId: "{ACCOUNT}"'))
+    return life.sandbox.stack(stack_file=path, name=life.name)
+
+
+def pods(life: Life) -> set[str]:
+    with life.kubernetes() as client:
+        names = [str(one.metadata.name) for one in client.list(Pod, namespace=NAMESPACE)]
+    return {name for name in names if name.startswith("castai-agent")}
+
+
+def under_our_management(life: Life) -> set[str]:
+    """Names of IAM objects that carry this program's tag or the name of its own."""
+    iam = life.aws("iam")
+    roles = [one["RoleName"] for one in iam.list_roles()["Roles"]]
+    users = [one["UserName"] for one in iam.list_users()["Users"]]
+    policies = [one["PolicyName"] for one in iam.list_policies(Scope="Local")["Policies"]]
+    return {name for name in (*roles, *users, *policies) if "cast" in name.lower()}
+
+
+def test_what_the_script_left_in_user_mode(
+    furnished: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    place = furnish.connect(furnished, installers.script_with_user)
+    other = replace(place, cluster=FOREIGN_CLUSTER, cluster_id="1" * 36)
+    theirs = installers.script_with_user(other)
+    furnish.write_aws(furnished, other, replace(theirs, functions=(), security_group=None))
+    life = Life(furnished, "adopted")
+    settings = adopted(furnished, tmp_path / "out", monkeypatch)
+    before, agents = life.castai()["accessKeyId"], pods(life)
+
+    with life.access_without_interruption():
+        made = stack(life, tmp_path, settings).up()
+    assert set(operations(made).values()) <= {"create", "import", "update"}
+    assert made.changes["import"] == len(settings["adoption"]["imports"]) + 14
+    assert pods(life) == agents, "no pod of the agent may be restarted"
+    assert life.castai()["accessKeyId"] != before, "the take-over ends with a rotation"
+    require_empty([stack(life, tmp_path, settings).preview()])
+
+    settings["adoption"]["values"] = "settings"
+    with life.access_without_interruption():
+        ours = stack(life, tmp_path, settings).up()
+    assert set(operations(ours).values()) == {"update"}
+    keys = life.aws("iam").list_access_keys(UserName=f"cast-eks-{CLUSTER}")["AccessKeyMetadata"]
+    assert {key["AccessKeyId"]: key["Status"] for key in keys}[before] == "Inactive"
+
+    stack(life, tmp_path, settings).destroy()
+    assert under_our_management(life) == {
+        "CastEKSPolicy",
+        "CastLambdaRoleForSpot",
+        *(one.name for one in theirs.principals),
+    }
+    life.aws("lambda").get_function(FunctionName=installers.FUNCTION)
+    assert life.map_roles() == aws_auth(ACCOUNT)["mapRoles"]
+
+
+def test_what_the_terraform_modules_left(
+    furnished: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    furnish.connect(furnished, installers.terraform, controller=True)
+    life = Life(furnished, "modules")
+    settings = adopted(furnished, tmp_path / "out", monkeypatch)
+    agents = pods(life)
+
+    made = stack(life, tmp_path, settings).up()
+
+    assert set(operations(made).values()) <= {"create", "import", "update"}
+    assert life.castai_can_work()
+    assert pods(life) == agents
+    require_empty([stack(life, tmp_path, settings).preview()])
+    stack(life, tmp_path, settings).destroy()
+    assert under_our_management(life) == {f"CastEC2AssignIPv6Policy-{CLUSTER}"}
