@@ -47,22 +47,46 @@ def security_group_part(
     )
 
 
+def early_configuration(
+    context: Context,
+    cluster_id: pulumi.Output[str],
+    instance_profile_arn: pulumi.Output[str],
+    group: aws.SecurityGroup | None,
+    handed_over: pulumi.Resource,
+) -> NodeConfiguration | None:
+    """Compose the node configuration where CAST AI cannot use its access without it; else None.
+
+    CAST AI looks for an instance profile of a name of its own, unless the configuration names one.
+    Source: castai/pulumi-castai, 5834f84 (`failed to resolve instance profile`).
+    """
+    if context.names.given.instance_profile is None or not context.settings.sets_nodes:
+        return None
+    return _configuration(context, cluster_id, instance_profile_arn, group, handed_over)
+
+
 def node_parts(
     context: Context,
     cluster_id: pulumi.Output[str],
     instance_profile_arn: pulumi.Output[str],
     group: aws.SecurityGroup | None,
     ready: pulumi.Resource,
+    *,
+    early: NodeConfiguration | None = None,
 ) -> dict[str, pulumi.Input[object]]:
-    """Compose what CAST AI is told, once it uses the credentials; return the outputs."""
+    """Compose what CAST AI is told, once it uses the credentials; return the outputs.
+
+    `early` is the node configuration if it exists before that.
+    """
     settings = context.settings
     outputs: dict[str, pulumi.Input[object]] = {}
-    before = ready
+    before: pulumi.Resource = ready
     if group is not None:
         outputs["security_group_id"] = group.id
-    if settings.sets_nodes:
-        before = _configuration(context, cluster_id, instance_profile_arn, group, ready)
-        outputs["node_configuration_id"] = before.id
+    if early is None and settings.sets_nodes:
+        early = _configuration(context, cluster_id, instance_profile_arn, group, ready)
+        before = early
+    if early is not None:
+        outputs["node_configuration_id"] = early.id
     if settings.acts_in_cluster:
         outputs["policies_state"] = OFF
     if settings.autoscales:
@@ -80,7 +104,7 @@ def _configuration(
     cluster_id: pulumi.Output[str],
     instance_profile_arn: pulumi.Output[str],
     group: aws.SecurityGroup | None,
-    ready: pulumi.Resource,
+    before: pulumi.Resource,
 ) -> NodeConfiguration:
     settings, nodes = context.settings, context.settings.automation.nodes
     return NodeConfiguration(
@@ -101,7 +125,7 @@ def _configuration(
         imds_hop_limit=nodes.imds_hop_limit,
         max_pods_formula=nodes.max_pods_formula,
         tags={**settings.tags, **nodes.tags},
-        opts=context.at_castai(ready),
+        opts=context.at_castai(before),
     )
 
 

@@ -76,6 +76,8 @@ class Footprint:
     map_users: tuple[Document, ...] = ()
     access_entries: tuple[str, ...] = ()
     """ARNs of node roles with an access entry of the type EC2_LINUX."""
+    node_configuration: str = ""
+    """Name of the instance profile that CAST AI's default node configuration names, if any."""
     handed_over: str = ""
     """Name of the principal whose credentials CAST AI uses."""
 

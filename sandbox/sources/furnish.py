@@ -50,6 +50,8 @@ def connect(
     write_aws(sandbox, place, footprint)
     write_map(sandbox, footprint)
     castai.hand_over(place, sandbox, footprint)
+    if footprint.node_configuration:
+        castai.configure_nodes(place, sandbox, footprint.node_configuration)
     return place
 
 
@@ -91,14 +93,31 @@ class _Castai:
 
     def __init__(self, url: str) -> None:
         self._url = f"{url}/v1/kubernetes/external-clusters"
+        self._nodes = f"{url}/v1/kubernetes/clusters"
 
     def post(self, path: str, body: Document | None = None) -> Any:
         return self._ask("POST", path, body or {})
 
-    def _ask(self, method: str, path: str, body: Document | None = None) -> Any:
+    def configure_nodes(self, place: Place, sandbox: Sandbox, profile: str) -> None:
+        """Make a default node configuration with this profile, then have CAST AI look again."""
+        described = sandbox.client("eks", "root").describe_cluster(name=place.cluster)
+        network = described["cluster"]["resourcesVpcConfig"]
+        eks = {
+            "instanceProfileArn": place.iam(f"instance-profile/{profile}"),
+            "securityGroups": network["securityGroupIds"],
+        }
+        body = {"name": "default", "subnets": network["subnetIds"], "eks": eks}
+        path = f"{place.cluster_id}/node-configurations"
+        created = self._ask("POST", path, body, self._nodes)
+        self._ask("POST", f"{path}/{created['id']}/default", {}, self._nodes)
+        self.post(f"{place.cluster_id}/reconcile")
+
+    def _ask(
+        self, method: str, path: str, body: Document | None = None, url: str | None = None
+    ) -> Any:
         answer = requests.request(
             method,
-            f"{self._url}/{path}".rstrip("/"),
+            f"{url or self._url}/{path}".rstrip("/"),
             json=body,
             headers={"X-API-Key": API_KEY},
             timeout=_SECONDS,

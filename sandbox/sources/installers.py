@@ -108,8 +108,9 @@ def script_with_role(place: Place) -> Footprint:
 def terraform(place: Place, *, access_entries: bool = False) -> Footprint:
     """Return what castai/terraform-castai-eks-role-iam leaves with its defaults.
 
-    The module creates no security group. Its examples map the node role, by aws-auth or by an
-    access entry.
+    The module creates no security group. The examples of castai/terraform-castai-eks-cluster give
+    the profile to the default node configuration, because CAST AI does not look for its name. They
+    map the node role, by aws-auth or by an access entry.
     """
     role = f"castai-eks-{place.cluster[:53]}"
     node_role = f"castai-eks-instance-{place.cluster[:44]}"
@@ -151,6 +152,7 @@ def terraform(place: Place, *, access_entries: bool = False) -> Footprint:
         profiles={node_role: node_role},
         map_roles=() if access_entries else (_mapped_node_role(place, node_role),),
         access_entries=(place.iam(f"role/{node_role}"),) if access_entries else (),
+        node_configuration=node_role,
         handed_over=role,
     )
 

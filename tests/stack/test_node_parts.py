@@ -192,3 +192,11 @@ def test_without_a_controller_there_are_no_outputs_of_nodes():
     names = {"policies_state", "security_group_id", "node_configuration_id"}
 
     assert not names & set(of_the_stack(automation={"controller": {"enabled": False}}))
+
+
+def test_a_profile_of_another_name_is_known_to_castai_before_it_has_to_use_it():
+    recorder = ran(physicalNames={"instanceProfile": "theirs"}, automation=ALL_ON)
+
+    assert "node-configuration" in waits_for(recorder, "credentials-ready")
+    assert "hand-over" in waits_for(recorder, "node-configuration")
+    assert "credentials-ready" in waits_for(recorder, "autoscaler-policies")
