@@ -3,6 +3,55 @@
 from typing import TypedDict
 
 
+class AdoptionSettings(TypedDict, total=False):
+    """AWS objects of another installer that this stack takes over; `adopt` writes this section."""
+
+    imports: dict[str, str]
+    """Id of each existing object, by the name of the resource that takes it over."""
+    values: str
+    """`existing`: policy texts, tags and the like of these objects stay as they are. `settings`:
+    they become those of this stack. One of `existing`, `settings`. Default: `existing`.
+    """
+
+
+class PhysicalNamesSettings(TypedDict, total=False):
+    """Names of AWS objects in place of the computed ones, such as those of another installer.
+
+    Another name replaces the object: a new one is created, and the old one is deleted.
+    """
+
+    principal: str
+    """CAST AI's user, or the role that it assumes."""
+    castai_policy: str
+    """The policy `CastEKSPolicy`, which must be this cluster's alone."""
+    restricted_policy: str
+    """The cluster-scoped policy in `user` mode."""
+    restricted_inline: str
+    """The cluster-scoped inline policy in `role` mode."""
+    feature_policy: str
+    """The policy of the optional permissions."""
+    node_role: str
+    """The role of the nodes that CAST AI starts."""
+    instance_profile: str
+    """The instance profile of these nodes."""
+    node_boundary: str
+    """The boundary of the node role."""
+    security_group: str
+    """The security group of these nodes."""
+    lambda_role: str
+    """The role of the Spot function."""
+    lambda_boundary: str
+    """The boundary of that role."""
+    function: str
+    """The Spot function."""
+    interruption_rule: str
+    """The rule of Spot interruptions."""
+    rebalance_rule: str
+    """The rule of rebalance recommendations."""
+    dead_letter_queue: str
+    """The queue of undelivered events."""
+
+
 class CredentialsSettings(TypedDict, total=False):
     """How CAST AI gets access."""
 

@@ -14,6 +14,10 @@ class IamSettings(TypedDict, total=False):
     """IAM path of every user, role, policy and profile. Default: `/`."""
     permissions_boundary_arn: str
     """Boundary of every principal and role; replaces the boundaries of this program."""
+    principal_policy_arns: list[str]
+    """Further managed policies on CAST AI's user or role, such as those of another installer."""
+    node_policy_arns: list[str]
+    """Further managed policies on the node role."""
     node_boundary: bool
     """Boundary on the node role: limits its three AWS-managed policies to this VPC. Default:
     `true`.
