@@ -34,12 +34,13 @@ def test_the_wheel_brings_the_package_its_types_and_the_command(tmp_path):
     code = (
         "import castai_stack, importlib.resources\n"
         "files = importlib.resources.files('castai_stack')\n"
-        "print(files.joinpath('py.typed').is_file(), files.joinpath('spot_handler/handler.py').is_file(), "
+        "print(files.joinpath('components/schema.json').is_file(), files.joinpath('py.typed').is_file(), files.joinpath('spot_handler/handler.py').is_file(), "
         "*(getattr(castai_stack, name).__name__ for name in castai_stack.__all__))"
     )
 
     python = environment / "bin" / "python"
     assert printed(python, "-c", code, cwd=tmp_path).split() == [
+        "True",
         "True",
         "True",
         *castai_stack.__all__,

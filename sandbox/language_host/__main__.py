@@ -47,8 +47,12 @@ def _parser() -> argparse.ArgumentParser:
         "--use-executor", type=Path, required=True, help="program that runs programs"
     )
     parser.add_argument("--tracing", default="", help="endpoint handed on to the executor")
-    for ignored in ("-v", "--virtualenv", "--root", "--typechecker", "--toolchain"):
-        parser.add_argument(ignored, help="accepted and ignored, as the real host does")
+    parser.add_argument("-v", help="accepted and ignored")
+    for ignored in ("virtualenv", "root", "typechecker", "toolchain"):
+        # Go's flags take one dash as well, with which older engines begin them.
+        parser.add_argument(
+            f"--{ignored}", f"-{ignored}", help="accepted and ignored, as the real host does"
+        )
     parser.add_argument("--logtostderr", action="store_true", help="accepted and ignored")
     return parser
 

@@ -7,6 +7,7 @@ import pytest
 from pulumi.provider.experimental.util import camel_case
 
 from castai_stack.components import host
+from castai_stack.components.arguments import ArgumentError
 from castai_stack.plugin.server import schema as resource_schema
 from castai_stack.stack.resource_types import RESOURCE_TYPES
 from tests.support import typed_settings
@@ -53,3 +54,18 @@ def test_the_analyzer_spells_each_key_as_the_settings_do():
         for name, field in model.model_fields.items():
             key = field.alias or name
             assert camel_case(typed_settings.snake(key)) == key
+
+
+def test_a_program_in_another_language_gets_the_sentence_in_its_own_spelling():
+    arguments = {"cluster": {"name": "demo"}, "clusterId": "x"}
+
+    with pytest.raises(ArgumentError) as caught:
+        host._provider().construct("mine", "castai-stack:index:AgentComponent", arguments)
+
+    lines = [line.strip() for line in str(caught.value).splitlines()]
+    assert lines[0] == "Invalid arguments of AgentComponent mine:"
+    assert "cluster.accountId: required, and not given" in lines
+    assert (
+        "clusterId: found a str that cannot be used; allowed: a UUID in lower-case hex digits"
+        in lines
+    )

@@ -1,5 +1,6 @@
 """The plugin as the engine calls it, over gRPC."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -314,3 +315,39 @@ def test_the_plugin_starts_from_any_folder_and_ends_with_its_engine(engine, tmp_
         engine.stop()
 
         assert process.wait(15) == 0
+
+
+class ComponentModule:
+    """Stands for the module of the components, which takes long to import."""
+
+    imported = 0
+
+    def __call__(self):
+        self.imported += 1
+        return self
+
+    def construct(self, request, engine):
+        return provider_pb2.ConstructResponse(urn=f"{request.type} {request.name} {engine}")
+
+
+def test_components_are_imported_when_a_program_asks_for_one_and_not_before():
+    module = ComponentModule()
+    plugin = server.Plugin([Thing], "an-engine", module)
+
+    package = json.loads(plugin.get_schema(provider_pb2.GetSchemaRequest()).schema)
+    assert {"castai-stack:index:Thing", "castai-stack:index:CastaiCluster"} <= set(
+        package["resources"]
+    )
+    assert "castai-stack:index:AgentSettings" in package["types"]
+    assert module.imported == 0
+
+    request = provider_pb2.ConstructRequest(name="a", type="castai-stack:index:AgentComponent")
+    assert plugin.construct(request).urn == "castai-stack:index:AgentComponent a an-engine"
+    assert module.imported == 1
+
+
+def test_a_plugin_without_components_says_so():
+    request = provider_pb2.ConstructRequest(name="a", type="castai-stack:index:AgentComponent")
+
+    with pytest.raises(ResourceError, match="AgentComponent is no component of the plugin"):
+        server.Plugin([Thing]).construct(request)

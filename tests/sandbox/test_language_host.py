@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.language_host import __main__ as language_host
 from sandbox.language_host.environment import Environment, HostError
 
 
@@ -123,6 +124,14 @@ def test_packages_are_listed_with_their_plugins(tmp_path: Path):
     assert (plugin["name"], plugin["resource"]) == ("kubernetes", True)
     assert packages["pulumi"].plugin is None
     assert "grpcio" in packages["pulumi"].requires
+
+
+def test_flags_of_older_engines_begin_with_one_dash():
+    """The host of YAML programs is built with such an engine, and starts plugins by itself."""
+    given = ["--use-executor", "x", "-toolchain=uv", "-root=/a", "-virtualenv=.venv", "127.0.0.1:1"]
+
+    options = language_host._parser().parse_args(given)
+    assert (options.toolchain, options.root, options.engine) == ("uv", "/a", "127.0.0.1:1")
 
 
 def test_an_unknown_flag_ends_the_host():
