@@ -93,14 +93,18 @@ def _ask_cluster(  # noqa: PLR0917
         client = connect(kubeconfig, context)
         if keys := relative_references(kubeconfig, context):
             return InCluster(Findings(problems=(_relative_line(kubeconfig, keys),)))
-        identity = _identity(client, release.cluster_name, authority)
-        missing = _missing(client, needed)
-        installed = adoption.find(client, release)
-        workloads = _workloads(client, automation)
-        uid = adoption.namespace_uid(client, release.namespace)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            identity_asked = pool.submit(_identity, client, release.cluster_name, authority)
+            limit_asked = pool.submit(_limit_findings, client, cpu_limit)
+            agent_asked = pool.submit(adoption.find, client, release)
+            workloads_asked = pool.submit(_workloads, client, automation)
+            namespace_asked = pool.submit(adoption.namespace_uid, client, release.namespace)
+            missing = _missing(client, needed)
+        identity, of_nodes = identity_asked.result(), limit_asked.result()
+        installed, workloads = agent_asked.result(), workloads_asked.result()
+        uid = namespace_asked.result()
         # A caller without every permission cannot write the map, and perhaps not read it.
         in_map = aws_auth_findings(client, plan) if plan and not missing else Findings()
-        of_nodes = Findings() if cpu_limit is None else _limit_findings(client, cpu_limit)
     except Exception as error:  # noqa: BLE001 - any error of the client makes the cluster unusable
         return InCluster(Findings(problems=(f"Kubernetes: {explain(error)}",)))
     refusals = (
@@ -186,14 +190,16 @@ def _identity(client: "lightkube.Client", name: str, authority: str) -> Findings
     )
 
 
-def _limit_findings(client: "lightkube.Client", limit: int) -> Findings:
-    """Compare the autoscaler's limit with the CPUs of the nodes that run.
+def _limit_findings(client: "lightkube.Client", limit: int | None) -> Findings:
+    """Compare the autoscaler's limit, if it has one, with the CPUs of the nodes that run.
 
     A caller that may not list nodes is told so among the missing permissions.
     """
     from lightkube import ApiError  # noqa: PLC0415 - only this thread pays for it
     from lightkube.resources.core_v1 import Node  # noqa: PLC0415
 
+    if limit is None:
+        return Findings()
     try:
         nodes = list(client.list(Node))
     except ApiError as error:
