@@ -70,14 +70,14 @@ class AwsAudit:
             return iter(())
 
     def _by_name(self, kind: AwsKind, entry: Any) -> Iterator[Leftover]:
-        """Match the name; read the tags only for account-wide or unknown names."""
+        """Match the name; the stack's tag on another installer's object says it was taken over."""
         name = kind.label(entry)
         origin = self._patterns.origin(kind.name, name)
         if origin is None and "cast" not in name.lower():
             return
         if self._patterns.of_another_region(kind.name, name):
             return
-        if origin is None or self._patterns.account_wide(kind.name, name):
+        if origin != OURS:
             cluster = self._tags(kind, name).get(CLUSTER_TAG)
             if cluster == self._cluster:
                 origin = OURS

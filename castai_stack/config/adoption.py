@@ -25,6 +25,12 @@ class Adoption(Section):
     """`existing`: policy texts, tags and the like of these objects stay as they are. `settings`:
     they become those of this stack."""
 
+    @property
+    def keeps_key(self) -> bool:
+        """Return True if an access key is taken over and stays active."""
+        keys = [name for name in self.imports if name.startswith("iam-key-")]
+        return bool(keys) and self.values == "existing"
+
 
 _CONTENT = (
     "assumeRolePolicy",

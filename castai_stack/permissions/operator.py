@@ -173,6 +173,10 @@ def _requirements(settings: StackConfig, *, access_entries: bool) -> Iterator[Re
     if principal.kind == "user":
         user = here.iam("user", names.principal)
         yield Requirement("user", _USER, user, boundary=operators)
+        if any(name.startswith("iam-key-") for name in settings.adoption.imports):
+            # The import asks whose key it is:
+            # hashicorp/terraform-provider-aws, internal/service/iam/access_key.go
+            yield Requirement("access key to take over", _iam("GetAccessKeyLastUsed"), user)
         # Deleting a user with everything on it lists the account's devices:
         # hashicorp/terraform-provider-aws, internal/service/iam/user.go
         yield Requirement("devices of the user", ("iam:ListVirtualMFADevices",), ("*",))
@@ -276,6 +280,10 @@ def _security_group(settings: StackConfig, here: _Account) -> Iterator[Requireme
         conditions=(requested, created),
     )
     yield Requirement("security group", _GROUP, groups, conditions=(carried,))
+    if group := settings.adoption.imports.get("node-security-group"):
+        # It has no tag of the stack before its first update.
+        taken = here.regional("ec2", f"security-group/{group}")
+        yield Requirement("security group to take over", _GROUP, taken)
 
 
 def _spot(settings: StackConfig, names: naming.Names, here: _Account) -> Iterator[Requirement]:

@@ -95,7 +95,9 @@ class Context:
             credentials.rotation,
             delete_inactive=credentials.delete_inactive_key,
             # Without registration a person hands over, at a time that the program never learns.
-            keep_previous_active=not self.settings.api.register_cluster,
+            # What is taken over stays as it is.
+            keep_previous_active=not self.settings.api.register_cluster
+            or self.settings.adoption.keeps_key,
         )
 
     def logical_name(self, part: str) -> str:

@@ -18,7 +18,7 @@ from castai_stack.agent import release as agent_release
 from castai_stack.castai.client import CastaiApi
 from castai_stack.commands import audit, audit_kubernetes, aws_kinds, cluster
 from castai_stack.commands.aws_clients import AwsError, asking
-from castai_stack.commands.aws_kinds import OURS, SCRIPT, SHARED
+from castai_stack.commands.aws_kinds import OURS, SCRIPT, SHARED, TERRAFORM
 from castai_stack.kube import connection
 from castai_stack.naming import CLUSTER_TAG
 from castai_stack.spot import events
@@ -156,7 +156,7 @@ OBJECTS = [
     (
         "role",
         "cast-demo-eks-3f2b8a4c",
-        NODE_ROLE,
+        OURS,
         lambda c, n: c("iam").create_role(RoleName=n, **a_role(Tags=MINE)),
     ),
     (
@@ -341,6 +341,17 @@ def test_an_access_entry_of_the_programs_principals_is_a_leftover(account):
 
     assert answer.problems == []
     assert ("access entry", made) in {(one.kind, one.name) for one in answer.leftovers}
+
+
+def test_what_was_taken_over_is_told_from_what_another_installer_still_owns(account):
+    iam = account("iam")
+    iam.create_role(RoleName="castai-eks-demo", AssumeRolePolicyDocument=TRUST, Tags=MINE)
+    iam.create_role(RoleName="castai-eks-instance-demo", AssumeRolePolicyDocument=TRUST)
+    answer = audit.audit(audit.Target("demo", REGION, ACCOUNT), ["aws"])
+
+    origins = {one.name: one.origin for one in answer.leftovers}
+    assert origins["castai-eks-demo"] == OURS
+    assert origins["castai-eks-instance-demo"] == TERRAFORM
 
 
 def test_an_account_wide_policy_in_use_elsewhere_is_no_leftover(account):

@@ -110,6 +110,7 @@ def test_what_the_script_left_in_user_mode(
     assert life.map_roles() == aws_auth(ACCOUNT)["mapRoles"]
 
 
+@pytest.mark.exhaustive
 def test_what_the_terraform_modules_left(
     furnished: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

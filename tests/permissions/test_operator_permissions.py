@@ -280,3 +280,22 @@ def test_the_controllers_objects_are_on_the_list_whatever_the_settings():
     assert operator_kubernetes.kubernetes_requirements(off, aws_auth=False) == (
         operator_kubernetes.kubernetes_requirements(settings(), aws_auth=False)
     )
+
+
+def test_what_is_taken_over_is_the_operators_before_it_has_the_tag_of_the_cluster():
+    group = "sg-0a1b2c3d4e5f60718"
+    taking = settings(adoption={"imports": {"node-security-group": group, "iam-key-a": "AKIA"}})
+
+    def of_part(chosen, part):
+        return [
+            one
+            for one in permissions_operator.requirements(chosen, access_entries=False)
+            if one.part == part
+        ]
+
+    (requirement,) = of_part(taking, "security group to take over")
+    assert [arn.rpartition("/")[2] for arn in requirement.resources] == [group]
+    assert requirement.conditions == ()
+    (requirement,) = of_part(taking, "access key to take over")
+    assert requirement.actions == ("iam:GetAccessKeyLastUsed",)
+    assert not of_part(settings(), "security group to take over")
