@@ -31,6 +31,7 @@ SIZES = (1, 10, 100)
 FLAT = 1.1
 """Requests for one cluster of the largest fleet over those of the smallest, at most."""
 _PROGRAM = Path(__file__).parent / "bench_programs" / "fleet.py"
+_CASTAI_USER = f"arn:aws:iam::{constants.CASTAI_ACCOUNT}:user/cast-crossrole"
 _NUMBER = "CASTAI_SANDBOX_FLEET_NUMBER"
 _SECONDS = 60
 
@@ -64,6 +65,9 @@ class Fleet:
         self._sandbox = sandbox
         self._parallel = parallel
         self._clusters = 0
+        # IAM refuses a trust policy with a principal that does not exist.
+        url = f"{sandbox.aws_url}/_sandbox/foreign-principals/{_CASTAI_USER}"
+        requests.put(url, timeout=_SECONDS).raise_for_status()
 
     def measure(self, size: int) -> list[Cost]:
         """Create a fleet, preview it again, and remove it."""
@@ -114,7 +118,9 @@ class Fleet:
         with ThreadPoolExecutor(self._parallel) as pool:
             list(pool.map(one, stacks))
         seconds = time.monotonic() - started
-        log: list[dict[str, Any]] = requests.get(control, timeout=_SECONDS).json()["log"]
+        everybody: list[dict[str, Any]] = requests.get(control, timeout=_SECONDS).json()["log"]
+        # The kubelets of the sandbox ask as root.
+        log = [entry for entry in everybody if not entry["principal"].endswith(":root")]
         answered = [entry for entry in log if entry["fault"] != "throttle"]
         writes = sum(entry["write"] for entry in answered)
         return Cost(
@@ -134,7 +140,7 @@ def report(costs: Sequence[Cost], console: Console) -> bool:
     table = Table(title="a fleet in one account; requests to AWS for one cluster")
     columns = ("operation", "clusters", "seconds", "s / cluster", "CPU s", "reads", "writes")
     for column in (*columns, "throttled"):
-        table.add_column(column, justify="left" if column == "operation" else "right")
+        table.add_column(column, justify="left" if column == "operation" else "right", no_wrap=True)
     for cost in costs:
         table.add_row(
             cost.operation,
@@ -178,10 +184,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="stacks at a time (default: %(default)s)",
     )
     parser.add_argument(
-        "--rate", type=float, default=20, help="requests a second to IAM (default: %(default)s)"
+        "--rate", type=float, default=5, help="requests a second to IAM (default: %(default)s)"
     )
     parser.add_argument(
-        "--burst", type=float, default=40, help="size of IAM's bucket (default: %(default)s)"
+        "--burst", type=float, default=20, help="size of IAM's bucket (default: %(default)s)"
     )
     options = parser.parse_args(arguments)
     console = Console()

@@ -15,11 +15,11 @@ from castai_stack.preflight.lookups import look_up
 from castai_stack.preflight.permissions import permission_findings
 from castai_stack.spot.component import SpotLambdaComponent
 from castai_stack.stack.providers import aws_provider
-from sandbox.constants import ACCOUNT, REGION
+from sandbox.constants import ACCOUNT, CASTAI_ACCOUNT, REGION
 
 NUMBER = "CASTAI_SANDBOX_FLEET_NUMBER"
 """Variable with the number of the cluster."""
-CASTAI_USER = "arn:aws:iam::809060229965:user/cast-crossrole"
+CASTAI_USER = f"arn:aws:iam::{CASTAI_ACCOUNT}:user/cast-crossrole"
 
 
 async def compose() -> None:
