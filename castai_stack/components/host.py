@@ -18,7 +18,8 @@ from castai_stack.components.castai_cluster import CastaiCluster
 from castai_stack.components.eks_cluster import CLAIMS, Claims
 from castai_stack.components.iam import CastIamComponent
 from castai_stack.components.spot import SpotLambdaComponent
-from castai_stack.plugin import NAME, VERSION
+from castai_stack.plugin import NAME, SAME_VERSION, VERSION
+from castai_stack.plugin.run import ResourceError
 
 COMPONENTS: tuple[type[pulumi.ComponentResource], ...] = (
     AgentComponent,
@@ -75,8 +76,14 @@ def _claims(monitor: str) -> Claims:
 def construct(request: Any, engine: str) -> Any:
     """Create the component of a ConstructRequest and return the response.
 
-    Raises ArgumentError with every wrong argument.
+    Raises ArgumentError with every wrong argument, and ResourceError for an unknown component.
     """
+    known = sorted(component.__name__ for component in COMPONENTS)
+    if request.type not in {f"{NAME}:index:{name}" for name in known}:
+        raise ResourceError(
+            f"{request.type} is no component of the plugin {NAME} {VERSION}, which has "
+            f"{', '.join(known)}; {SAME_VERSION}"
+        )
     return asyncio.run_coroutine_threadsafe(_constructed(request, engine), _loop()).result()
 
 

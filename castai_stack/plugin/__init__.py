@@ -7,3 +7,7 @@ because every preview waits for its start. `custom_resource` is the program's si
 NAME = "castai-stack"
 """Name of the package and its plugin; part of every type token."""
 VERSION = "0.1.0"
+SAME_VERSION = (
+    f"this plugin is version {VERSION}: a program for another version needs the plugin of that one"
+)
+"""Ends an error that such a program would meet."""

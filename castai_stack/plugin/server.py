@@ -25,7 +25,7 @@ from google.protobuf import empty_pb2
 
 from castai_stack.kube.endpoint import KubeconfigError
 from castai_stack.kube.kubeconfig_text import secret_keys
-from castai_stack.plugin import NAME, VERSION, messages
+from castai_stack.plugin import NAME, SAME_VERSION, VERSION, messages
 from castai_stack.plugin.handler import Handler, Property, PropertyType
 from castai_stack.plugin.run import ResourceError, Run, Settings, Severity
 from castai_stack.plugin.values import message, properties, secret_names
@@ -136,7 +136,7 @@ class Plugin:
     def construct(self, request: Any) -> Any:
         """Create a component of a program in another language."""
         if self._components is None:
-            raise ResourceError(f"{request.type} is no component of the plugin {NAME}")
+            raise ResourceError(f"{request.type} is no component of the plugin {NAME} {VERSION}")
         return self._components().construct(request, self._engine)
 
     def check_config(self, request: Any) -> Any:
@@ -249,7 +249,10 @@ class Plugin:
         name = _type(request.urn)
         if name not in self._handlers:
             known = ", ".join(sorted(self._handlers))
-            raise ResourceError(f"{name} is no type of the plugin {NAME}, which has {known}")
+            raise ResourceError(
+                f"{name} is no type of the plugin {NAME} {VERSION}, which has {known}; "
+                f"{SAME_VERSION}"
+            )
         log = functools.partial(self._log, request.urn)
         return self._handlers[name](Run(self._settings, log, self._stopping))
 
@@ -369,7 +372,7 @@ def _shape_failures(
     missing = [name for name in known if shape[name].required and name not in news]
     return [
         *(
-            (name, f"is no property; allowed: {', '.join(sorted(known))}")
+            (name, f"is no property; allowed: {', '.join(sorted(known))}; {SAME_VERSION}")
             for name in news.keys() - known
         ),
         *((name, "is required") for name in missing),

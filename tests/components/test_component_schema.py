@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from pulumi.provider.experimental.util import camel_case
+from pulumi.runtime.proto import provider_pb2
 
 from castai_stack.components import host
 from castai_stack.components.arguments import ArgumentError
+from castai_stack.plugin.run import ResourceError
 from castai_stack.plugin.server import schema as resource_schema
 from castai_stack.stack.resource_types import RESOURCE_TYPES
 from tests.support import typed_settings
@@ -69,3 +71,12 @@ def test_a_program_in_another_language_gets_the_sentence_in_its_own_spelling():
         "clusterId: found a str that cannot be used; allowed: a UUID in lower-case hex digits"
         in lines
     )
+
+
+def test_a_component_of_another_version_is_refused_by_name():
+    request = provider_pb2.ConstructRequest(type="castai-stack:index:Newer", name="mine")
+
+    with pytest.raises(
+        ResourceError, match=r"Newer is no component of the plugin .* AgentComponent"
+    ):
+        host.construct(request, "")

@@ -179,7 +179,8 @@ def test_missing_and_unknown_inputs_are_refused_by_their_names(client):
     failures = {one.property: one.reason for one in client.check(colour="red").failures}
 
     assert failures == {
-        "colour": "is no property; allowed: note, pass_word, size",
+        "colour": "is no property; allowed: note, pass_word, size; this plugin is version "
+        f"{VERSION}: a program for another version needs the plugin of that one",
         "size": "is required",
     }
 
