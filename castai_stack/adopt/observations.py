@@ -51,6 +51,11 @@ class Policy:
         """Name without the path."""
         return self.arn.rpartition("/")[2]
 
+    @property
+    def path(self) -> str:
+        """IAM path, `/` without one."""
+        return "/" + self.arn.partition(":policy/")[2].removesuffix(self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

@@ -91,9 +91,23 @@ def make(observed: Observations, choices: Choices) -> tuple[Plan | None, tuple[s
     if principal is not None:
         scope = _scope(observed, cluster)
         problems += _principal_problems(observed, principal, scope, choices)
+        if len(paths := _paths(observed, principal, node)) > 1:
+            problems.append(
+                f"the objects are under the IAM paths {', '.join(sorted(paths))}; this program has "
+                "one iam.path, and another path would replace an object"
+            )
     if problems:
         return None, tuple(problems)
     return _drafted(_Draft(observed, cluster, principal, node, group)), ()
+
+
+def _paths(observed: Observations, principal: Principal, node: NodeRole | None) -> set[str]:
+    """Return the IAM paths of everything that is taken over."""
+    own = [policy for policy in observed.aws.policies if _is_own(policy, principal)]
+    paths = {principal.path, *(policy.path for policy in own)}
+    if node is not None and node.role is not None and not node.shared_with:
+        paths.add(node.role.path)
+    return paths
 
 
 def _scope(observed: Observations, cluster: Cluster) -> Scope:
@@ -157,6 +171,9 @@ def _edited(observed: Observations, principal: Principal, scope: Scope) -> Itera
 def _drafted(draft: _Draft) -> Plan:
     observed, cluster, place = draft.observed, draft.cluster, draft.observed.place
     draft.rows.append(Row("cluster at CAST AI", cluster.id, TAKEN, "found by its name"))
+    (path,) = _paths(observed, draft.principal, draft.node)
+    if path != "/":
+        draft.iam["path"] = path
     own = _principal(draft)
     _nodes(draft)
     _shared_function(draft)

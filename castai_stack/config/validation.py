@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from castai_stack import arn
 from castai_stack.access.modes import unread_under
+from castai_stack.config.adoption_rules import adoption_problems
 from castai_stack.config.automation_rules import automation_problems
 from castai_stack.config.model import StackConfig
 
@@ -165,7 +166,16 @@ def _without(node: Any, broken: set[tuple[str, ...]], place: tuple[str, ...]) ->
 def _disagreements(settings: StackConfig | None) -> list[str]:
     if settings is None:
         return []
-    rules = (_registration, _reach, _spot, _boundaries, _arns, _tags, _automation)
+    rules = (
+        _registration,
+        _reach,
+        _spot,
+        _boundaries,
+        _arns,
+        _tags,
+        _automation,
+        adoption_problems,
+    )
     return list(chain.from_iterable(rule(settings) for rule in rules))
 
 

@@ -265,6 +265,26 @@ def test_a_role_that_trusts_somebody_else_is_refused(role: Observations, trusted
     )
 
 
+def test_a_path_is_kept_and_several_are_refused(modules: Observations):
+    (role,), (node,) = modules.aws.principals, modules.aws.node_roles
+    policies = tuple(
+        replace(one, arn=one.arn.replace(":policy/", ":policy/infra/"))
+        for one in modules.aws.policies
+    )
+    attached = tuple(
+        one.replace(f"{ACCOUNT}:policy/", f"{ACCOUNT}:policy/infra/") for one in role.attached
+    )
+    moved = in_aws(
+        modules,
+        principals=(replace(role, path="/infra/", attached=attached),),
+        node_roles=(replace(node, path="/infra/"),),
+        policies=policies,
+    )
+
+    assert planned(moved).settings["iam"]["path"] == "/infra/"
+    assert "under the IAM paths /, /infra/" in problems(in_aws(moved, node_roles=(node,)))
+
+
 def test_a_policy_that_somebody_edited_is_refused_until_that_is_accepted(role: Observations):
     (policy,) = role.aws.policies
     more = {"Sid": "Friday", "Effect": "Allow", "Action": "s3:*", "Resource": "*"}

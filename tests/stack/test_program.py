@@ -515,7 +515,7 @@ def test_what_is_taken_over_keeps_its_values_until_the_settings_count():
 
 def test_an_import_that_no_resource_takes_is_an_error():
     with pytest.raises(pulumi.RunError, match="this stack has no resource iam-role under"):
-        ran(adoption={"imports": {**TAKEOVER, "iam-role": "theirs"}})
+        ran(adoption={"imports": {**TAKEOVER, "iam-role": "cast-eks-demo"}})
 
 
 def test_an_agent_that_is_taken_over_brings_its_token():

@@ -1,0 +1,61 @@
+"""Ids of `adoption.imports` against the names of the stack.
+
+The engine imports an object and then changes what differs, so a wrong id would rename or replace
+somebody else's object.
+"""
+
+from collections.abc import Iterator
+
+from castai_stack.config.model import StackConfig
+
+
+def adoption_problems(settings: StackConfig) -> Iterator[str]:
+    """Yield a sentence for each id of another object than the resource's name says."""
+    for resource, identifier in settings.adoption.imports.items():
+        for start, setting, name in _expected(resource, settings):
+            if name is None:
+                yield (
+                    f"adoption.imports.{resource}: given while {setting} is not, and the computed "
+                    f"name holds an id of CAST AI's; set {setting} to the name of the object"
+                )
+            elif not _fits(identifier, start.format(name=name)):
+                yield (
+                    f"adoption.imports.{resource}: found '{identifier}'; allowed: "
+                    f"{start.format(name=name)}, the object of that name in this stack. Correct "
+                    f"it, or set {setting}"
+                )
+
+
+def _fits(identifier: str, expected: str) -> bool:
+    if expected.startswith("…"):
+        return identifier.endswith(expected.removeprefix("…"))
+    if expected.endswith("…"):
+        return identifier.startswith(expected.removesuffix("…"))
+    return identifier == expected
+
+
+def _expected(resource: str, settings: StackConfig) -> Iterator[tuple[str, str, str | None]]:
+    """Yield the form of an id, the setting that gives the name, and the name."""
+    names = settings.resource_names
+    policies = {
+        "iam-castai-policy": ("castaiPolicy", names.castai_policy),
+        "iam-restricted-policy": ("restrictedPolicy", names.restricted_policy),
+        "iam-feature-policy": ("featurePolicy", names.feature_policy),
+        "iam-node-boundary": ("nodeBoundary", names.node_boundary),
+    }
+    if resource in policies:
+        field, name = policies[resource]
+        yield "…/{name}", f"physicalNames.{field}", name
+    elif resource == "iam-instance-profile":
+        yield "{name}", "physicalNames.instanceProfile", names.given.instance_profile
+    elif resource == "iam-node-role":
+        yield "{name}", "physicalNames.nodeRole", names.given.node_role
+    elif resource.startswith("iam-node-"):
+        yield "{name}/…", "physicalNames.nodeRole", names.given.node_role
+    elif resource in ("iam-user", "iam-role"):
+        yield "{name}", "physicalNames.principal", names.principal
+    elif resource == "iam-role-restricted":
+        whole = f"{names.principal}:{names.restricted_inline}"
+        yield "{name}", "physicalNames.restrictedInline", whole
+    elif resource.startswith(("iam-user-", "iam-role-")):
+        yield "{name}/…", "physicalNames.principal", names.principal
