@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.into is not None:
             _write(options.into, texts)
         if options.format == "json":
-            output.line(json.dumps(adopt_plan.as_dict(plan), indent=2))
+            output.line(json.dumps(written.as_dict(plan), indent=2))
         else:
             _print(about, plan, [options.into / name for name in texts] if options.into else [])
         return command_line.OK

@@ -1,6 +1,6 @@
 """Plan of a take-over: settings that reproduce what is there, ids to import, and the rest."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -239,13 +239,20 @@ def _principal(draft: _Draft) -> list[Policy]:
     for policy in own:
         _own_policy(draft, policy, computed)
     if not own:
-        draft.rows.append(Row("policy", computed.castai_policy, NEW, "this cluster's own"))
+        _new_policy(draft, computed.castai_policy)
     _attachments(draft, {policy.arn for policy in own})
     _inline(draft, computed)
     for key in principal.keys:
         remark = "CAST AI gets a new one; this one stays"
         draft.take("iam-key-a", key.id, "access key", key.id, remark)
     return own
+
+
+def _new_policy(draft: _Draft, name: str) -> None:
+    if name in {policy.name for policy in draft.observed.aws.policies}:
+        name = naming.bounded(f"{name}-{draft.cluster.id[:8]}", naming.POLICY_LIMIT)
+        draft.names["castaiPolicy"] = name
+    draft.rows.append(Row("policy", name, NEW, "this cluster's own"))
 
 
 def _new_principal(draft: _Draft, computed: str, others: Sequence[str]) -> None:
@@ -384,15 +391,3 @@ def _flavour(draft: _Draft, own: list[Policy]) -> str:
     documents = [policy.document for policy in own]
     documents += [text for name, text in draft.principal.inline.items() if name.startswith(_INLINE)]
     return "scoped" if any(texts.unknown_sids(one, known) for one in documents) else "documented"
-
-
-def as_dict(plan: Plan) -> Mapping[str, Any]:
-    """Return the plan as plain values."""
-    return {
-        "objects": [
-            {"part": row.part, "name": row.name, "fate": row.fate, "remark": row.remark}
-            for row in plan.rows
-        ],
-        "settings": plan.settings,
-        "commands": list(plan.commands),
-    }

@@ -1,5 +1,6 @@
 """Files of a take-over: the stack file, and the report with the steps that follow."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -75,3 +76,15 @@ def _report(plan: Plan, stack: str, name: str) -> str:
             "",
         ]
     )
+
+
+def as_dict(plan: Plan) -> Mapping[str, Any]:
+    """Return the plan as plain values."""
+    return {
+        "objects": [
+            {"part": row.part, "name": row.name, "fate": row.fate, "remark": row.remark}
+            for row in plan.rows
+        ],
+        "settings": plan.settings,
+        "commands": list(plan.commands),
+    }

@@ -265,6 +265,17 @@ def test_a_role_that_trusts_somebody_else_is_refused(role: Observations, trusted
     )
 
 
+def test_a_policy_of_the_clusters_name_that_others_use_is_left_too(modules: Observations):
+    policies = tuple(
+        replace(one, used_by=(*one.used_by, "role theirs")) for one in modules.aws.policies
+    )
+    plan = planned(in_aws(modules, policies=policies))
+
+    assert fates(plan)["CastEKSPolicy-prod"] == "left"
+    assert plan.settings["physicalNames"]["castaiPolicy"] == "CastEKSPolicy-prod-0f3f1ba4"
+    assert "iam-castai-policy" not in plan.settings["adoption"]["imports"]
+
+
 def test_a_path_is_kept_and_several_are_refused(modules: Observations):
     (role,), (node,) = modules.aws.principals, modules.aws.node_roles
     policies = tuple(
