@@ -65,8 +65,8 @@ def pods(life: Life) -> set[str]:
     return {name for name in names if name.startswith("castai-agent")}
 
 
-def under_our_management(life: Life) -> set[str]:
-    """Names of IAM objects that carry this program's tag or the name of its own."""
+def iam_objects_of_castai(life: Life) -> set[str]:
+    """Names of users, roles and policies that have to do with CAST AI."""
     iam = life.aws("iam")
     roles = [one["RoleName"] for one in iam.list_roles()["Roles"]]
     users = [one["UserName"] for one in iam.list_users()["Users"]]
@@ -101,7 +101,7 @@ def test_what_the_script_left_in_user_mode(
     assert {key["AccessKeyId"]: key["Status"] for key in keys}[before] == "Inactive"
 
     stack(life, tmp_path, settings).destroy()
-    assert under_our_management(life) == {
+    assert iam_objects_of_castai(life) == {
         "CastEKSPolicy",
         "CastLambdaRoleForSpot",
         *(one.name for one in theirs.principals),
@@ -111,11 +111,22 @@ def test_what_the_script_left_in_user_mode(
 
 
 @pytest.mark.exhaustive
-def test_what_the_terraform_modules_left(
-    furnished: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("installer", "left"),
+    [
+        (installers.terraform, f"CastEC2AssignIPv6Policy-{CLUSTER}"),
+        (installers.script_with_role, "CastEKSPolicy"),
+    ],
+)
+def test_what_other_installers_left_in_role_mode(
+    furnished: Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    installer: furnish.Installer,
+    left: str,
 ):
-    furnish.connect(furnished, installers.terraform, controller=True)
-    life = Life(furnished, "modules")
+    furnish.connect(furnished, installer, controller=True)
+    life = Life(furnished, "role")
     settings = adopted(furnished, tmp_path / "out", monkeypatch)
     agents = pods(life)
 
@@ -126,4 +137,4 @@ def test_what_the_terraform_modules_left(
     assert pods(life) == agents
     require_empty([stack(life, tmp_path, settings).preview()])
     stack(life, tmp_path, settings).destroy()
-    assert under_our_management(life) == {f"CastEC2AssignIPv6Policy-{CLUSTER}"}
+    assert iam_objects_of_castai(life) == {left}
