@@ -15,7 +15,7 @@ help:  ## this list
 	PATH="$$PATH:$(CURDIR)/.tools/bin" uv pip sync --quiet --require-hashes requirements-dev.txt
 	@touch $@
 
-PYTEST := $(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+PYTEST := PATH="$$PATH:$(CURDIR)/.tools/bin" $(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test: .venv/.ready lint types  ## formatting, lint, types and every behaviour once
 	$(PYTHON) -m sandbox.toolchain

@@ -4,8 +4,11 @@ import re
 import shutil
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
+from check_jsonschema import builtin_schemas
+from ruamel.yaml import YAML
 
 from castai_stack.config import stack_file
 from castai_stack.config.validation import validate
@@ -33,13 +36,10 @@ def test_actionlint_accepts_every_workflow_and_refuses_a_broken_one(tmp_path: Pa
 
 
 def test_gitlabs_own_schema_accepts_the_jobs():
-    schemas = pytest.importorskip("check_jsonschema.builtin_schemas")
-    jsonschema = pytest.importorskip("jsonschema")
-    schema = schemas.get_builtin_schema("vendor.gitlab-ci")
-    ruamel = pytest.importorskip("ruamel.yaml")
+    schema = builtin_schemas.get_builtin_schema("vendor.gitlab-ci")
     text = (DEPLOY / "gitlab" / "castai.gitlab-ci.yml").read_text()
 
-    jsonschema.Draft7Validator(schema).validate(ruamel.YAML(typ="safe").load(text))
+    jsonschema.Draft7Validator(schema).validate(YAML(typ="safe").load(text))
 
 
 @pytest.mark.parametrize("path", GITHUB, ids=lambda path: path.name)

@@ -56,9 +56,6 @@ def project(sandbox: Sandbox, programs: Programs, tmp_path: Path) -> Project:
     installed = environment()
     project = clone_on_sandbox(tmp_path, sandbox, programs)
     (project.folder / "policy" / "venv").symlink_to(installed)
-    # Nothing may install packages into the environment of the tests.
-    tools = project.environment["PATH"].rpartition(os.pathsep)[2]
-    project.environment["PATH"] = f"{tools}{os.pathsep}{project.environment['PATH']}"
     project.run("stack", "init", "dev")
     return project
 

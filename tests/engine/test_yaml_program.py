@@ -1,8 +1,6 @@
 """A program in YAML: components through the plugin, by the real engine and the real YAML host."""
 
 import json
-import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -23,11 +21,7 @@ PLUGINS = ("kubernetes-v4.34.2", "aws-v7.51.1")
 def project(sandbox: Sandbox, programs: Programs, tmp_path: Path) -> Project:
     """The example in a fresh clone, with the plugin by its path."""
     clone = clone_on_sandbox(tmp_path, sandbox, programs)
-    # Pulumi installs the plugin with `uv sync`, which would take the test tools out of this
-    # environment: here the idle one has to come first.
-    path = f"{tmp_path / 'tools'}{os.pathsep}{clone.environment['PATH']}"
-    assert shutil.which("uv", path=path) == str(tmp_path / "tools" / "uv")
-    environment = {**clone.environment, "CASTAI_API_KEY": castai.API_KEY, "PATH": path}
+    environment = {**clone.environment, "CASTAI_API_KEY": castai.API_KEY}
     (tmp_path / "bin" / "pulumi-language-yaml").symlink_to(toolchain.yaml_host())
     for plugin in PLUGINS:
         name = f"pulumi-resource-{plugin.partition('-')[0]}"
