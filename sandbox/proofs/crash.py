@@ -61,7 +61,14 @@ _SECONDS = 10
 _RUN_SECONDS = 900
 _KEYS_AT_MOST = 2
 _TABLE_WIDTH = 180
-_MADE_BY_THE_CLUSTER = ("Pod ", "ReplicaSet ", "EndpointSlice ", "Endpoints ", "PodMetrics ")
+_MADE_BY_THE_CLUSTER = (
+    "Pod ",
+    "ReplicaSet ",
+    "ControllerRevision ",
+    "EndpointSlice ",
+    "Endpoints ",
+    "PodMetrics ",
+)
 """Kinds whose names are random, and which follow from what is compared."""
 
 _OTHER_EACH_TIME = (
@@ -186,7 +193,7 @@ class Crash:
                 getattr(stack, "up" if needed else "destroy")()
             outcome = self._outcome(stack, point)
             yield outcome
-            deployed = point.then == "up" and not outcome.deviation
+            deployed = point.then == "up" and not (outcome.deviation and self._anew)
         if deployed:
             self._stack(points[0].mode).destroy()
 

@@ -1,5 +1,6 @@
 """A node's whole life under the program's own permissions, mapping and rights in the cluster."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,8 +49,13 @@ def own(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def life(own: Sandbox) -> NodeLife:
-    own.stack(AUTOMATION).up()
+    own.stack(settings(own)).up()
     return NodeLife(own)
+
+
+def settings(own: Sandbox) -> list[str]:
+    """Return the stack's settings; the permissions name the subnets that there are."""
+    return [*AUTOMATION, f"iam.subnetIds={json.dumps(own.record['subnets'])}"]
 
 
 @pytest.fixture
@@ -151,6 +157,23 @@ def exists(admin: Client, name: str) -> bool:
     }
 
 
+def test_a_subnet_that_the_permissions_do_not_name_is_refused_by_aws(
+    own: Sandbox, life: NodeLife, configured, admin: Client
+):
+    ec2 = own.client("ec2", "root")
+    vpc, cidr = own.record["vpc"], "10.0.77.0/24"
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock=cidr)["Subnet"]["SubnetId"]
+    public = {"Value": True}
+    ec2.modify_subnet_attribute(SubnetId=subnet, MapPublicIpOnLaunch=public)
+    try:
+        configured(subnets=[subnet])
+        with waiting_pod(admin, life):
+            life.refused("cannot start a node: UnauthorizedOperation")
+            assert life.state()["castNodes"] == []
+    finally:
+        ec2.delete_subnet(SubnetId=subnet)
+
+
 @pytest.mark.parametrize(
     ("eks", "refused"),
     [
@@ -171,9 +194,9 @@ def test_what_the_permissions_do_not_cover_is_refused_and_shown(
 
 
 def test_a_destroy_drains_and_ends_what_castai_started(own: Sandbox, life: NodeLife):
-    own.stack(AUTOMATION).up()
+    own.stack(settings(own)).up()
     launched = life.start()
-    own.stack(AUTOMATION).destroy()
+    own.stack(settings(own)).destroy()
     ec2 = own.client("ec2", "root")
     described = ec2.describe_instances(InstanceIds=[launched.instance["InstanceId"]])
     assert described["Reservations"][0]["Instances"][0]["State"]["Name"] == "terminated"
