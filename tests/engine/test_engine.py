@@ -108,8 +108,8 @@ def test_an_operation_tells_what_it_did_and_what_it_cost(stack: Stack):
         ("create", "pulumi:pulumi:Stack")
     ]
     assert not result.empty
-    assert 0 < result.seconds < 60
-    assert 0 < result.processor_seconds < 60
+    assert 0 < result.seconds < 300
+    assert 0 < result.processor_seconds < 300
     assert result.peak_kib > 10_000
     assert "\n".join(lines) in result.output.replace("\r", "") or lines
     assert stack.preview().empty

@@ -18,7 +18,7 @@ SECONDS = 10
 LATE = 300
 """AWS shows things after a third of this at the earliest."""
 OPERATOR = "assumed-role/platform-admin/"
-INTERRUPTED_SECONDS = 30
+INTERRUPTED_SECONDS = 60
 """Longest end of an interrupted run on a busy machine; each wait would last two minutes or more."""
 
 

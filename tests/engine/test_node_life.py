@@ -40,7 +40,7 @@ def own(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     started = Sandbox.start(
         tmp_path_factory.mktemp("nodes"),
         programs,
-        options={"castai": {"drain_timeout": 4, "join_timeout": 8}},
+        options={"castai": {"drain_timeout": 10, "join_timeout": 20}},
         with_parent=True,
     )
     yield started

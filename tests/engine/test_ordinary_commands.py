@@ -134,8 +134,8 @@ def test_an_interrupt_ends_the_program(project: Project):
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=60)
 
-    assert time.monotonic() - started < 30
-    deadline = time.monotonic() + 10
+    assert time.monotonic() - started < 120
+    deadline = time.monotonic() + 30
     while living := processes_in(project.folder):
         assert time.monotonic() < deadline, living
         time.sleep(0.1)

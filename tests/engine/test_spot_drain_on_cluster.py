@@ -345,7 +345,7 @@ def test_a_login_that_the_cluster_refuses_is_an_error_at_once(control_plane, kub
     with pytest.raises(KubernetesError, match="status 401"):
         drain(connect(control_plane, "no-token"), place.report(), soon(20))
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
 
 
 def a_handler(endpoint: EventsEndpoint, cluster, place: Place) -> SpotHandler:

@@ -34,8 +34,8 @@ def call(castai: CastaiServer, method: str, path: str, body: Any = None, key: st
     return requests.request(method, castai.url + path, json=body, headers=headers, timeout=20)
 
 
-def eventually(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    """Wait until a condition holds."""
+def eventually(condition: Callable[[], object], seconds: float = 30) -> None:
+    """Wait until a condition holds; the default leaves time to a busy machine."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "did not come true in time"
