@@ -73,7 +73,7 @@ _MADE_BY_THE_CLUSTER = (
 
 _OTHER_EACH_TIME = (
     "API_KEY|ca[.]crt|castai-eks/(?:key-digest|source-version)"
-    "|deployment[.]kubernetes[.]io/revision"
+    "|deployment[.]kubernetes[.]io/revision|deprecated[.]daemonset[.]template[.]generation"
 )
 _RANDOM = (
     (r"\bA(?:KIA|ROA|IDA|NPA|NVA|IPA)[A-Z0-9]{10,}", "<id>"),

@@ -199,38 +199,40 @@ class AfterARefusal(threading.Thread):
 
 
 def test_nothing_that_castai_needs_goes_before_its_nodes_are_gone(bad_days):
-    """First AWS refuses to end the nodes for good, then for a while only."""
-    refusal = {"action": "ec2:TerminateInstances", "status": 403, "code": "AccessDenied"}
-    aws = bad_days.sandbox.aws_url
-
-    def writes_of_the_program():
-        log = bad_days.log(aws)
-        ours = [n for n, one in enumerate(log) if one["write"] and OPERATOR in one["principal"]]
-        return log, ours
-
+    """Deleting them fails for a while, as it did when the role went at the same time."""
     with bad_days.connected("credentials.mode=role", "api.deleteNodesOnDisconnect=true") as stack:
         instances = bad_days.launch(stack)
         assert bad_days.running(instances) == instances
+        aws = bad_days.sandbox.aws_url
         requests.delete(f"{aws}/_sandbox/requests", timeout=SECONDS)
-        bad_days.put(aws, rules=[refusal])
+        late = {"action": "ec2:TerminateInstances", "status": 403, "code": "AccessDenied"}
+        bad_days.put(aws, rules=[{**late, "times": 6}])
+
+        stack.destroy()
+
+        assert bad_days.running(instances) == [], "a node was left behind"
+        log = bad_days.log(aws)
+        terminated = [n for n, one in enumerate(log) if one["action"] == "TerminateInstances"]
+        ours = [n for n, one in enumerate(log) if one["write"] and OPERATOR in one["principal"]]
+        assert len(terminated) == 6 + len(instances)
+        assert ours, "the destroy took nothing away"
+        assert terminated[-1] < ours[0], f"{log[ours[0]]['action']} came before the nodes were gone"
+
+
+def test_a_disconnect_that_gives_up_on_the_nodes_is_an_error_and_keeps_the_role(bad_days):
+    with bad_days.connected("credentials.mode=role", "api.deleteNodesOnDisconnect=true") as stack:
+        instances = bad_days.launch(stack)
+        aws = bad_days.sandbox.aws_url
+        requests.delete(f"{aws}/_sandbox/requests", timeout=SECONDS)
+        bad_days.put(aws, rules=[{"action": "ec2:TerminateInstances", "status": 403}])
 
         with pytest.raises(OperationError, match="left 2 nodes") as refused:
             stack.destroy()
 
         assert all(one in str(refused.value) for one in instances)
-        log, ours = writes_of_the_program()
+        log = bad_days.log(aws)
+        ours = [one["action"] for one in log if one["write"] and OPERATOR in one["principal"]]
         assert ours == [], "something was taken away under nodes that run"
-
-        requests.delete(f"{aws}/_sandbox/requests", timeout=SECONDS)
-        bad_days.put(aws, rules=[{**refusal, "times": 6}])
-        stack.destroy()
-
-        assert bad_days.running(instances) == [], "a node was left behind"
-        log, ours = writes_of_the_program()
-        terminated = [n for n, one in enumerate(log) if one["action"] == "TerminateInstances"]
-        assert len(terminated) == 6 + len(instances)
-        assert ours, "the destroy took nothing away"
-        assert terminated[-1] < ours[0], f"{log[ours[0]]['action']} came before the nodes were gone"
 
 
 def test_destroy_refuses_while_castai_has_nodes_unless_told_to_leave_them(bad_days):
