@@ -301,6 +301,7 @@ def test_somebody_elses_edit_is_found_and_taken_back(agent: AgentStack, api: Cli
     assert changes(agent.stack().preview()) == {}
 
 
+@pytest.mark.exhaustive
 def test_a_namespace_that_is_gone_is_noticed_and_made_again_after_a_refresh(
     agent: AgentStack, api: Client
 ):
@@ -358,6 +359,7 @@ def test_the_documented_rights_are_enough_to_install_preview_and_remove(
     assert gone(api, Namespace, NAMESPACE)
 
 
+@pytest.mark.exhaustive
 def test_what_keeps_the_pods_from_running_is_said(agent: AgentStack, api: Client):
     api.create(Namespace(metadata=ObjectMeta(name=NAMESPACE)))
     team = ObjectMeta(name="team", namespace=NAMESPACE)

@@ -108,6 +108,7 @@ def test_changes_go_in_place_and_fixed_things_are_replaced(stack: Stack, cloud: 
     assert moved.preview().empty
 
 
+@pytest.mark.exhaustive
 def test_drift_is_found_and_repaired(stack: Stack, cloud: aws.Seed):
     stack.up()
     wanted = inventory(cloud)
@@ -175,6 +176,7 @@ def test_refused_requests_are_repeated_and_new_principals_waited_for(stack: Stac
     stack.destroy()
 
 
+@pytest.mark.exhaustive
 def test_an_object_left_half_made_is_kept_and_completed(stack: Stack, cloud: aws.Seed):
     rule = {"action": "iam:AddRoleToInstanceProfile", "status": 403, "code": "AccessDenied"}
     inject(cloud, rules=[rule])
@@ -211,6 +213,7 @@ def test_what_it_does_not_know_is_refused_before_anything_is_written(
     assert writes(cloud) == []
 
 
+@pytest.mark.exhaustive
 def test_a_reader_can_preview_and_not_apply(stack: Stack, cloud: aws.Seed):
     reader = replace(stack, environment=cloud.pull_request.environment(cloud.endpoint))
 

@@ -19,8 +19,11 @@ AWS_AUTH = "PATCH /api/v1/namespaces/kube-system/configmaps/aws-auth"
 
 POINTS = {
     "user": [
-        Point("user", "up", "AWS", "iam:CreateAccessKey", 1, "destroy"),
         Point("user", "up", "Kubernetes", AWS_AUTH, 1, "up"),
+        Point("user", "destroy", "CAST AI", "castai:Disconnect", 1, "destroy"),
+    ],
+    "user, further points": [
+        Point("user", "up", "AWS", "iam:CreateAccessKey", 1, "destroy"),
         Point("user", "destroy", "CAST AI", "castai:Disconnect", 1, "up"),
     ],
     "role": [
@@ -31,17 +34,24 @@ POINTS = {
 }
 
 
-@pytest.mark.parametrize("mode", ["user", pytest.param("role", marks=pytest.mark.exhaustive)])
-def test_a_killed_run_is_recovered_and_leaves_nothing_odd(sandbox, mode):
+@pytest.mark.parametrize(
+    "points",
+    [
+        "user",
+        pytest.param("user, further points", marks=pytest.mark.exhaustive),
+        pytest.param("role", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_killed_run_is_recovered_and_leaves_nothing_odd(sandbox, points):
     run = Crash(sandbox)
     try:
-        run.measure(mode)
-        outcomes = list(run.run(POINTS[mode]))
+        run.measure(POINTS[points][0].mode)
+        outcomes = list(run.run(POINTS[points]))
     finally:
         run.close()
 
     assert [(str(one.point), verdict(one)) for one in outcomes] == [
-        (str(point), "converged") for point in POINTS[mode]
+        (str(point), "converged") for point in POINTS[points]
     ]
 
 

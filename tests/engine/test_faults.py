@@ -219,6 +219,7 @@ def test_nothing_that_castai_needs_goes_before_its_nodes_are_gone(bad_days):
         assert terminated[-1] < ours[0], f"{log[ours[0]]['action']} came before the nodes were gone"
 
 
+@pytest.mark.exhaustive
 def test_a_disconnect_that_gives_up_on_the_nodes_is_an_error_and_keeps_the_role(bad_days):
     with bad_days.connected("credentials.mode=role", "api.deleteNodesOnDisconnect=true") as stack:
         instances = bad_days.launch(stack)

@@ -108,6 +108,7 @@ def put_faults(life: Life, **faults: object) -> None:
 REFUSED = {"user": "iam:CreatePolicy", "role": "iam:CreateRole"}
 
 
+@pytest.mark.exhaustive
 def test_the_way_back_after_a_refused_replacement_restores_access(life: Life):
     before = policy_arns(life)
     action = REFUSED[life.base["credentials.mode"]]
@@ -135,6 +136,7 @@ KILLS = {
 """Request after which the engine is killed, and where the next run goes."""
 
 
+@pytest.mark.exhaustive
 def test_a_replacement_killed_in_the_middle_loses_nothing(life: Life, subtests: pytest.Subtests):
     """Without `delete_before_replace`, the second run deletes the policies that it has created."""
     before = policy_arns(life)

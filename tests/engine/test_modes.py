@@ -114,6 +114,7 @@ def test_a_role_by_access_entries_under_the_documented_names_and_permissions(
         assert life.map_roles() == aws_auth(ACCOUNT)["mapRoles"], "nobody reads aws-auth here"
 
 
+@pytest.mark.exhaustive
 def test_without_registration_a_person_hands_over_and_castai_hears_nothing(sandbox: Sandbox):
     settings = {"api.register": "false", "api.clusterId": CLUSTER_ID}
     life = Life(sandbox, "by-hand", settings)

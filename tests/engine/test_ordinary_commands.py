@@ -174,6 +174,7 @@ def test_a_debugger_is_refused(project: Project):
     assert "does not attach debuggers" in output
 
 
+@pytest.mark.exhaustive
 def test_this_repository_runs_with_ordinary_commands(
     sandbox: Sandbox, programs: Programs, tmp_path: Path
 ):

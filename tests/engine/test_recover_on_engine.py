@@ -253,6 +253,7 @@ def test_a_state_whose_attributes_are_half_written_is_readable_again(life, query
     assert life.stack.preview().empty
 
 
+@pytest.mark.exhaustive
 def test_a_dry_run_changes_nothing_and_foreign_keys_are_left_alone(life):
     life.killed("up", life.aws.url, "CreateAccessKey")
     life.iam.create_user(UserName="cast-eks-other", Tags=[{"Key": CLUSTER_TAG, "Value": "other"}])
@@ -267,6 +268,7 @@ def test_a_dry_run_changes_nothing_and_foreign_keys_are_left_alone(life):
     assert life.iam.list_access_keys(UserName="cast-eks-other")["AccessKeyMetadata"]
 
 
+@pytest.mark.exhaustive
 def test_a_key_made_outside_is_reported_and_left_alone_unless_named(life):
     life.stack.up()
     outside = life.iam.create_access_key(UserName="cast-eks-demo")["AccessKey"]["AccessKeyId"]
@@ -309,6 +311,7 @@ def test_a_live_engine_is_named_and_left_alone(life):
     assert life.stack.preview().empty
 
 
+@pytest.mark.exhaustive
 def test_an_encrypted_value_among_the_settings_is_no_obstacle(life):
     life.killed("up", life.aws.url, "CreateUser")
     certificate = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"

@@ -161,6 +161,7 @@ def test_it_comes_stays_and_goes_without_a_trace(stack: Stack, account: str, tmp
     assert inventory.differences(before, inventory.aws(account)) == []
 
 
+@pytest.mark.exhaustive
 def test_every_switch_changes_what_it_says_and_nothing_is_replaced(
     stack: Stack, account: str, tmp_path: Path
 ):
