@@ -61,11 +61,16 @@ class AwsAuthEntryHandler(Handler):
         return CreateResult(f"{entries.WHERE}/{entry.key}", _outputs(props, entry))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Read the entry's items, and nothing else of the map."""
+        """Read the entry's items, also under the ARN to which a killed run moved the entry."""
         from castai_stack.access import writer  # noqa: PLC0415 - see `_client`
 
+        entry = _entry(props)
         with self._client() as client:
-            live = steps.live_entries(writer.look(client).live, _entry(props))
+            snapshot = writer.look(client).live
+        live = steps.live_entries(snapshot, entry)
+        if live is None and (moved := steps.moved_entry(snapshot, entry)) is not None:
+            props = {**props, "arn": moved.arn}
+            live = steps.live_entries(snapshot, moved)
         if live is None:
             return GONE
         return ReadResult(id_, {**props, "live": live})

@@ -321,6 +321,25 @@ def live_entries(live: Snapshot | None, entry: Entry) -> list[dict[str, Any]] | 
         return [{"unreadable": str(error)}]
 
 
+def moved_entry(live: Snapshot | None, entry: Entry) -> Entry | None:
+    """Return the program's entry that grants the same to another ARN, if there is exactly one.
+
+    A run that was killed while it moved an entry leaves the ARN from before in the state.
+    """
+    if live is None:
+        return None
+    owned = owned_entries(live).entries
+    try:
+        items = parse(entry.kind, live.data.get(entry.key)).items
+    except AwsAuthError:
+        return None
+    same = (entry.username, tuple(sorted(entry.groups)))
+    grants = [item.grant for item in items if item.grant and item.grant.identity == same]
+    others = [replace(entry, arn=grant.arn) for grant in grants if not grant.sso]
+    ours = [one for one in others if one.identity != entry.identity and one.identity in owned]
+    return ours[0] if len(ours) == 1 else None
+
+
 def _displayed(item: Item) -> dict[str, Any]:
     return {str(key): _plain(value) for key, value in item.folded.items()}
 

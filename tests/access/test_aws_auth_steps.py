@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -37,7 +38,7 @@ from castai_stack.access.protocol import (
     owned_entries,
 )
 from castai_stack.access.reader import parse
-from castai_stack.access.steps import carry_out, decide, live_entries, obstacles
+from castai_stack.access.steps import carry_out, decide, live_entries, moved_entry, obstacles
 
 ACCOUNT = "012345678901"
 NODES = access_entries.role(f"arn:aws:iam::{ACCOUNT}:role/cast-nodes", NODE_USERNAME, NODE_GROUPS)
@@ -523,3 +524,31 @@ def test_the_narrower_role_reads_no_secret_and_writes_no_more_than_nodes_and_the
     }
     assert not resources & {"secrets", "configmaps", "*", "pods/exec", "nodes/proxy"}
     assert not [rule for rule in rbac.RULES if "*" in rule["apiGroups"] + rule["verbs"]]
+
+
+MOVED = replace(USER, arn=f"arn:aws:iam::{ACCOUNT}:user/team/cast-eks-demo")
+THIRD = replace(USER, arn=f"arn:aws:iam::{ACCOUNT}:user/other/cast-eks-demo")
+
+
+@pytest.mark.parametrize(
+    ("in_map", "owned", "moved"),
+    [
+        ([MOVED], [MOVED], MOVED),
+        ([MOVED], [], None),
+        ([MOVED, THIRD], [MOVED, THIRD], None),
+        ([MOVED, THIRD], [MOVED], MOVED),
+        ([replace(MOVED, groups=("other",))], [MOVED], None),
+        ([], [MOVED], None),
+        ([USER], [USER], None),
+    ],
+    ids=["moved", "foreign", "two", "one of two", "other groups", "gone", "in place"],
+)
+def test_an_entry_that_a_killed_run_moved_is_recognized(in_map, owned, moved):
+    snapshot = live(mapUsers=text_of(*in_map), annotations=marked(*owned))
+
+    assert moved_entry(snapshot, USER) == moved
+
+
+def test_no_entry_is_recognized_in_a_map_that_is_absent_or_unreadable():
+    assert moved_entry(None, USER) is None
+    assert moved_entry(live(mapUsers="- {", annotations=marked(MOVED)), USER) is None

@@ -152,6 +152,7 @@ def test_a_replacement_killed_in_the_middle_loses_nothing(life: Life, subtests: 
 
             require_settled(life)
             assert policy_arns(life) == before
+            assert "/team/" not in life.map_users(), "the user's entry stayed where a run moved it"
 
 
 def kill_replacement(life: Life, action: str) -> None:

@@ -57,9 +57,15 @@ class Life:
 
     def map_roles(self) -> str:
         """Return the text of `mapRoles` in aws-auth."""
+        return self._map()["mapRoles"]
+
+    def map_users(self) -> str:
+        """Return the text of `mapUsers` in aws-auth."""
+        return self._map()["mapUsers"]
+
+    def _map(self) -> dict[str, str]:
         with self.kubernetes() as client:
-            data = client.get(ConfigMap, "aws-auth", namespace="kube-system").data or {}
-        return data["mapRoles"]
+            return client.get(ConfigMap, "aws-auth", namespace="kube-system").data or {}
 
     def write_map_roles(self, text: str) -> None:
         """Replace that text, as somebody else would."""
