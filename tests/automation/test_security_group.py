@@ -4,8 +4,10 @@ from castai_stack.automation import security_group
 
 
 def test_the_group_is_the_one_of_castais_script():
-    assert security_group.inputs("demo", "id-1", "vpc-1", {"team": "core"}) == {
-        "name": "cast-demo-cluster/CastNodeSecurityGroup",
+    name = "cast-demo-cluster/CastNodeSecurityGroup"
+
+    assert security_group.inputs("demo", name, "id-1", "vpc-1", {"team": "core"}) == {
+        "name": name,
         "description": "Nodes that CAST AI starts for EKS cluster demo",
         "vpc_id": "vpc-1",
         "ingress": [{"protocol": "-1", "from_port": 0, "to_port": 0, "self": True}],
@@ -20,7 +22,7 @@ def test_the_group_is_the_one_of_castais_script():
         ],
         "tags": {
             "team": "core",
-            "Name": "cast-demo-cluster/CastNodeSecurityGroup",
+            "Name": name,
             "cast:cluster-id": "id-1",
         },
     }
