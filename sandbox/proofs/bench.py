@@ -9,6 +9,7 @@ and with the waits of the real AWS plugin, too.
 import argparse
 import itertools
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,6 +50,7 @@ _QUIET_PREVIEWS = 3
 """In each life cycle: a median of few hangs on what else the machine does."""
 _PROGRAMS = Path(__file__).parent / "bench_programs"
 _SECONDS = 10
+_TABLE_WIDTH = 120
 _AGENT_ACTION = "SendDelta"
 """Requests that a running agent makes by itself, every few seconds."""
 
@@ -256,7 +258,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--own-toolchain", action="store_true", help="use this project's programs")
     options = parser.parse_args(arguments)
-    console = Console()
+    # A table in a file has no window to fit into.
+    console = Console() if sys.stdout.isatty() else Console(width=_TABLE_WIDTH)
     try:
         programs = toolchain.programs(own=options.own_toolchain, console=console)
         with tempfile.TemporaryDirectory(prefix="castai-eks-bench-") as folder:
