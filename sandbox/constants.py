@@ -24,3 +24,5 @@ READ_ONLY_GROUP = "platform:read-only"
 """The group that may get and list in Kubernetes."""
 POLICY_GROUP = "eks:access-policy:"
 """Prefix of the group that stands for an access policy; `kubernetes/furnished.py` binds them."""
+HEARTBEATS = ("SendDelta", "ListActions", "AckAction", "SendActionLog")
+"""Requests that agent and controller make by themselves, every few seconds."""

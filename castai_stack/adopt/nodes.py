@@ -5,17 +5,18 @@ from typing import Any
 
 from castai_stack.castai.node_configuration import FIELDS
 from castai_stack.castai.remote_fields import values
+from castai_stack.spelling import camel
 
-_SETTINGS = {
-    "disk_gib": "diskGib",
-    "volume_type": "volumeType",
-    "kms_key_arn": "kmsKeyArn",
-    "image_family": "imageFamily",
-    "imds_v1": "imdsV1",
-    "imds_hop_limit": "imdsHopLimit",
-    "max_pods_formula": "maxPodsFormula",
-    "subnet_ids": "subnetIds",
-}
+_SETTINGS = (
+    "disk_gib",
+    "volume_type",
+    "kms_key_arn",
+    "image_family",
+    "imds_v1",
+    "imds_hop_limit",
+    "max_pods_formula",
+    "subnet_ids",
+)
 
 
 def nodes_settings(configuration: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -23,9 +24,7 @@ def nodes_settings(configuration: Mapping[str, Any] | None) -> dict[str, Any]:
     if configuration is None:
         return {}
     found = values(FIELDS, configuration)
-    settings = {
-        setting: found[name] for name, setting in _SETTINGS.items() if found.get(name) is not None
-    }
+    settings = {camel(name): found[name] for name in _SETTINGS if found.get(name) is not None}
     tags = {tag["key"]: tag["value"] for tag in found.get("tags") or []}
     return {
         "name": str(configuration.get("name") or "default"),

@@ -22,9 +22,9 @@ from castai_stack.iam.node_role import NODE_MANAGED
 from castai_stack.iam.scope import Scope
 
 TAKEN, LEFT, NEW = "taken over", "left", "created"
-_SHARED = ("CastEKSPolicy", "CastEKSPolicy-tf")
+_SHARED = (naming.SHARED_POLICY, f"{naming.SHARED_POLICY}-tf")
 """Names of a policy that belongs to no single cluster."""
-_INLINE = "CastEKSRestrictedAccess", "castai-user-policy-"
+_INLINE = naming.RESTRICTED_INLINE, "castai-user-policy-"
 _KEYS = 2
 
 
@@ -152,7 +152,7 @@ def _edited(observed: Observations, principal: Principal, scope: Scope) -> Itera
     documents = {
         f"policy {policy.name}": policy.document
         for policy in observed.aws.policies
-        if policy.arn in principal.attached and policy.name.startswith("CastEKSPolicy")
+        if policy.arn in principal.attached and policy.name.startswith(naming.SHARED_POLICY)
     }
     documents |= {
         f"inline policy {name} of {principal.name}": document
@@ -287,7 +287,7 @@ def _attachments(draft: _Draft, own: Collection[str]) -> None:
 
 
 def _is_own(policy: Policy, principal: Principal) -> bool:
-    named = policy.name.startswith("CastEKSPolicy") and policy.name not in _SHARED
+    named = policy.name.startswith(naming.SHARED_POLICY) and policy.name not in _SHARED
     return named and policy.arn in principal.attached and set(policy.used_by) == {str(principal)}
 
 

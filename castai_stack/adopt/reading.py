@@ -1,6 +1,6 @@
 """Questions to CAST AI and the cluster, and all answers together; reads only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import lightkube
@@ -33,34 +33,20 @@ def observe(target: Target, api_key: str, api_url: str, choices: Choices) -> Obs
     aws = clients(target.region, target.account_id)
     place = reading_aws.place(aws, target.cluster, target.region, target.account_id)
     castai = _at_castai(api_key, api_url, target, choices)
-    roles = [one.assume_role_arn.rpartition("/")[2] for one in castai.clusters]
+    own = [one for one in castai.clusters if candidates.is_at(one, target)]
+    roles = [one.assume_role_arn.rpartition("/")[2] for one in own]
     wanted = [name for name in (choices.principal,) if name]
     node_roles = [
-        name
-        for one in castai.clusters
-        if _is_target(one, target)
-        for name in candidates.node_role_names(target.cluster, one.id)
+        name for one in own for name in candidates.node_role_names(target.cluster, one.id)
     ]
     in_aws = reading_aws.observe(
         aws,
         place,
         users=wanted or candidates.principal_names(target.cluster),
-        roles=[
-            role
-            for role, one in zip(roles, castai.clusters, strict=True)
-            if role and _is_target(one, target)
-        ],
+        roles=filter(None, roles),
         node_roles=[choices.node_role] if choices.node_role else node_roles,
     )
     return Observations(place, castai, in_aws, _in_cluster(target))
-
-
-def _is_target(cluster: Any, target: Target) -> bool:
-    return (cluster.name, cluster.region, cluster.account_id) == (
-        target.cluster,
-        target.region,
-        target.account_id,
-    )
 
 
 def _at_castai(api_key: str, url: str, target: Target, choices: Choices) -> AtCastai:
@@ -70,7 +56,9 @@ def _at_castai(api_key: str, url: str, target: Target, choices: Choices) -> AtCa
         own = [
             one
             for one in clusters
-            if _is_target(one, target) and not one.archived and choices.cluster_id in (None, one.id)
+            if candidates.is_at(one, target)
+            and not one.archived
+            and choices.cluster_id in (None, one.id)
         ]
         if len(own) != 1:
             return AtCastai(clusters)
@@ -97,31 +85,36 @@ def _default(api: AutomationApi, cluster_id: str) -> Any:
 
 def _in_cluster(target: Target) -> InCluster:
     with connected(target) as client:
+        deployments = _documents(client, Deployment)
+        daemonsets = _documents(client, DaemonSet)
         return InCluster(
-            workloads=tuple(_workloads(client)),
-            releases=dict(_releases(client)),
+            workloads=tuple(map(_workload, [*deployments, *daemonsets])),
+            releases=dict(_releases(client, deployments)),
             components=tuple(_components(client)),
             mapped=_mapped(client),
         )
 
 
-def _workloads(client: lightkube.Client) -> Iterator[Workload]:
-    for kind in (Deployment, DaemonSet):
-        for one in client.list(kind, namespace=NAMESPACE):
-            document = one.to_dict()
-            container = document["spec"]["template"]["spec"]["containers"][0]
-            tag = container["image"].partition("@")[0].rpartition(":")[2]
-            yield Workload(document["metadata"]["name"], tag, document["spec"].get("replicas"))
+def _documents(client: lightkube.Client, kind: Any) -> list[dict[str, Any]]:
+    return [one.to_dict() for one in client.list(kind, namespace=NAMESPACE)]
 
 
-def _releases(client: lightkube.Client) -> Iterator[tuple[str, str]]:
+def _workload(document: Mapping[str, Any]) -> Workload:
+    container = document["spec"]["template"]["spec"]["containers"][0]
+    tag = container["image"].partition("@")[0].rpartition(":")[2]
+    return Workload(document["metadata"]["name"], tag, document["spec"].get("replicas"))
+
+
+def _releases(
+    client: lightkube.Client, deployments: Iterable[Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
     """Yield name and chart of each Helm release, by the labels of its records and objects.
 
     The record's content holds the values of the release, keys included, so it is not read.
     """
     charts: dict[str, str] = {}
-    for one in client.list(Deployment, namespace=NAMESPACE):
-        metadata = one.to_dict()["metadata"]
+    for one in deployments:
+        metadata = one["metadata"]
         release = (metadata.get("annotations") or {}).get("meta.helm.sh/release-name")
         chart = (metadata.get("labels") or {}).get("helm.sh/chart")
         if release and chart:

@@ -16,7 +16,6 @@ from castai_stack.adopt.observations import (
 from castai_stack.commands.aws_clients import Clients, asking
 from castai_stack.iam.scope import ID_TAG
 
-_FUNCTION = "cast-ai-ec2-events-handler"
 _AWS_OWNED = ":iam::aws:policy/"
 
 
@@ -53,7 +52,7 @@ def observe(
         node_roles=tuple(nodes),
         policies=tuple(_policy(iam, policy_arn) for policy_arn in sorted(attached)),
         groups=tuple(_groups(clients("ec2"), place)),
-        functions=tuple(_functions(clients)),
+        functions=tuple(_functions(clients, place.cluster)),
         access_entries=_access_entries(clients("eks"), place.cluster),
     )
 
@@ -121,16 +120,17 @@ def _groups(ec2: Any, place: Place) -> Iterator[Group]:
             yield Group(group["GroupId"], group["GroupName"], tags.get(ID_TAG, ""))
 
 
-def _functions(clients: Clients) -> Iterator[Function]:
+def _functions(clients: Clients, cluster: str) -> Iterator[Function]:
     lambda_ = clients("lambda")
-    with asking(f"function {_FUNCTION}"):
+    name = naming.names(cluster, "documented").function
+    with asking(f"function {name}"):
         try:
-            described = lambda_.get_function_configuration(FunctionName=_FUNCTION)
+            described = lambda_.get_function_configuration(FunctionName=name)
         except lambda_.exceptions.ResourceNotFoundException:
             return
-    with asking(f"rules of function {_FUNCTION}"):
+    with asking(f"rules of function {name}"):
         rules = clients("events").list_rule_names_by_target(TargetArn=described["FunctionArn"])
-    yield Function(_FUNCTION, described["Role"].rpartition("/")[2], tuple(rules["RuleNames"]))
+    yield Function(name, described["Role"].rpartition("/")[2], tuple(rules["RuleNames"]))
 
 
 def _access_entries(eks: Any, cluster: str) -> frozenset[str]:

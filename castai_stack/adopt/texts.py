@@ -1,9 +1,10 @@
 """Comparison of policy texts: what an existing policy allows, and what CAST AI publishes."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from castai_stack.iam.document import listed
 from castai_stack.iam.documented import documented_castai, documented_restricted
 from castai_stack.iam.scope import Scope
 
@@ -13,7 +14,7 @@ Permission = tuple[str, str, str, str]
 
 def permissions(document: Mapping[str, Any]) -> frozenset[Permission]:
     """Return every combination of action and resource of a policy, with its condition."""
-    return frozenset(one for statement in _listed(document["Statement"]) for one in _of(statement))
+    return frozenset(one for statement in listed(document["Statement"]) for one in _of(statement))
 
 
 def published(scope: Scope) -> frozenset[Permission]:
@@ -26,7 +27,7 @@ def unknown_sids(document: Mapping[str, Any], known: frozenset[Permission]) -> t
     """Return the Sid, or the number, of each statement with more than the published texts."""
     return tuple(
         str(statement.get("Sid") or f"statement {number}")
-        for number, statement in enumerate(_listed(document["Statement"]), 1)
+        for number, statement in enumerate(listed(document["Statement"]), 1)
         if not set(_of(statement)) <= known
     )
 
@@ -34,28 +35,21 @@ def unknown_sids(document: Mapping[str, Any], known: frozenset[Permission]) -> t
 def trusted(document: Mapping[str, Any]) -> tuple[str, ...]:
     """Return everybody who may assume a role, in the spelling of the trust policy."""
     found = []
-    for statement in _listed(document.get("Statement", [])):
+    for statement in listed(document.get("Statement", [])):
         if statement.get("Effect") != "Allow":
             continue
         principals = statement.get("Principal", statement.get("NotPrincipal", "*"))
         if not isinstance(principals, Mapping):
             found.append(str(principals))
             continue
-        found += [str(one) for values in principals.values() for one in _listed(values)]
+        found += [str(one) for values in principals.values() for one in listed(values)]
     return tuple(sorted(set(found)))
-
-
-def external_ids(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the external ids that a trust policy demands."""
-    conditions = [one.get("Condition", {}) for one in _listed(document.get("Statement", []))]
-    equals = [one.get("StringEquals", {}) for one in conditions]
-    return tuple(value for one in equals for value in _listed(one.get("sts:ExternalId", [])))
 
 
 def _of(statement: Mapping[str, Any]) -> Iterator[Permission]:
     condition = json.dumps(_spelled(statement.get("Condition") or {}), sort_keys=True)
-    actions = _listed(statement.get("Action", statement.get("NotAction", [])))
-    resources = _listed(statement.get("Resource", statement.get("NotResource", [])))
+    actions = listed(statement.get("Action", statement.get("NotAction", [])))
+    resources = listed(statement.get("Resource", statement.get("NotResource", [])))
     negated = "not " if "NotAction" in statement or "NotResource" in statement else ""
     for action in actions:
         for resource in resources:
@@ -64,14 +58,6 @@ def _of(statement: Mapping[str, Any]) -> Iterator[Permission]:
 
 def _spelled(condition: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
     return {
-        operator: {key: sorted(map(str, _listed(values))) for key, values in keys.items()}
+        operator: {key: sorted(map(str, listed(values))) for key, values in keys.items()}
         for operator, keys in condition.items()
     }
-
-
-def _listed(value: Any) -> list[Any]:
-    return (
-        list(value)
-        if isinstance(value, Iterable) and not isinstance(value, str | Mapping)
-        else [value]
-    )

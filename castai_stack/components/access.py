@@ -5,7 +5,7 @@ from typing import NotRequired, TypedDict
 
 import pulumi
 
-from castai_stack import arn, naming
+from castai_stack import arn
 from castai_stack.access import component
 from castai_stack.access.typed import AccessSettings
 from castai_stack.components.arguments import Checked, Shape, checked
@@ -105,9 +105,7 @@ class AwsAuthMapping(component.AwsAuthMapping):
         if "user_arn" in inputs:
             mapped["user_arn"] = inputs["user_arn"]
             mapped["user_unique_id"] = inputs["user_unique_id"]
-            mapped["user_name"] = naming.names(
-                cluster.name, settings.names, cluster.region
-            ).principal
+            mapped["user_name"] = settings.resource_names.principal
         if "spot_role_arn" in inputs:
             mapped["roles"] = {
                 "spot": {

@@ -5,7 +5,7 @@ from typing import Any, NotRequired, TypedDict, cast
 
 import pulumi
 
-from castai_stack import arn, naming
+from castai_stack import arn
 from castai_stack.access.modes import mappings, unread_under
 from castai_stack.access.typed import AccessSettings
 from castai_stack.agent.typed import AgentSettings
@@ -234,7 +234,7 @@ def _context(
     return Context(
         settings=settings,
         facts=facts,
-        names=naming.names(cluster.name, settings.names, cluster.region),
+        names=settings.resource_names,
         kubeconfig=cluster.kubeconfig,
         access_entries=settings.access.mode != "aws-auth",
         aws=aws,

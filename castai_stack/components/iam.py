@@ -5,7 +5,7 @@ from typing import NotRequired, TypedDict
 
 import pulumi
 
-from castai_stack import arn, naming
+from castai_stack import arn
 from castai_stack.components.arguments import Checked, Shape, checked
 from castai_stack.components.eks_cluster import EksCluster, claim
 from castai_stack.fields import ExternalId, UserArn, Uuid, VpcId
@@ -112,7 +112,7 @@ class CastIamComponent(component.CastIamComponent):
                 "cluster_id": inputs["cluster_id"],
                 "vpc_id": inputs["vpc_id"],
                 "vpc_account_id": cluster.vpc_account_id or cluster.account_id,
-                "names": naming.names(cluster.name, settings.names, cluster.region),
+                "names": settings.resource_names,
                 "mode": principal.kind if principal else "user",
                 "flavour": settings.permissions,
                 "castai_principal_arn": inputs.get("castai_principal_arn", ""),

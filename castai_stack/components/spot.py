@@ -5,7 +5,7 @@ from typing import NotRequired, TypedDict
 
 import pulumi
 
-from castai_stack import arn, naming
+from castai_stack import arn
 from castai_stack.components.arguments import Checked, Shape, checked
 from castai_stack.components.eks_cluster import EksCluster, claim
 from castai_stack.fields import Key, Text, Url, Uuid
@@ -112,7 +112,7 @@ class SpotLambdaComponent(component.SpotLambdaComponent):
                 "cluster_id": inputs["cluster_id"],
                 "api_url": settings.api.url,
                 "api_key": inputs["api_key"],
-                "names": naming.names(cluster.name, settings.names, cluster.region),
+                "names": settings.resource_names,
                 "flavour": settings.permissions,
                 "settings": settings.spot,
                 "iam": settings.iam,

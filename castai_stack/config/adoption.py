@@ -26,10 +26,14 @@ class Adoption(Section):
     they become those of this stack."""
 
     @property
+    def takes_key(self) -> bool:
+        """Return True if an access key is taken over."""
+        return any(name.startswith("iam-key-") for name in self.imports)
+
+    @property
     def keeps_key(self) -> bool:
         """Return True if an access key is taken over and stays active."""
-        keys = [name for name in self.imports if name.startswith("iam-key-")]
-        return bool(keys) and self.values == "existing"
+        return self.takes_key and self.values == "existing"
 
 
 _CONTENT = (

@@ -1,7 +1,7 @@
 """Policy documents as values."""
 
 from collections.abc import Sequence
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 Flavour = Literal["scoped", "documented"]
 Condition = dict[str, dict[str, list[str]]]
@@ -45,6 +45,11 @@ def allow(
     if condition:
         statement["Condition"] = condition
     return statement
+
+
+def listed(value: Any) -> list[Any]:
+    """Return an element of a foreign document, which holds one value or a list, as a list."""
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def service_trust(sid: str, service: str) -> PolicyDocument:

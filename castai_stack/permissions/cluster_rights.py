@@ -60,6 +60,18 @@ def beyond(some: Sequence[Right], others: Sequence[Right]) -> tuple[Right, ...]:
     return tuple(right for right in some if not any(other.covers(right) for other in others))
 
 
+def agent(settings: StackConfig) -> Release:
+    """Return the agent's installation."""
+    cluster = settings.cluster
+    return Release(
+        cluster_name=cluster.name,
+        region=cluster.region,
+        account_id=cluster.account_id,
+        api_url=settings.api.url,
+        settings=settings.agent,
+    )
+
+
 def workloads(settings: StackConfig) -> AutomationRelease | None:
     """Return what runs in the cluster besides the agent; None where the settings ask for none."""
     if not settings.has_workloads:
@@ -73,15 +85,7 @@ def workloads(settings: StackConfig) -> AutomationRelease | None:
 
 
 def _documents(settings: StackConfig) -> Iterator[Document]:
-    cluster = settings.cluster
-    agent = Release(
-        cluster_name=cluster.name,
-        region=cluster.region,
-        account_id=cluster.account_id,
-        api_url=settings.api.url,
-        settings=settings.agent,
-    )
-    yield from manifests.objects(agent).values()
+    yield from manifests.objects(agent(settings)).values()
     if (release := workloads(settings)) is not None:
         yield from automation_manifests.objects(release).values()
     principal = settings.principal

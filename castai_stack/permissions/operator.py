@@ -173,7 +173,7 @@ def _requirements(settings: StackConfig, *, access_entries: bool) -> Iterator[Re
     if principal.kind == "user":
         user = here.iam("user", names.principal)
         yield Requirement("user", _USER, user, boundary=operators)
-        if any(name.startswith("iam-key-") for name in settings.adoption.imports):
+        if settings.adoption.takes_key:
             # The import asks whose key it is:
             # hashicorp/terraform-provider-aws, internal/service/iam/access_key.go
             yield Requirement("access key to take over", _iam("GetAccessKeyLastUsed"), user)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from castai_stack.iam.document import listed
 from castai_stack.permissions.grants import document_grants
 from castai_stack.permissions.managed_policies import MANAGED
 
@@ -74,7 +75,7 @@ def _statements(document: str) -> tuple[list[Any], list[str]]:
     """Return the Allow statements in the spelling of our own, and the Sids of unclear ones."""
     found = json.loads(document)["Statement"]
     statements, unclear = [], []
-    for number, one in enumerate(_listed(found)):
+    for number, one in enumerate(listed(found)):
         sid = one.get("Sid", str(number))
         if one.get("Effect") != "Allow":
             continue
@@ -82,23 +83,19 @@ def _statements(document: str) -> tuple[list[Any], list[str]]:
             unclear.append(sid)
             continue
         condition = {
-            operator: {key: [str(value) for value in _listed(values)] for key, values in on.items()}
+            operator: {key: [str(value) for value in listed(values)] for key, values in on.items()}
             for operator, on in one.get("Condition", {}).items()
         }
         statements.append(
             {
                 "Sid": sid,
                 "Effect": "Allow",
-                "Action": _listed(one["Action"]),
-                "Resource": _listed(one["Resource"]),
+                "Action": listed(one["Action"]),
+                "Resource": listed(one["Resource"]),
                 **({"Condition": condition} if condition else {}),
             }
         )
     return statements, unclear
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def is_boundary(name: str) -> bool:
@@ -122,9 +119,9 @@ def without_boundary(properties: Properties) -> Iterator[str]:
     """Yield a sentence for a role that a service assumes and that no boundary limits."""
     services = [
         service
-        for statement in _listed(json.loads(properties["assumeRolePolicy"])["Statement"])
+        for statement in listed(json.loads(properties["assumeRolePolicy"])["Statement"])
         if isinstance(statement.get("Principal"), dict)
-        for service in _listed(statement["Principal"].get("Service", []))
+        for service in listed(statement["Principal"].get("Service", []))
     ]
     if services and "permissionsBoundary" not in properties:
         yield f"{', '.join(services)} may assume it, and it has no permissions boundary"

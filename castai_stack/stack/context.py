@@ -8,12 +8,11 @@ import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
 from castai_stack import arn, naming
-from castai_stack.agent.names import NAMESPACE
 from castai_stack.agent.release import Release
 from castai_stack.automation.release import Release as AutomationRelease
 from castai_stack.config.model import StackConfig
 from castai_stack.iam.key_slots import Slot, slots
-from castai_stack.permissions.cluster_rights import workloads
+from castai_stack.permissions.cluster_rights import agent, workloads
 from castai_stack.plugin.custom_resource import CastaiProvider
 from castai_stack.preflight.lookups import ClusterFacts
 from castai_stack.preflight.networks import NO_NETWORK, NodeNetwork
@@ -72,12 +71,7 @@ class Context:
     @property
     def release(self) -> Release:
         """The agent's installation."""
-        return Release(
-            **self.cluster,
-            api_url=self.settings.api.url,
-            settings=self.settings.agent,
-            namespace=NAMESPACE,
-        )
+        return agent(self.settings)
 
     @property
     def automation(self) -> AutomationRelease | None:

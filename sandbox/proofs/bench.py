@@ -22,6 +22,7 @@ from rich.table import Table
 from castai_stack.commands import command_line
 from sandbox import toolchain
 from sandbox.aws_provider import account
+from sandbox.constants import HEARTBEATS
 from sandbox.engine.stack import OperationError, Result, Stack
 from sandbox.kubernetes.proxy import KubernetesProxy
 from sandbox.processes import ProcessError
@@ -51,8 +52,6 @@ _QUIET_PREVIEWS = 3
 _PROGRAMS = Path(__file__).parent / "bench_programs"
 _SECONDS = 10
 _TABLE_WIDTH = 120
-_AGENT_ACTION = "SendDelta"
-"""Requests that a running agent makes by itself, every few seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +178,7 @@ class Bench:
 def _logged(url: str) -> Requests:
     answer = requests.get(f"{url}/_sandbox/requests", timeout=_SECONDS)
     answer.raise_for_status()
-    log = [entry for entry in answer.json()["log"] if entry["action"] != _AGENT_ACTION]
+    log = [entry for entry in answer.json()["log"] if entry["action"] not in HEARTBEATS]
     return Requests(sum(not e["write"] for e in log), sum(e["write"] for e in log))
 
 

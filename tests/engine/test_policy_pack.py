@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import toolchain
+from sandbox import cache
 from sandbox.engine.stack import REPOSITORY
 from sandbox.session import Sandbox
 from sandbox.toolchain import Programs
@@ -27,7 +27,7 @@ CLUSTER_ID = "0f3f1ba4-6f46-4f2e-9a39-6a1bb6c0f0a1"
 def environment() -> Path:
     """Return a virtual environment with the pack's packages, made once for each list of them."""
     digest = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    folder = toolchain.cache_folder().parent / f"policy-{digest}"
+    folder = cache.folder() / f"policy-{digest}"
     if not folder.exists():
         part = folder.with_name(f"{folder.name}.{os.getpid()}")
         python = part / "bin" / "python"

@@ -11,14 +11,13 @@ import requests
 from lightkube import Client, KubeConfig
 from lightkube.resources.core_v1 import ConfigMap
 
+from sandbox.constants import HEARTBEATS
 from sandbox.engine.stack import Result, Stack
 from sandbox.session import Sandbox, Who
 
 SECONDS = 10
 PRINCIPAL = "cast-eks-demo"
 """Name of CAST AI's user, and of its role."""
-HEARTBEATS = ("SendDelta", "ListActions", "AckAction", "SendActionLog")
-"""What agent and controller say all the time, whoever runs what."""
 
 
 @dataclass
