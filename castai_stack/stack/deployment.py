@@ -36,7 +36,7 @@ from castai_stack.preflight.lookups import Caller, ClusterFacts, look_up
 from castai_stack.stack.adoption import Takeover
 from castai_stack.stack.checks import apply_checks, required_checks
 from castai_stack.stack.context import Context
-from castai_stack.stack.node_parts import early_configuration, node_parts
+from castai_stack.stack.node_parts import node_configuration_part, node_parts
 from castai_stack.stack.outputs import access_outputs, address_outputs, next_step
 from castai_stack.stack.parts import (
     AccessParts,
@@ -242,7 +242,7 @@ def _handed_over(
     access_key = current_key(context, access, registration.id)
     hand_over = hand_over_part(context, principal, registration, access, access_key)
     profile_arn, group = access.iam.instance_profile_arn, access.security_group
-    early = early_configuration(context, registration.id, profile_arn, group, hand_over)
+    configuration = node_configuration_part(context, registration.id, profile_arn, group, hand_over)
     ready = CredentialsReady(
         context.logical_name("credentials-ready"),
         cluster_id=registration.id,
@@ -250,8 +250,8 @@ def _handed_over(
         timeout_seconds=context.settings.api.ready_timeout_seconds,
         namespace=NAMESPACE,
         controller=CONTROLLER if context.settings.automation.controller.enabled else None,
-        opts=context.at_castai(hand_over, *([early] if early else [])),
+        opts=context.at_castai(hand_over, *([configuration] if configuration else [])),
     )
     retired_key(context, access, [ready])
-    of_nodes = node_parts(context, registration.id, profile_arn, group, ready, early=early)
+    of_nodes = node_parts(context, registration.id, group, configuration, ready)
     return access_outputs(access, access_key) | of_nodes

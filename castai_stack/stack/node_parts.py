@@ -1,7 +1,7 @@
-"""What CAST AI is told about nodes: after it uses the credentials, and taken back before they go.
+"""Settings of nodes at CAST AI: node configuration, policies, node template, evictor.
 
-Node configuration, policies, node template, evictor's configuration. A destroy runs backwards: the
-policies are off, and the nodes under way have settled, before the disconnect.
+The node configuration comes before the wait for CAST AI's readiness, the others after it. A destroy
+runs backwards: policies are off, and nodes under way have settled, before the disconnect.
 """
 
 import pulumi
@@ -47,66 +47,22 @@ def security_group_part(
     )
 
 
-def early_configuration(
+def node_configuration_part(
     context: Context,
     cluster_id: pulumi.Output[str],
     instance_profile_arn: pulumi.Output[str],
     group: aws.SecurityGroup | None,
     handed_over: pulumi.Resource,
 ) -> NodeConfiguration | None:
-    """Compose the node configuration where CAST AI cannot use its access without it; else None.
+    """Compose the default node configuration; None where the settings leave it to CAST AI.
 
-    CAST AI looks for an instance profile of a name of its own, unless the configuration names one.
-    Source: castai/pulumi-castai, 5834f84 (`failed to resolve instance profile`).
+    It comes before CAST AI is ready: without one that names profile and security groups, a cluster
+    can stay at `failed to resolve instance profile`, and one that names a deleted group at `failed
+    to resolve security groups`. Source: castai/pulumi-castai, commit 5834f84.
     """
-    if context.names.given.instance_profile is None or not context.settings.sets_nodes:
-        return None
-    return _configuration(context, cluster_id, instance_profile_arn, group, handed_over)
-
-
-def node_parts(
-    context: Context,
-    cluster_id: pulumi.Output[str],
-    instance_profile_arn: pulumi.Output[str],
-    group: aws.SecurityGroup | None,
-    ready: pulumi.Resource,
-    *,
-    early: NodeConfiguration | None = None,
-) -> dict[str, pulumi.Input[object]]:
-    """Compose what CAST AI is told, once it uses the credentials; return the outputs.
-
-    `early` is the node configuration if it exists before that.
-    """
-    settings = context.settings
-    outputs: dict[str, pulumi.Input[object]] = {}
-    before: pulumi.Resource = ready
-    if group is not None:
-        outputs["security_group_id"] = group.id
-    if early is None and settings.sets_nodes:
-        early = _configuration(context, cluster_id, instance_profile_arn, group, ready)
-        before = early
-    if early is not None:
-        outputs["node_configuration_id"] = early.id
-    if settings.acts_in_cluster:
-        outputs["policies_state"] = OFF
-    if settings.autoscales:
-        policies = _policies(context, cluster_id, before)
-        on = policies_state(settings.automation.autoscaler)
-        outputs["policies_state"] = policies.enabled.apply(lambda enabled: on if enabled else OFF)
-        before = _template(context, cluster_id, policies)
-    if settings.acts_in_cluster and settings.automation.evictor.enabled:
-        _evictor(context, cluster_id, before)
-    return outputs
-
-
-def _configuration(
-    context: Context,
-    cluster_id: pulumi.Output[str],
-    instance_profile_arn: pulumi.Output[str],
-    group: aws.SecurityGroup | None,
-    before: pulumi.Resource,
-) -> NodeConfiguration:
     settings, nodes = context.settings, context.settings.automation.nodes
+    if not settings.sets_nodes:
+        return None
     return NodeConfiguration(
         context.logical_name("node-configuration"),
         cluster_id=cluster_id,
@@ -125,8 +81,35 @@ def _configuration(
         imds_hop_limit=nodes.imds_hop_limit,
         max_pods_formula=nodes.max_pods_formula,
         tags={**settings.tags, **nodes.tags},
-        opts=context.at_castai(before),
+        opts=context.at_castai(handed_over),
     )
+
+
+def node_parts(
+    context: Context,
+    cluster_id: pulumi.Output[str],
+    group: aws.SecurityGroup | None,
+    configuration: NodeConfiguration | None,
+    ready: pulumi.Resource,
+) -> dict[str, pulumi.Input[object]]:
+    """Compose what CAST AI is told once it uses the credentials; return the outputs of nodes."""
+    settings = context.settings
+    outputs: dict[str, pulumi.Input[object]] = {}
+    before: pulumi.Resource = ready
+    if group is not None:
+        outputs["security_group_id"] = group.id
+    if configuration is not None:
+        outputs["node_configuration_id"] = configuration.id
+    if settings.acts_in_cluster:
+        outputs["policies_state"] = OFF
+    if settings.autoscales:
+        policies = _policies(context, cluster_id, before)
+        on = policies_state(settings.automation.autoscaler)
+        outputs["policies_state"] = policies.enabled.apply(lambda enabled: on if enabled else OFF)
+        before = _template(context, cluster_id, policies)
+    if settings.acts_in_cluster and settings.automation.evictor.enabled:
+        _evictor(context, cluster_id, before)
+    return outputs
 
 
 def _policies(

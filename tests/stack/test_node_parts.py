@@ -24,7 +24,7 @@ ALL_ON = {
     },
     "evictor": {"enabled": True},
 }
-TOLD = ["node-configuration", "autoscaler-policies", "node-template", "evictor-configuration"]
+AFTER_READY = ["autoscaler-policies", "node-template", "evictor-configuration"]
 MODES = ["user", "role"]
 
 
@@ -48,15 +48,18 @@ def of_the_stack(**settings):
 def test_connecting_sets_the_node_configuration_and_starts_nothing(mode):
     made = set(named(ran(mode=mode)))
 
-    assert made & {*TOLD, "node-security-group"} == {"node-configuration", "node-security-group"}
+    assert made & {*AFTER_READY, "node-configuration", "node-security-group"} == {
+        "node-configuration",
+        "node-security-group",
+    }
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_castai_is_told_in_order_and_after_it_uses_the_credentials(mode):
+def test_castai_gets_its_settings_in_order(mode):
     recorder = ran(mode=mode, automation=ALL_ON)
 
-    before = ["hand-over", "credentials-ready"]
-    for name in TOLD:
+    before = ["hand-over"]
+    for name in ["node-configuration", "credentials-ready", *AFTER_READY]:
         assert set(before) <= waits_for(recorder, name), name
         before.append(name)
 
@@ -72,9 +75,15 @@ def test_the_disconnect_comes_before_the_security_group_goes(mode):
 @pytest.mark.parametrize(
     ("settings", "gone"),
     [
-        ({"mode": "none"}, {*TOLD, "node-security-group"}),
-        ({"api": {"register": False, "clusterId": CLUSTER_ID}}, {*TOLD, "node-security-group"}),
-        ({"automation": {"controller": {"enabled": False}}}, {*TOLD, "node-security-group"}),
+        ({"mode": "none"}, {*AFTER_READY, "node-configuration", "node-security-group"}),
+        (
+            {"api": {"register": False, "clusterId": CLUSTER_ID}},
+            {*AFTER_READY, "node-configuration", "node-security-group"},
+        ),
+        (
+            {"automation": {"controller": {"enabled": False}}},
+            {*AFTER_READY, "node-configuration", "node-security-group"},
+        ),
         (
             {"automation": {**ALL_ON, "nodes": {"enabled": False}}},
             {"node-configuration", "node-security-group"},
@@ -94,7 +103,7 @@ def test_the_disconnect_comes_before_the_security_group_goes(mode):
 def test_each_switch_takes_its_part_away_and_keeps_the_connection(settings, gone):
     made = set(named(ran(**settings)))
 
-    assert {*TOLD, "node-security-group"} - made == gone
+    assert {*AFTER_READY, "node-configuration", "node-security-group"} - made == gone
 
 
 def test_the_node_configuration_has_the_profile_groups_and_subnets_of_this_cluster():
@@ -192,11 +201,3 @@ def test_without_a_controller_there_are_no_outputs_of_nodes():
     names = {"policies_state", "security_group_id", "node_configuration_id"}
 
     assert not names & set(of_the_stack(automation={"controller": {"enabled": False}}))
-
-
-def test_a_profile_of_another_name_is_known_to_castai_before_it_has_to_use_it():
-    recorder = ran(physicalNames={"instanceProfile": "theirs"}, automation=ALL_ON)
-
-    assert "node-configuration" in waits_for(recorder, "credentials-ready")
-    assert "hand-over" in waits_for(recorder, "node-configuration")
-    assert "credentials-ready" in waits_for(recorder, "autoscaler-policies")
