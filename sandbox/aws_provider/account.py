@@ -5,6 +5,7 @@ without change makes hardly any.
 """
 
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ WAITS = "CASTAI_SANDBOX_AWS_WAITS"
 PROPAGATION_SECONDS = 120  # until other services know a new principal
 APPEARS_SECONDS = 20  # until a service knows what it was told a moment ago
 _ATTEMPTS = 25
+_LONGEST_PAUSE = 20.0
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ABSENT = frozenset(
     {
@@ -99,7 +101,7 @@ class Account:
 
         if self._session is None:
             self._session = Session()
-        return self._session.create_client(
+        client: Any = self._session.create_client(
             service,
             region_name=region,
             endpoint_url=endpoint(),
@@ -110,6 +112,8 @@ class Account:
                 max_pool_connections=32,
             ),
         )
+        client.meta.events.register_last("needs-retry", _throttled_again)
+        return client
 
     def identity(self) -> dict[str, str]:
         """Return the caller's `Account`, `Arn` and `UserId`, looked up once."""
@@ -171,6 +175,20 @@ class Account:
                 raise RefusedError(f"{what}: not so after {seconds:.0f} s")
             self.pause(pause)
             pause = min(pause * 2, 3)
+
+
+def _throttled_again(
+    response: tuple[Any, dict[str, Any]] | None, attempts: int, **_: Any
+) -> float | None:
+    """Return the pause before a throttled request is repeated; None if it is not.
+
+    botocore stops earlier, at a quota of repetitions over all requests of a client. The real
+    provider has none (hashicorp/terraform-provider-aws#36024), and 25 attempts of each request.
+    """
+    answer = {} if response is None else response[1].get("Error", {})
+    if answer.get("Code") != "Throttling" or attempts >= _ATTEMPTS:
+        return None
+    return random.uniform(0, min(2.0**attempts, _LONGEST_PAUSE))  # noqa: S311 - no secret
 
 
 def code(error: "ClientError") -> str:

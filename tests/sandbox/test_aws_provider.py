@@ -9,9 +9,11 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import requests
+from botocore.exceptions import ClientError
 
 from sandbox import aws
 from sandbox.aws_provider import account, documents, plugin, registry, schema
@@ -729,6 +731,26 @@ def test_refused_requests_are_repeated(provider, faults):
 
     log = requests.get(faults.replace("faults", "requests"), timeout=5).json()["log"]
     assert any(one["fault"] == "throttle" for one in log), "nothing was refused, nothing repeated"
+
+
+def test_a_throttled_request_is_repeated_24_times_whatever_the_others_needed(
+    environment, faults, monkeypatch
+):
+    del environment
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+    iam = account.Account(account.Settings(REGION)).client("iam")
+    rule = {"action": "iam:ListUsers", "status": 400, "code": "Throttling"}
+    log = faults.replace("faults", "requests")
+
+    # A quota of botocore's ends after 100 repetitions.
+    for _ in range(6):
+        requests.put(faults, json={"rules": [{**rule, "times": 24}]}, timeout=5).raise_for_status()
+        iam.list_users()
+    requests.delete(log, timeout=5)
+    requests.put(faults, json={"rules": [rule]}, timeout=5).raise_for_status()
+    with pytest.raises(ClientError, match="Throttling"):
+        iam.list_users()
+    assert len(requests.get(log, timeout=5).json()["log"]) == 25
 
 
 def test_an_error_of_aws_is_told_in_one_sentence(provider):
