@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from castai_stack.plugin import VERSION
 from sandbox import castai, inventory, toolchain
 from sandbox.session import Sandbox
 from sandbox.toolchain import Programs
@@ -34,6 +35,22 @@ def project(sandbox: Sandbox, programs: Programs, tmp_path: Path) -> Project:
     return project
 
 
+def add_package(project: Project) -> None:
+    """Run `pulumi package add` as a user does, as far as this version of the YAML host can.
+
+    It cannot link a package, the step before the CLI writes `packages` into Pulumi.yaml.
+    """
+    said = project.run("package", "add", "../../plugin", fails=True)
+    assert said.endswith("error: linking package: method Link not implemented\n")
+    (declaration,) = (project.folder / "sdks" / "castai-stack").iterdir()
+    declared = yaml.safe_load(declaration.read_text())
+    assert declared == {
+        "packageDeclarationVersion": 1,
+        "name": "castai-stack",
+        "version": VERSION,
+    }
+
+
 def test_a_yaml_program_connects_a_cluster_and_takes_it_away(project: Project, sandbox: Sandbox):
     before = inventory.aws(sandbox.aws_url)
     schema = project.run("package", "get-schema", "../../plugin")
@@ -43,6 +60,10 @@ def test_a_yaml_program_connects_a_cluster_and_takes_it_away(project: Project, s
     file = project.folder / "Pulumi.yaml"
     written = file.read_text()
     program = yaml.safe_load(written)
+    assert program.pop("packages") == {"castai-stack": "../../plugin"}
+    file.write_text(yaml.safe_dump(program))
+    add_package(project)
+    program["packages"] = {"castai-stack": "../../plugin"}
     program["resources"]["demo"]["properties"] |= {
         "agent": {"labels": {"team": "b!"}},
         "tags": {"aws:x": "y"},

@@ -45,7 +45,7 @@ class Project:
 def clone_on_sandbox(folder: Path, sandbox: Sandbox, programs: Programs) -> Project:
     """Return a fresh clone of this repository, led to the sandbox, with a backend of its own.
 
-    No plugin of this repository is on PATH: the engine has only `plugins` of `Pulumi.yaml`.
+    No plugin of this repository is on PATH: the engine has only what `Pulumi.yaml` names.
     """
     clone = clone_repository(folder / "clone")
     (program_folder.write(folder / "bin", programs) / PLUGIN).unlink()
