@@ -90,11 +90,15 @@ class AutomationApi(CastaiApi):
             f"read the deprecated policies (V1) of cluster {cluster_id}",
         )
 
-    def node_template(self, cluster_id: str, name: str) -> Mapping[str, Any] | None:
-        """Return a node template, or None when there is none of that name."""
+    def node_templates(self, cluster_id: str) -> list[Mapping[str, Any]]:
+        """Every node template of the cluster, the default one among them."""
         action = f"list the node templates of cluster {cluster_id}"
         answer = self._present(_templates(cluster_id), action, {"includeDefault": "true"})
-        templates = (item.get("template") or {} for item in items(answer or {}, action))
+        return [item.get("template") or {} for item in items(answer or {}, action)]
+
+    def node_template(self, cluster_id: str, name: str) -> Mapping[str, Any] | None:
+        """Return a node template, or None when there is none of that name."""
+        templates = self.node_templates(cluster_id)
         return next((one for one in templates if one.get("name") == name), None)
 
     def update_node_template(
@@ -110,6 +114,14 @@ class AutomationApi(CastaiApi):
             f"{_EVICTION}/{quote(cluster_id, safe='')}/config",
             f"read the evictor's configuration of cluster {cluster_id}",
         )
+
+    def evictor_rules(self, cluster_id: str) -> int:
+        """Return the number of the evictor's rules for single workloads."""
+        answer = self._present(
+            f"{_EVICTION}/{quote(cluster_id, safe='')}/advanced-config",
+            f"read the evictor's rules of cluster {cluster_id}",
+        )
+        return len((answer or {}).get("evictionConfig") or [])
 
     def update_evictor(self, cluster_id: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Change the evictor's configuration (V2)."""

@@ -14,6 +14,7 @@ from castai_stack.castai.remote_fields import (
     RemoteField,
     body,
     go_duration,
+    over,
     seconds,
 )
 from castai_stack.castai.remote_settings import SingleSettingsHandler
@@ -95,14 +96,14 @@ class AutoscalerPoliciesHandler(SingleSettingsHandler):
             )
 
     def _send(self, cluster_id: str, wanted: Mapping[str, Any]) -> None:
-        """Write with the version of now; sections that are left out keep their values."""
+        """Write with the version of now; what this program does not set keeps its value."""
         from castai_stack.castai.model import CastaiError  # noqa: PLC0415 - lazy
 
         for attempt in range(1, _ATTEMPTS + 1):
             current = self.fetch(cluster_id) or {}
             version = {"version": current["version"]} if current.get("version") else {}
             try:
-                self.automation().update_policies(cluster_id, {**wanted, **version})
+                self.automation().update_policies(cluster_id, {**over(current, wanted), **version})
             except CastaiError as error:
                 if error.status != _CONFLICT or attempt == _ATTEMPTS:
                     raise

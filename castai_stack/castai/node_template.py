@@ -44,6 +44,15 @@ FIELDS: Fields = {
     "min_memory_mib": RemoteField("constraints.minMemory", absent=0),
     "max_memory_mib": RemoteField("constraints.maxMemory", absent=0),
 }
+_OTHERS = (
+    "clmEnabled",
+    "configurationId",
+    "customLabels",
+    "customTaints",
+    "rebalancingConfig",
+    "shouldTaint",
+)
+"""Fields of the template that this program never sets."""
 _APPEAR_SECONDS = 60
 
 
@@ -116,9 +125,9 @@ def _dropped(olds: Mapping[str, Any], news: Mapping[str, Any]) -> tuple[str, ...
 def _merged(
     existing: Mapping[str, Any], fields: Mapping[str, Any], dropped: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Return the template to send: what the program sets over the constraints that exist.
+    """Return the template to send: what the program sets over what exists.
 
-    A PUT replaces the constraints, so that those of others are sent with them.
+    A PUT replaces the template, so that what others set is sent with it.
     """
     wanted = body(FIELDS, fields)
     constraints = dict(existing.get("constraints") or {})
@@ -128,4 +137,5 @@ def _merged(
             old = constraints.get(key)
             nested = isinstance(value, dict) and isinstance(old, Mapping)
             constraints[key] = {**old, **value} if nested else value
-    return {**wanted, "constraints": constraints}
+    others = {name: existing[name] for name in _OTHERS if existing.get(name)}
+    return {**others, **wanted, "constraints": constraints}

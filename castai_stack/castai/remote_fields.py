@@ -51,6 +51,28 @@ def body(fields: Fields, props: Mapping[str, Any]) -> dict[str, Any]:
     return document
 
 
+def over(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the object to send where the service gives a default to what a section leaves out.
+
+    Sections of `wanted` hold the fields of `existing` besides their own, apart from statuses.
+    """
+    return {key: _over(existing.get(key), value) for key, value in wanted.items()}
+
+
+def _over(old: Any, new: Any) -> Any:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return {**_without_status(old), **over(old, new)}
+    return new
+
+
+def _without_status(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_status(value) if isinstance(value, Mapping) else value
+        for key, value in section.items()
+        if key != "status"
+    }
+
+
 def values(
     fields: Fields, remote: Mapping[str, Any], names: Iterable[str] | None = None
 ) -> dict[str, Any]:

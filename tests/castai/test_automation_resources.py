@@ -402,6 +402,22 @@ def test_a_delete_switches_the_policies_off_and_nothing_else(policies, api, clus
     assert found["clusterLimits"]["cpu"]["maxCores"] == 20
 
 
+def test_policies_of_others_in_the_same_section_stay(policies, api, cluster_id):
+    kind, props = policies
+    pods = {"enabled": False, "podPinner": {"enabled": True}}
+    version = api.policies(cluster_id)["version"]
+    api.update_policies(
+        cluster_id, {"scopedMode": True, "unschedulablePods": pods, "version": version}
+    )
+
+    kind.create(props)
+
+    found = api.policies(cluster_id)
+    assert found["unschedulablePods"]["podPinner"]["enabled"] is True
+    assert found["unschedulablePods"]["enabled"] is props["unschedulable_pods"]
+    assert found["scopedMode"] is True
+
+
 def node(phase, maker="cast.ai"):
     return Node("n-1", "node-1", "i-1", {"provisioner.cast.ai/managed-by": maker}, phase)
 
@@ -470,6 +486,19 @@ def test_constraints_of_others_stay(with_template, api, cluster_id):
     constraints = api.node_template(cluster_id, DEFAULT_TEMPLATE)["constraints"]
     assert constraints["burstable"] == "disabled"
     assert constraints["instanceFamilies"] == {"include": ["c5"], "exclude": ["t3"]}
+
+
+def test_labels_and_taints_of_others_stay(with_template, api, cluster_id):
+    kind, props = with_template
+    labels = {"team": "platform"}
+    api.update_node_template(
+        cluster_id, DEFAULT_TEMPLATE, {"customLabels": labels, "rebalancingConfig": {"minNodes": 2}}
+    )
+
+    kind.create(props)
+
+    remote = api.node_template(cluster_id, DEFAULT_TEMPLATE)
+    assert (remote["customLabels"], remote["rebalancingConfig"]) == (labels, {"minNodes": 2})
 
 
 def test_a_constraint_that_is_taken_out_of_the_settings_is_cleared(with_template, api, cluster_id):
