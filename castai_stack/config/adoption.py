@@ -40,7 +40,6 @@ _CONTENT = (
     "assumeRolePolicy",
     "description",
     "egress",
-    "forceDestroy",
     "ingress",
     "permissionsBoundary",
     "policy",

@@ -505,7 +505,8 @@ def test_what_is_taken_over_keeps_its_values_until_the_settings_count():
 
     user, policy = first["iam-user"], first["iam-castai-policy"]
     assert (user.importId, policy.importId) == tuple(TAKEOVER.values())
-    assert {"tags", "tagsAll", "forceDestroy"} <= set(user.ignoreChanges)
+    assert {"tags", "tagsAll"} <= set(user.ignoreChanges)
+    assert "forceDestroy" not in user.ignoreChanges, "an inline policy would end a destroy"
     assert {"policy", "description"} <= set(policy.ignoreChanges)
     assert not set(user.ignoreChanges) & {"name", "path"}, "another object is never taken for it"
     assert not second["iam-user"].ignoreChanges
