@@ -131,6 +131,13 @@ def node_role(observed: Observations, cluster: Cluster, choices: Choices) -> Nod
     named = [one for one in candidates if configured in one.profiles]
     if choices.node_role is not None and not candidates:
         raise AmbiguousError(f"there is no role {choices.node_role}; correct --node-role")
+    if configured and not named and choices.node_role is None:
+        listed = ", ".join(map(str, candidates)) or "none of the names that installers give"
+        raise AmbiguousError(
+            f"CAST AI's default node configuration names the instance profile {configured}, and it "
+            f"does not hold the role of the nodes ({listed}); name its role with --node-role, if "
+            "only CAST AI's nodes use it, or correct the node configuration"
+        )
     if not candidates:
         return NodeRole(None)
     role = _one(named or candidates, "", "--node-role")

@@ -116,8 +116,22 @@ class AtCastai:
     """Every cluster of the API key, archived ones as far as the service lists them."""
     principal_arn: str = ""
     """CAST AI's own user of the cluster."""
-    configuration: Mapping[str, Any] | None = None
+    configuration: Document | None = None
     """The default node configuration."""
+    configurations: tuple[str, ...] = ()
+    """Names of the other node configurations."""
+    policies: Document | None = None
+    """The autoscaler policies (V2)."""
+    old_policies_on: bool = False
+    """Whether the deprecated policies (V1) are on."""
+    template: Document | None = None
+    """The default node template."""
+    templates: tuple[str, ...] = ()
+    """Names of the other node templates."""
+    evictor: Document | None = None
+    """The evictor's configuration."""
+    evictor_rules: int = 0
+    """Number of the evictor's rules for single workloads."""
     profile_users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Other clusters by ARN of the instance profile that their default node configuration names."""
 
@@ -146,6 +160,8 @@ class Place:
     account_id: str
     partition: str
     vpc_id: str
+    cluster_group: str = ""
+    """Security group that EKS created for the cluster."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,12 @@
 """Plan of a take-over: settings that reproduce what is there, ids to import, and the rest."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from castai_stack import arn, naming
-from castai_stack.adopt import candidates, texts
+from castai_stack.adopt import at_castai, candidates, obstacles, texts
 from castai_stack.adopt.candidates import AmbiguousError, NodeRole
-from castai_stack.adopt.nodes import nodes_settings
 from castai_stack.adopt.observations import (
     Choices,
     Group,
@@ -19,13 +18,11 @@ from castai_stack.adopt.owners import commands, left_in_cluster, workload_settin
 from castai_stack.castai.model import Cluster
 from castai_stack.iam.castai_policy import PRINCIPAL_MANAGED
 from castai_stack.iam.node_role import NODE_MANAGED
-from castai_stack.iam.scope import Scope
 
 TAKEN, LEFT, NEW = "taken over", "left", "created"
 _SHARED = (naming.SHARED_POLICY, f"{naming.SHARED_POLICY}-tf")
 """Names of a policy that belongs to no single cluster."""
-_INLINE = naming.RESTRICTED_INLINE, "castai-user-policy-"
-_KEYS = 2
+_HOLDS = "delete it before `pulumi destroy`, which cannot delete the role before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +86,8 @@ def make(observed: Observations, choices: Choices) -> tuple[Plan | None, tuple[s
         candidates.security_group, observed.aws.groups, cluster.id, choices.security_group
     )
     if principal is not None:
-        scope = _scope(observed, cluster)
-        problems += _principal_problems(observed, principal, scope, choices)
+        scope = obstacles.scope(observed, cluster)
+        problems += obstacles.of_principal(observed, principal, scope, choices)
         if len(paths := _paths(observed, principal, node)) > 1:
             problems.append(
                 f"the objects are under the IAM paths {', '.join(sorted(paths))}; this program has "
@@ -110,64 +107,6 @@ def _paths(observed: Observations, principal: Principal, node: NodeRole | None) 
     return paths
 
 
-def _scope(observed: Observations, cluster: Cluster) -> Scope:
-    place = observed.place
-    return Scope(
-        partition=place.partition,
-        region=place.region,
-        account_id=place.account_id,
-        cluster=place.cluster,
-        cluster_id=cluster.id,
-        vpc_id=place.vpc_id,
-        names=naming.names(place.cluster, "suffixed"),
-    )
-
-
-def _principal_problems(
-    observed: Observations, principal: Principal, scope: Scope, choices: Choices
-) -> Iterator[str]:
-    if principal.trust is not None:
-        others = [
-            one for one in texts.trusted(principal.trust) if one != observed.castai.principal_arn
-        ]
-        if others:
-            yield (
-                f"role {principal.name} trusts {', '.join(others)}, and CAST AI's user of this "
-                f"cluster is {observed.castai.principal_arn or 'none'}; correct the role's trust "
-                "policy first, because somebody else can act with CAST AI's rights"
-            )
-    if len(principal.keys) >= _KEYS:
-        keys = ", ".join(f"{key.id} ({key.status})" for key in principal.keys)
-        yield (
-            f"user {principal.name} has the access keys {keys}; AWS allows two, and the take-over "
-            "creates one. Delete the one that CAST AI does not use (`aws iam "
-            "get-access-key-last-used --access-key-id ID` shows the last use of each)"
-        )
-    if not choices.accept_edited_policies:
-        yield from _edited(observed, principal, scope)
-
-
-def _edited(observed: Observations, principal: Principal, scope: Scope) -> Iterator[str]:
-    known = texts.published(scope)
-    documents = {
-        f"policy {policy.name}": policy.document
-        for policy in observed.aws.policies
-        if policy.arn in principal.attached and policy.name.startswith(naming.SHARED_POLICY)
-    }
-    documents |= {
-        f"inline policy {name} of {principal.name}": document
-        for name, document in principal.inline.items()
-        if name.startswith(_INLINE)
-    }
-    for what, document in documents.items():
-        if sids := texts.unknown_sids(document, known):
-            yield (
-                f"{what} allows more than CAST AI has published, in {', '.join(sids)}: somebody "
-                "edited it. Move that to a policy of its own, or give --accept-edited-policies: "
-                "`adoption.values: settings` removes it later"
-            )
-
-
 def _drafted(draft: _Draft) -> Plan:
     observed, cluster, place = draft.observed, draft.cluster, draft.observed.place
     draft.rows.append(Row("cluster at CAST AI", cluster.id, TAKEN, "found by its name"))
@@ -175,7 +114,8 @@ def _drafted(draft: _Draft) -> Plan:
     if path != "/":
         draft.iam["path"] = path
     own = _principal(draft)
-    _nodes(draft)
+    castai = at_castai.sections(observed, draft.group)
+    _nodes(draft, takes_group=castai.automation["nodes"].get("enabled", True))
     _shared_function(draft)
     flavour = _flavour(draft, own)
     settings: dict[str, Any] = {
@@ -189,13 +129,15 @@ def _drafted(draft: _Draft) -> Plan:
     }
     if draft.names:
         settings["physicalNames"] = draft.names
+    if castai.kms_keys:
+        draft.iam["kmsKeyArns"] = castai.kms_keys
     if draft.iam:
         settings["iam"] = draft.iam
     in_cluster, rows = workload_settings(observed.cluster)
     settings |= in_cluster
     draft.rows += [Row(*row) for row in rows]
-    automation = settings.setdefault("automation", {})
-    automation["nodes"] = nodes_settings(observed.castai.configuration)
+    settings.setdefault("automation", {}).update(castai.automation)
+    draft.rows += [Row(*row) for row in castai.rows]
     mapped = observed.cluster.mapped | observed.aws.access_entries
     arns = [_arn(draft, one) for one in (draft.principal, draft.node.role) if one is not None]
     if any(one in mapped for one in arns):
@@ -317,7 +259,7 @@ def _inline(draft: _Draft, computed: naming.Names) -> None:
     """Take the role's cluster-scoped inline policy over; a user gets a managed policy instead."""
     principal = draft.principal
     for name in principal.inline:
-        known = name.startswith(_INLINE)
+        known = name.startswith(obstacles.INLINE)
         if principal.kind == "role" and known and "iam-role-restricted" not in draft.imports:
             if name != computed.restricted_inline:
                 draft.names["restrictedInline"] = name
@@ -335,7 +277,7 @@ def _inline(draft: _Draft, computed: naming.Names) -> None:
         draft.rows.append(Row("policy", computed.restricted_policy, NEW, "this cluster's own"))
 
 
-def _nodes(draft: _Draft) -> None:
+def _nodes(draft: _Draft, *, takes_group: bool) -> None:
     place, role = draft.observed.place, draft.node.role
     if role is None:
         draft.rows.append(Row("node role", "", NEW, "no installer's role was found"))
@@ -345,7 +287,9 @@ def _nodes(draft: _Draft) -> None:
     else:
         _node_role(draft, role, place.partition)
     group = draft.group
-    if group is not None:
+    if group is not None and not takes_group:
+        draft.rows.append(Row("security group", group.name, LEFT, "so is the node configuration"))
+    elif group is not None:
         if group.name != naming.NODE_GROUP.format(cluster=place.cluster):
             draft.names["securityGroup"] = group.name
         draft.take("node-security-group", group.id, "security group", group.name)
@@ -360,7 +304,8 @@ def _node_role(draft: _Draft, role: Principal, partition: str) -> None:
         draft.names["instanceProfile"] = profile
         draft.take("iam-instance-profile", profile, "instance profile", profile)
         for other in role.profiles[1:]:
-            draft.rows.append(Row("instance profile", other, LEFT, f"also holds {role.name}"))
+            why = f"also holds {role.name}; {_HOLDS}"
+            draft.rows.append(Row("instance profile", other, LEFT, why))
     further = []
     standard = {arn.managed_policy(partition, name): name for name in NODE_MANAGED}
     for policy_arn in role.attached:
@@ -373,7 +318,7 @@ def _node_role(draft: _Draft, role: Principal, partition: str) -> None:
     if further:
         draft.iam["nodePolicyArns"] = further
     for name in role.inline:
-        draft.rows.append(Row("inline policy of nodes", name, LEFT, "not this program's"))
+        draft.rows.append(Row("inline policy of nodes", name, LEFT, _HOLDS))
 
 
 def _shared_function(draft: _Draft) -> None:
@@ -387,7 +332,9 @@ def _shared_function(draft: _Draft) -> None:
 
 def _flavour(draft: _Draft, own: list[Policy]) -> str:
     """Return `documented` if every text that is taken over is published, and `scoped` otherwise."""
-    known = texts.published(_scope(draft.observed, draft.cluster))
+    known = texts.published(obstacles.scope(draft.observed, draft.cluster))
     documents = [policy.document for policy in own]
-    documents += [text for name, text in draft.principal.inline.items() if name.startswith(_INLINE)]
+    documents += [
+        text for name, text in draft.principal.inline.items() if name.startswith(obstacles.INLINE)
+    ]
     return "scoped" if any(texts.unknown_sids(one, known) for one in documents) else "documented"

@@ -19,6 +19,7 @@ from castai_stack.adopt.observations import (
 )
 from castai_stack.agent.names import NAMESPACE
 from castai_stack.castai.automation_api import AutomationApi
+from castai_stack.castai.node_template import DEFAULT_TEMPLATE
 from castai_stack.commands import castai_account
 from castai_stack.commands.aws_clients import clients
 from castai_stack.commands.cluster import ClusterError, answering, connected
@@ -63,7 +64,8 @@ def _at_castai(api_key: str, url: str, target: Target, choices: Choices) -> AtCa
         if len(own) != 1:
             return AtCastai(clusters)
         (cluster,) = own
-        configuration = _default(api, cluster.id)
+        configurations = api.node_configurations(cluster.id)
+        templates = api.node_templates(cluster.id)
         others: dict[str, list[str]] = {}
         for one in clusters:
             if one.id != cluster.id and one.account_id == target.account_id and not one.archived:
@@ -73,9 +75,24 @@ def _at_castai(api_key: str, url: str, target: Target, choices: Choices) -> AtCa
         return AtCastai(
             clusters,
             principal_arn=api.get_principal(cluster.id) or "",
-            configuration=configuration,
+            configuration=next((one for one in configurations if one.get("default")), None),
+            configurations=_names(one for one in configurations if not one.get("default")),
+            policies=api.policies(cluster.id),
+            old_policies_on=bool((api.policies_v1(cluster.id) or {}).get("enabled")),
+            template=next((one for one in templates if _is_default(one)), None),
+            templates=_names(one for one in templates if not _is_default(one)),
+            evictor=api.evictor(cluster.id),
+            evictor_rules=api.evictor_rules(cluster.id),
             profile_users={arn: tuple(names) for arn, names in others.items()},
         )
+
+
+def _names(objects: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(sorted(str(one.get("name") or "") for one in objects))
+
+
+def _is_default(template: Mapping[str, Any]) -> bool:
+    return template.get("name") == DEFAULT_TEMPLATE
 
 
 def _default(api: AutomationApi, cluster_id: str) -> Any:

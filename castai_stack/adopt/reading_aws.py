@@ -23,8 +23,9 @@ def place(clients: Clients, cluster: str, region: str, account_id: str) -> Place
     """Return the cluster's coordinates; raises AwsError if EKS does not describe it."""
     with asking(f"cluster {cluster}"):
         described = clients("eks").describe_cluster(name=cluster)["cluster"]
-    vpc = described["resourcesVpcConfig"]["vpcId"]
-    return Place(cluster, region, account_id, arn.partition(region), vpc)
+    vpc = described["resourcesVpcConfig"]
+    group = str(vpc.get("clusterSecurityGroupId") or "")
+    return Place(cluster, region, account_id, arn.partition(region), vpc["vpcId"], group)
 
 
 def observe(

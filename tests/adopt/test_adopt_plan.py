@@ -306,6 +306,29 @@ def test_a_policy_that_somebody_edited_is_refused_until_that_is_accepted(role: O
     assert planned(edited, Choices(accept_edited_policies=True))
 
 
+@pytest.mark.parametrize(
+    ("name", "end"), [("user", "deletes it with the user"), ("role", "stops at the role")]
+)
+def test_an_inline_policy_of_others_is_refused(name: str, end: str, request: pytest.FixtureRequest):
+    seen = request.getfixturevalue(name)
+    (one,) = seen.aws.principals
+    theirs = with_principal(seen, inline={**one.inline, "s3-backup": {"Statement": []}})
+
+    said = problems(theirs)
+    assert f"{one} has the inline policy s3-backup" in said
+    assert end in said
+    assert planned(theirs, Choices(accept_edited_policies=True))
+
+
+def test_what_keeps_the_node_role_from_being_deleted_is_said(role: Observations):
+    (one,) = role.aws.node_roles
+    held = replace(one, inline={"s3-backup": {"Statement": []}}, profiles=(*one.profiles, "theirs"))
+    rows = {row.name: row.remark for row in planned(in_aws(role, node_roles=(held,))).rows}
+
+    for name in ("s3-backup", "theirs"):
+        assert "delete it before `pulumi destroy`" in rows[name]
+
+
 def test_a_spot_handler_of_the_chart_keeps_the_function_away(role: Observations):
     workloads = (*role.cluster.workloads, Workload("castai-spot-handler", "v0.23.0"))
     cluster = replace(
@@ -345,6 +368,36 @@ def test_a_node_configuration_is_reproduced(role: Observations):
         "volumeType": "gp3",
         "tags": {"team": "platform"},
     }
+
+
+def test_a_profile_of_an_unknown_role_is_a_question(role: Observations):
+    theirs = f"arn:aws:iam::{ACCOUNT}:instance-profile/theirs"
+    configuration = {"name": "default", "eks": {"instanceProfileArn": theirs}}
+    unknown = at_castai(role, configuration=configuration)
+
+    assert "names the instance profile theirs" in problems(unknown)
+    assert "choose" not in problems(unknown)
+    (one,) = role.aws.node_roles
+    assert planned(unknown, Choices(node_role=one.name))
+    assert "none of the names" in problems(in_aws(unknown, node_roles=()))
+
+
+def test_a_node_configuration_that_is_left_leaves_its_group(role: Observations):
+    configuration = {"name": "default", "eks": {"volumeType": "io2"}}
+    plan = planned(at_castai(role, configuration=configuration))
+
+    assert "node-security-group" not in plan.settings["adoption"]["imports"]
+    assert fates(plan)["cast-prod-cluster/CastNodeSecurityGroup"] == "left"
+    assert validate(plan.settings, KEY)
+
+
+def test_a_key_of_the_volumes_is_listed_for_castai(role: Observations):
+    key = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
+    configuration = {"name": "default", "eks": {"volumeKmsKeyArn": key}}
+    plan = planned(at_castai(role, configuration=configuration))
+
+    assert plan.settings["iam"]["kmsKeyArns"] == [key]
+    assert validate(plan.settings, KEY)
 
 
 @pytest.mark.parametrize("name", ["user", "role", "modules"])

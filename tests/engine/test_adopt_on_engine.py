@@ -11,6 +11,7 @@ from lightkube.resources.core_v1 import Pod
 
 from castai_stack.__main__ import main
 from castai_stack.agent.names import NAMESPACE
+from castai_stack.castai.automation_api import AutomationApi
 from castai_stack.config.stack_file import KEY
 from sandbox.castai import API_KEY
 from sandbox.constants import ACCOUNT, CLUSTER, FOREIGN_CLUSTER, REGION
@@ -23,6 +24,7 @@ from tests.support.life import Life, operations, require_empty
 
 pytestmark = pytest.mark.sandbox
 
+PINNED = {"enabled": True, "podPinner": {"enabled": True}}
 ARGUMENTS = ("--cluster", CLUSTER, "--region", REGION, "--account-id", ACCOUNT)
 
 
@@ -125,15 +127,22 @@ def test_what_other_installers_left_in_role_mode(
     installer: furnish.Installer,
     left: str,
 ):
-    furnish.connect(furnished, installer, controller=True)
+    place = furnish.connect(furnished, installer, controller=True)
     life = Life(furnished, "role")
+    api = AutomationApi(furnished.castai_url, API_KEY)
+    switched = {"enabled": True, "scopedMode": True, "unschedulablePods": PINNED}
+    version = api.policies(place.cluster_id)["version"]
+    before = api.update_policies(place.cluster_id, {**switched, "version": version})
     settings = adopted(furnished, tmp_path / "out", monkeypatch)
+    assert settings["automation"]["autoscaler"]["enabled"]
     agents = pods(life)
 
-    made = stack(life, tmp_path, settings).up()
+    with life.access_without_interruption():
+        made = stack(life, tmp_path, settings).up()
 
+    after = api.policies(place.cluster_id)
+    assert {**after, "version": ""} == {**before, "version": ""}, "the policies stay as they are"
     assert set(operations(made).values()) <= {"create", "import", "update"}
-    assert life.castai_can_work()
     assert pods(life) == agents
     require_empty([stack(life, tmp_path, settings).preview()])
     stack(life, tmp_path, settings).destroy()

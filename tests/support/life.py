@@ -87,13 +87,13 @@ class Life:
 
     def castai_may_manage(self) -> bool:
         """Whether CAST AI's current principal exists and carries `CastEKSPolicy`."""
-        iam = self.aws("iam")
-        user_mode = self.castai()["credentialsKind"] == "user"
+        iam, held = self.aws("iam"), self.castai()
+        role = held["eks"].get("assumeRoleArn", PRINCIPAL).rpartition("/")[2]
         try:
             attached = (
                 iam.list_attached_user_policies(UserName=PRINCIPAL)
-                if user_mode
-                else iam.list_attached_role_policies(RoleName=PRINCIPAL)
+                if held["credentialsKind"] == "user"
+                else iam.list_attached_role_policies(RoleName=role)
             )
         except iam.exceptions.NoSuchEntityException:
             return False

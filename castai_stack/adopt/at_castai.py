@@ -1,0 +1,115 @@
+"""What CAST AI holds of a cluster besides its registration: settings for it, and what stays."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from castai_stack.adopt import castai_settings
+from castai_stack.adopt.castai_settings import Reproduced
+from castai_stack.adopt.observations import AtCastai, Group, Observations
+from castai_stack.castai.node_template import DEFAULT_TEMPLATE
+
+Row = tuple[str, str, str, str]
+TAKEN, LEFT = "taken over", "left"
+_CONSOLE = "the console or Terraform keeps it"
+
+
+@dataclass(slots=True)
+class Sections:
+    """Sections of the stack file, and rows of the report."""
+
+    automation: dict[str, Any] = field(default_factory=dict)
+    kms_keys: list[str] = field(default_factory=list)
+    """Keys for `iam.kmsKeyArns`."""
+    rows: list[Row] = field(default_factory=list)
+
+
+def sections(observed: Observations, group: Group | None) -> Sections:
+    """Return settings for nodes, autoscaler and evictor; `group` is the group that is taken over.
+
+    A part that the settings cannot express is left to the console as a whole, because the program
+    would change what it cannot express.
+    """
+    result = Sections()
+    _nodes(result, observed, group)
+    _autoscaler(result, observed)
+    _evictor(result, observed)
+    result.rows += _others(observed.castai)
+    return result
+
+
+def _nodes(result: Sections, observed: Observations, group: Group | None) -> None:
+    configuration, place = observed.castai.configuration, observed.place
+    own = {place.cluster_group, *([group.id] if group is not None else [])}
+    found = castai_settings.nodes(configuration, own, place)
+    if configuration is None:
+        result.automation["nodes"] = {}
+        return
+    name = str(configuration.get("name") or "default")
+    if found.refused:
+        result.automation["nodes"] = {"enabled": False}
+        result.rows.append(_refused("node configuration", name, "nodes", found))
+        return
+    used = (configuration.get("eks") or {}).get("securityGroups") or []
+    without = {"createSecurityGroup": False} if used and group is None else {}
+    result.automation["nodes"] = found.settings | without
+    result.kms_keys = castai_settings.kms_keys(found.settings)
+    part, _, fate, remark = _taken("node configuration", name, found)
+    if used and place.cluster_group not in used:
+        remark += "; `up` adds the cluster's own security group"
+    if "imageFamily" not in found.settings:
+        remark += "; `up` sets an image family, which CAST AI chooses now"
+    result.rows.append((part, name, fate, remark))
+
+
+def _autoscaler(result: Sections, observed: Observations) -> None:
+    castai = observed.castai
+    part = "autoscaler policies"
+    if castai.old_policies_on:
+        why = (
+            "V1 is on, and this program sets V2 only: CAST AI translates nothing between them. "
+            "Go to V2 first, then set automation.autoscaler"
+        )
+        result.rows.append((part, "V1", LEFT, why))
+        return
+    default = str((castai.configuration or {}).get("id") or "")
+    found = castai_settings.autoscaler(castai.policies, castai.template, default, observed.place)
+    if not found.settings:
+        why = "off, and they stay off; automation.autoscaler switches them on"
+        result.rows.append((part, "V2", LEFT, why))
+    elif found.refused:
+        result.rows.append(_refused(part, "V2", "autoscaler", found))
+    else:
+        result.automation["autoscaler"] = found.settings
+        result.rows.append(_taken(part, f"V2 and {DEFAULT_TEMPLATE}", found))
+
+
+def _evictor(result: Sections, observed: Observations) -> None:
+    castai = observed.castai
+    found = castai_settings.evictor(castai.evictor, castai.evictor_rules, observed.place)
+    if found.refused:
+        result.rows.append(_refused("evictor's configuration", "V2", "evictor", found))
+    elif found.settings:
+        result.automation["evictor"] = found.settings
+        why = "its values are in automation.evictor, which is off: its installer runs it"
+        result.rows.append(("evictor's configuration", "V2", LEFT, f"{why}{_beside(found)}"))
+
+
+def _others(castai: AtCastai) -> Iterator[Row]:
+    for name in castai.configurations:
+        yield "node configuration", name, LEFT, _CONSOLE
+    for name in castai.templates:
+        yield "node template", name, LEFT, _CONSOLE
+
+
+def _taken(part: str, name: str, found: Reproduced) -> Row:
+    return part, name, TAKEN, f"its values are settings{_beside(found)}"
+
+
+def _beside(found: Reproduced) -> str:
+    return f"; no setting has {', '.join(found.beside)}, which stay" if found.beside else ""
+
+
+def _refused(part: str, name: str, section: str, found: Reproduced) -> Row:
+    lines = "; ".join(found.refused)
+    return part, name, LEFT, f"automation.{section} cannot express it, so it is off: {lines}"
