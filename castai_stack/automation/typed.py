@@ -1,6 +1,32 @@
 """Settings as typed dictionaries, for programs; `make readme` writes them from the models."""
 
-from typing import Any, TypedDict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+if TYPE_CHECKING:
+    NodeTemplateArchitectures = Literal["amd64", "arm64"]
+    NodesVolumeType = Literal["gp2", "gp3"]
+    NodesImageFamily = Literal["al2", "al2023", "bottlerocket"]
+else:  # Pulumi's analyzer takes enumerations and no literals.
+
+    class NodeTemplateArchitectures(StrEnum):
+        """Values of `architectures`."""
+
+        AMD64 = "amd64"
+        ARM64 = "arm64"
+
+    class NodesVolumeType(StrEnum):
+        """Values of `volumeType`."""
+
+        GP2 = "gp2"
+        GP3 = "gp3"
+
+    class NodesImageFamily(StrEnum):
+        """Values of `imageFamily`."""
+
+        AL2 = "al2"
+        AL2023 = "al2023"
+        BOTTLEROCKET = "bottlerocket"
 
 
 class NodeTemplateSettings(TypedDict, total=False):
@@ -17,7 +43,7 @@ class NodeTemplateSettings(TypedDict, total=False):
     """On-demand instances while no Spot capacity is there; read where `spot` is true. Default:
     `true`.
     """
-    architectures: list[str]
+    architectures: list[NodeTemplateArchitectures]
     """Processor architectures; `arm64` needs images for it. One of `amd64`, `arm64`. Default:
     `amd64`.
     """
@@ -86,11 +112,11 @@ class NodesSettings(TypedDict, total=False):
     """
     disk_gib: int
     """Smallest root volume, in GiB. Default: `100`."""
-    volume_type: str
+    volume_type: NodesVolumeType
     """Type of the root volume. One of `gp2`, `gp3`. Default: `gp3`."""
     kms_key_arn: str
     """Customer-managed key of the root volume, one of `iam.kmsKeyArns`."""
-    image_family: str
+    image_family: NodesImageFamily
     """Operating system; AWS builds no `al2` for Kubernetes 1.33 and later. One of `al2`, `al2023`,
     `bottlerocket`. Default: `al2023`.
     """

@@ -13,6 +13,7 @@ from castai_stack.components.agent import NOT_ADOPTED
 from castai_stack.components.arguments import Checked, Shape, checked
 from castai_stack.components.eks_cluster import EksCluster, claim
 from castai_stack.fields import Key, Uuid
+from castai_stack.spot.typed import SpotHandler
 
 
 class AutomationArgs(TypedDict):
@@ -30,7 +31,7 @@ class AutomationArgs(TypedDict):
     """The workloads: cluster-controller, and on request evictor and Spot handler."""
     agent: NotRequired[AgentSettings]
     """The agent's settings; proxy, certificates, labels and priority class are shared."""
-    spot_handler: NotRequired[str]
+    spot_handler: NotRequired[SpotHandler]
     """`daemonset` or `both`: CAST AI's Spot handler on the Spot nodes. Default: `lambda`, none."""
 
 

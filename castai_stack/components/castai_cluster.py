@@ -15,7 +15,7 @@ from castai_stack.components.agent import NOT_ADOPTED
 from castai_stack.components.arguments import Checked, Shape, checked
 from castai_stack.components.eks_cluster import EksCluster, claim
 from castai_stack.config.model import StackConfig
-from castai_stack.config.typed import ApiSettings, CredentialsSettings
+from castai_stack.config.typed import ApiSettings, CredentialsSettings, Names, Permissions
 from castai_stack.fields import Key, SecurityGroupId, SubnetId, Text, Url, VpcId
 from castai_stack.iam.typed import IamSettings
 from castai_stack.kube.kubeconfig import FROM_EKS, eks_kubeconfig
@@ -57,11 +57,11 @@ class CastaiClusterArgs(TypedDict):
     """
     kubeconfig_context: NotRequired[str]
     """Context of that kubeconfig; the current one when absent."""
-    permissions: NotRequired[str]
+    permissions: NotRequired[Permissions]
     """`scoped`: every write within this cluster. `documented`: as CAST AI publishes them.
     Default: `scoped`.
     """
-    names: NotRequired[str]
+    names: NotRequired[Names]
     """`suffixed`: names end in `-<cluster>`. `regional`: and in a hash of region and name.
     `documented`: bare, as on CAST AI's page. Default: `suffixed`.
     """

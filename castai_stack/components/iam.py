@@ -8,6 +8,7 @@ import pulumi
 from castai_stack import arn
 from castai_stack.components.arguments import Checked, Shape, checked
 from castai_stack.components.eks_cluster import EksCluster, claim
+from castai_stack.config.typed import CredentialsMode, Names, Permissions
 from castai_stack.fields import ExternalId, UserArn, Uuid, VpcId
 from castai_stack.iam import component
 from castai_stack.iam.typed import IamSettings
@@ -24,17 +25,17 @@ class CastIamArgs(TypedDict):
     """VPC of the cluster."""
     vpc_account_id: NotRequired[str]
     """Owner of a shared VPC when it is another account."""
-    mode: NotRequired[str]
+    mode: NotRequired[CredentialsMode]
     """`user`: an IAM user. `role`: a role that CAST AI assumes. Default: `user`."""
     castai_principal_arn: NotRequired[pulumi.Input[str]]
     """CAST AI's own user, which a role trusts; needed with `role`."""
     external_id: NotRequired[pulumi.Input[str]]
     """External id of the role's trust policy. Default: the cluster id, as CAST AI sends it."""
-    permissions: NotRequired[str]
+    permissions: NotRequired[Permissions]
     """`scoped`: every write within this cluster. `documented`: as CAST AI publishes them.
     Default: `scoped`.
     """
-    names: NotRequired[str]
+    names: NotRequired[Names]
     """`suffixed`: names end in `-<cluster>`. `regional`: and in a hash of region and name.
     `documented`: bare, as on CAST AI's page. Default: `suffixed`.
     """

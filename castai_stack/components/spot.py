@@ -8,6 +8,7 @@ import pulumi
 from castai_stack import arn
 from castai_stack.components.arguments import Checked, Shape, checked
 from castai_stack.components.eks_cluster import EksCluster, claim
+from castai_stack.config.typed import Names, Permissions
 from castai_stack.fields import Key, Text, Url, Uuid
 from castai_stack.iam.typed import IamSettings
 from castai_stack.spot import component
@@ -29,11 +30,11 @@ class SpotLambdaArgs(TypedDict):
     """Address of the Kubernetes API; needed with `spot.drain`."""
     certificate_authority: NotRequired[pulumi.Input[str]]
     """The cluster's CA as EKS returns it, base64 of PEM; needed with `spot.drain`."""
-    permissions: NotRequired[str]
+    permissions: NotRequired[Permissions]
     """`scoped`: only what the handler calls. `documented`: as CAST AI publishes them. Default:
     `scoped`.
     """
-    names: NotRequired[str]
+    names: NotRequired[Names]
     """`suffixed`: names end in `-<cluster>`. `regional`: and in a hash of region and name.
     `documented`: bare, as on CAST AI's page. Default: `suffixed`.
     """

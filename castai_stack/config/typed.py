@@ -1,6 +1,40 @@
 """Settings as typed dictionaries, for programs; `make readme` writes them from the models."""
 
-from typing import TypedDict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    AdoptionValues = Literal["existing", "settings"]
+    CredentialsMode = Literal["none", "user", "role"]
+    Permissions = Literal["scoped", "documented"]
+    Names = Literal["suffixed", "regional", "documented"]
+else:  # Pulumi's analyzer takes enumerations and no literals.
+
+    class AdoptionValues(StrEnum):
+        """Values of `values`."""
+
+        EXISTING = "existing"
+        SETTINGS = "settings"
+
+    class CredentialsMode(StrEnum):
+        """Values of `mode`."""
+
+        NONE = "none"
+        USER = "user"
+        ROLE = "role"
+
+    class Permissions(StrEnum):
+        """Values of `permissions`."""
+
+        SCOPED = "scoped"
+        DOCUMENTED = "documented"
+
+    class Names(StrEnum):
+        """Values of `names`."""
+
+        SUFFIXED = "suffixed"
+        REGIONAL = "regional"
+        DOCUMENTED = "documented"
 
 
 class AdoptionSettings(TypedDict, total=False):
@@ -8,7 +42,7 @@ class AdoptionSettings(TypedDict, total=False):
 
     imports: dict[str, str]
     """Id of each existing object, by the name of the resource that takes it over."""
-    values: str
+    values: AdoptionValues
     """`existing`: policy texts, tags and the like of these objects stay as they are. `settings`:
     they become those of this stack. One of `existing`, `settings`. Default: `existing`.
     """
@@ -55,7 +89,7 @@ class PhysicalNamesSettings(TypedDict, total=False):
 class CredentialsSettings(TypedDict, total=False):
     """How CAST AI gets access."""
 
-    mode: str
+    mode: CredentialsMode
     """`none`: agent only. `user`: keys of an IAM user. `role`: a cross-account role. One of `none`,
     `user`, `role`. Default: `user`.
     """

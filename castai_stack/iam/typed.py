@@ -1,6 +1,18 @@
 """Settings as typed dictionaries, for programs; `make readme` writes them from the models."""
 
-from typing import TypedDict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    IamOriginalNodes = Literal["by-eks-name", "by-cluster-tag", "none"]
+else:  # Pulumi's analyzer takes enumerations and no literals.
+
+    class IamOriginalNodes(StrEnum):
+        """Values of `originalNodes`."""
+
+        BY_EKS_NAME = "by-eks-name"
+        BY_CLUSTER_TAG = "by-cluster-tag"
+        NONE = "none"
 
 
 class IamSettings(TypedDict, total=False):
@@ -42,7 +54,7 @@ class IamSettings(TypedDict, total=False):
     """CAST AI may update and delete the cluster's EKS node groups. Default: `true`."""
     manage_lambda: bool
     """CAST AI may create, update and delete the Spot function and its rules. Default: `true`."""
-    original_nodes: str
+    original_nodes: IamOriginalNodes
     """Instances launched by others that CAST AI may stop, start, terminate and tag. `by-eks-name`:
     those with the tag `aws:eks:cluster-name`, which only EKS can write. `by-cluster-tag`: also
     those with the tag `kubernetes.io/cluster/<cluster>`, which clusters whose names differ in case

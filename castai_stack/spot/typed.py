@@ -1,6 +1,25 @@
 """Settings as typed dictionaries, for programs; `make readme` writes them from the models."""
 
-from typing import TypedDict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    SpotHandler = Literal["lambda", "daemonset", "both"]
+    SpotArchitecture = Literal["arm64", "x86_64"]
+else:  # Pulumi's analyzer takes enumerations and no literals.
+
+    class SpotHandler(StrEnum):
+        """Values of `handler`."""
+
+        LAMBDA = "lambda"
+        DAEMONSET = "daemonset"
+        BOTH = "both"
+
+    class SpotArchitecture(StrEnum):
+        """Values of `architecture`."""
+
+        ARM64 = "arm64"
+        X86_64 = "x86_64"
 
 
 class SpotSettings(TypedDict, total=False):
@@ -8,7 +27,7 @@ class SpotSettings(TypedDict, total=False):
 
     enabled: bool
     """Report Spot interruptions. Default: `true`."""
-    handler: str
+    handler: SpotHandler
     """A Lambda, CAST AI's DaemonSet on the Spot nodes (`automation.spotHandler`), or both. One of
     `lambda`, `daemonset`, `both`. Default: `lambda`.
     """
@@ -16,7 +35,7 @@ class SpotSettings(TypedDict, total=False):
     """Memory of the function, in MB. Default: `256`."""
     timeout_seconds: int
     """Longest run of the function, in seconds; EC2's notice is two minutes. Default: `110`."""
-    architecture: str
+    architecture: SpotArchitecture
     """Instruction set of the function. One of `arm64`, `x86_64`. Default: `arm64`."""
     log_retention_days: int
     """Retention of the function's log, in days. One of `1`, `3`, `5`, `7`, `14`, `30`, `60`, `90`,

@@ -38,6 +38,20 @@ def test_every_component_type_and_property_is_described():
     assert all(one["description"] for one in described)
 
 
+def test_a_setting_that_is_one_of_several_texts_is_an_enumeration_of_them():
+    """A program in another language is checked before it runs."""
+    mode = SCHEMA["types"]["castai-stack:index:CredentialsSettings"]["properties"]["mode"]
+    assert mode["$ref"] == "#/types/castai-stack:index:CredentialsMode"
+    for model in typed_settings.models():
+        settings = SCHEMA["types"].get(f"castai-stack:index:{model.__name__}Settings", {})
+        for key, property_ in settings.get("properties", {}).items():
+            (field,) = (one for name, one in model.model_fields.items() if key in (one.alias, name))
+            token = property_.get("items", property_).get("$ref", "").removeprefix("#/types/")
+            shown = [one["value"] for one in SCHEMA["types"].get(token, {}).get("enum", [])]
+            texts = [one for one in typed_settings._choices(field.annotation) if str(one) == one]
+            assert shown == texts, f"{model.__name__}.{key}"
+
+
 def test_components_and_resources_share_a_package_and_no_type():
     components, resources = SCHEMA, resource_schema(RESOURCE_TYPES)
 

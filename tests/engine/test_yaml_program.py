@@ -18,6 +18,35 @@ PLUGINS = ("kubernetes-v4.34.2", "aws-v7.51.1")
 """Providers whose SDKs the plugin's environment has; without them Pulumi would download them."""
 
 
+PLACE = {"name": "demo", "region": "eu-central-1", "accountId": "012345678901"}
+SHAPES = {
+    "type": (
+        {"agent": {"replicas": "two"}},
+        "agent: Cannot assign '{replicas: string}' to 'castai-stack:index:AgentSettings':\n"
+        "replicas: Cannot assign type 'string' to type 'integer'",
+    ),
+    "value": (
+        {"credentials": {"mode": "rol"}},
+        "mode: Cannot assign type 'string' to type 'castai-stack:index:CredentialsMode':\n"
+        'Allowed values are NONE ("none"), USER ("user"), ROLE ("role")',
+    ),
+    "missing": (
+        {"cluster": {"name": "demo", "region": "eu-central-1"}},
+        "cluster: Cannot assign '{name: string, region: string}' to 'castai-stack:index:EksCluster':\n"
+        "accountId: Missing required property 'accountId'",
+    ),
+    "unknown": (
+        {"clusterName": "demo"},
+        "Property clusterName does not exist on 'castai-stack:index:CastaiCluster'",
+    ),
+    "nested": (
+        {"agent": {"cpu_request": "1"}},
+        "Property cpu_request does not exist on 'castai-stack:index:AgentSettings'",
+    ),
+}
+"""Arguments that the host refuses by the schema, and what it says; the sentences are its own."""
+
+
 @pytest.fixture
 def project(sandbox: Sandbox, programs: Programs, tmp_path: Path) -> Project:
     """The example in a fresh clone, with the plugin by its path."""
@@ -74,6 +103,18 @@ def test_a_yaml_program_connects_a_cluster_and_takes_it_away(project: Project, s
     assert "agent.labels.team: found 'b!'; allowed: a label value of at most 63" in refused
     assert "tags.aws:x: the prefix is reserved" in refused
     assert "Traceback" not in refused
+
+    program["resources"] = {
+        name: {
+            "type": "castai-stack:CastaiCluster",
+            "properties": {"cluster": PLACE, "access": {"mode": "aws-auth"}, **wrong},
+        }
+        for name, (wrong, _) in SHAPES.items()
+    }
+    program.pop("outputs")
+    file.write_text(json.dumps(program))  # YAML without aliases, which the host refuses
+    said = "\n".join(map(str.strip, project.run("preview", fails=True).splitlines()))
+    assert [name for name, (_, sentence) in SHAPES.items() if sentence not in said] == []
 
     file.write_text(written)
     project.run("up", "--yes", "--skip-preview")

@@ -26,7 +26,7 @@ def modules() -> dict[Path, str]:
     """Return the text of each module, by its path."""
     by_folder: dict[str, list[type[Section]]] = {}
     for model in reversed(list(dict.fromkeys(models()))):
-        if model.__name__ not in _LEFT_OUT:
+        if model is StackConfig or model.__name__ not in _LEFT_OUT:
             by_folder.setdefault(model.__module__.split(".")[1], []).append(model)
     return {PACKAGE / folder / "typed.py": _module(models) for folder, models in by_folder.items()}
 
@@ -41,12 +41,63 @@ def models(model: type[Section] = StackConfig) -> Iterator[type[Section]]:
 
 
 def _module(models: list[type[Section]]) -> str:
-    text = "\n\n".join(map(_class, models))
-    names = ["Any", "TypedDict"] if "Any]" in text else ["TypedDict"]
+    choices = [one for model in models for one in _enumerations(model)]
+    text = "\n\n".join(_class(model) for model in models if model.__name__ not in _LEFT_OUT)
+    names = [
+        *(["TYPE_CHECKING"] if choices else []),
+        *(["Any"] if "Any]" in text else []),
+        *(["Literal"] if choices else []),
+        "TypedDict",
+    ]
+    imports = "from enum import StrEnum\n" if choices else ""
     return (
         '"""Settings as typed dictionaries, for programs; `make readme` writes them from the models.'
-        f'"""\n\nfrom typing import {", ".join(names)}\n\n\n{text}'
+        f'"""\n\n{imports}from typing import {", ".join(names)}\n'
+        f"{_choice_types(choices)}\n\n{text}"
     )
+
+
+def _enumerations(model: type[Section]) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield type, key and values of each setting that is one of several texts."""
+    if model is StackConfig or model.__name__ not in _LEFT_OUT:
+        for name, field in model.model_fields.items():
+            values = _choices(field.annotation)
+            if values and isinstance(values[0], str):
+                yield _choice_type(model, name), field.alias or name, values
+
+
+def _choice_type(model: type[Section], name: str) -> str:
+    return ("" if model is StackConfig else model.__name__) + _pascal(name)
+
+
+def _pascal(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
+def _choice_types(choices: list[tuple[str, str, list[str]]]) -> str:
+    """Return the types: literals for a type checker, enumerations for Pulumi's analyzer."""
+    if not choices:
+        return ""
+    checked, analyzed = [], []
+    for name, key, values in choices:
+        shown = ", ".join(f'"{value}"' for value in values)
+        line = f"    {name} = Literal[{shown}]"
+        broken = f"    {name} = Literal[\n        {shown}\n    ]"
+        checked.append(line if len(line) <= _WIDTH else broken)
+        members = [f'{_member(value)} = "{value}"' for value in values]
+        head = f'    class {name}(StrEnum):\n        """Values of `{key}`."""\n'
+        analyzed.append("\n".join([head, *(f"        {member}" for member in members)]))
+    return (
+        "\nif TYPE_CHECKING:\n"
+        + "\n".join(checked)
+        + "\nelse:  # Pulumi's analyzer takes enumerations and no literals.\n\n"
+        + "\n\n".join(analyzed)
+        + "\n"
+    )
+
+
+def _member(value: str) -> str:
+    return snake(value).replace("-", "_").upper()
 
 
 def _class(model: type[Section]) -> str:
@@ -56,7 +107,10 @@ def _class(model: type[Section]) -> str:
     for name, field in model.model_fields.items():
         if (model.__name__, name) in _NO_ADOPTION:
             continue
-        lines.append(f"    {snake(field.alias or name)}: {_type(field.annotation)}")
+        type_ = _type(field.annotation)
+        if any(isinstance(choice, str) for choice in _choices(field.annotation)):
+            type_ = type_.replace("str", _choice_type(model, name))
+        lines.append(f"    {snake(field.alias or name)}: {type_}")
         lines += _quoted(_text(field))
     return "\n".join(lines) + "\n"
 
