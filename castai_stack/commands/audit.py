@@ -4,7 +4,6 @@ Reads AWS, Kubernetes and CAST AI, and writes nothing.
 """
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -15,8 +14,6 @@ from castai_stack.commands.leftovers import Answer, Leftover
 from castai_stack.commands.target import Target
 from castai_stack.kube.kubeconfig import FROM_EKS
 
-Asked = tuple[str, Target, Answer]
-"""A stack's name, which is empty for a single one, its cluster and the answer about it."""
 PLACES = ("aws", "kubernetes", "castai")
 NAME = "audit"
 
@@ -56,12 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Every file is read before anything is asked.
         about = [target.from_arguments(options, [path]) for path in paths]
         about = about or [target.from_arguments(options, ())]
-        names = [target.stack_name(path) for path in paths] if len(paths) > 1 else [""]
-        asked = [(name, one, audit(one, places)) for name, one in zip(names, about, strict=True)]
-        (_print_json if options.format == "json" else _print_table)(places, asked)
-        if any(answer.problems for *_, answer in asked):
+        names = [target.stack_name(path) for path in paths] or [""]
+        answers = [audit(one, places) for one in about]
+        output.stack_reports(
+            NAME,
+            ("PLACE", "KIND", "NAME", "MADE BY"),
+            [_report(*asked, places) for asked in zip(names, about, answers, strict=True)],
+            as_json=options.format == "json",
+        )
+        if any(answer.problems for answer in answers):
             return command_line.FAILED
-        left = any(answer.leftovers for *_, answer in asked)
+        left = any(answer.leftovers for answer in answers)
         return command_line.NEGATIVE if left else command_line.OK
 
     return command_line.execute(NAME, parser, run, arguments)
@@ -122,40 +124,22 @@ _ASK: dict[str, Callable[[Target], Answer]] = {
 }
 
 
-def _print_json(places: Sequence[str], asked: Sequence[Asked]) -> None:
-    documents = [
+def _report(stack: str, about: Target, answer: Answer, places: Sequence[str]) -> output.StackReport:
+    leftovers = sorted(answer.leftovers)
+    count = f"{len(leftovers)} leftovers" if len(leftovers) != 1 else "1 leftover"
+    doubt = ", and not everything could be asked" if answer.problems else ""
+    cluster = f"cluster {about.cluster} ({about.region}, account {about.account_id})"
+    return output.StackReport(
+        stack,
+        [(one.place, one.kind, one.name, one.origin) for one in leftovers],
         {
-            **({"stack": name} if name else {}),
             "cluster": about.cluster,
             "region": about.region,
             "accountId": about.account_id,
             "asked": places,
-            "leftovers": [asdict(leftover) for leftover in sorted(answer.leftovers)],
-            "problems": answer.problems,
-        }
-        for name, about, answer in asked
-    ]
-    output.line(json.dumps(documents if len(asked) > 1 else documents[0], indent=2))
-
-
-def _print_table(places: Sequence[str], asked: Sequence[Asked]) -> None:
-    many = len(asked) > 1
-    rows = [
-        (*([name] if many else []), one.place, one.kind, one.name, one.origin)
-        for name, _, answer in asked
-        for one in sorted(answer.leftovers)
-    ]
-    if rows:
-        output.table(("STACK", "PLACE", "KIND", "NAME", "MADE BY")[not many :], rows)
-    for name, about, answer in asked:
-        lead = f"{NAME}: {name}: " if many else f"{NAME}: "
-        for problem in answer.problems:
-            output.line(f"{lead}{problem}", "red", error=True)
-        number = len(answer.leftovers)
-        cluster = f"cluster {about.cluster} ({about.region}, account {about.account_id})"
-        count = f"{number} leftovers" if number != 1 else "1 leftover"
-        doubt = ", and not everything could be asked" if answer.problems else ""
-        output.line(
-            f"{lead}{count} of {cluster}{doubt}; asked: {', '.join(places)}",
-            "yellow" if number or doubt else "green",
-        )
+            "leftovers": [asdict(one) for one in leftovers],
+        },
+        answer.problems,
+        f"{count} of {cluster}{doubt}; asked: {', '.join(places)}",
+        "yellow" if leftovers or doubt else "green",
+    )

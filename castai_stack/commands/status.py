@@ -4,7 +4,6 @@ Reads CAST AI, Kubernetes and AWS, and writes nothing.
 """
 
 import argparse
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,10 +42,6 @@ class Answers:
             self.problems.append(str(error))
 
 
-Asked = tuple[Path, StackConfig, Answers]
-"""A stack file, its settings and the answers about it."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = command_line.parser(
@@ -62,7 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         paths = target.stack_files(options, parser, least=1, most=target.MANY)
         stacks = [(path, target.read_stack_file(path, unused=_UNUSED)) for path in paths]
         asked = [(path, settings, find_out(settings)) for path, settings in stacks]
-        (_print_json if options.format == "json" else _print_table)(asked)
+        output.stack_reports(
+            NAME,
+            ("PART", "STATE", "TO DO"),
+            [_report(*one) for one in asked],
+            as_json=options.format == "json",
+        )
         if any(answers.problems for *_, answers in asked):
             return command_line.FAILED
         wanting = any(line.to_do for *_, answers in asked for line in answers.lines)
@@ -157,39 +157,19 @@ def _keys(settings: StackConfig, about: Target) -> list[Line]:
     return status.access_keys(keys, datetime.now(UTC))
 
 
-def _print_json(asked: Sequence[Asked]) -> None:
-    documents = [_document(settings, answers) for _, settings, answers in asked]
-    if len(asked) > 1:
-        names = [{"stack": target.stack_name(path)} for path, *_ in asked]
-        listed = [name | document for name, document in zip(names, documents, strict=True)]
-        output.line(json.dumps(listed, indent=2))
-    else:
-        output.line(json.dumps(documents[0], indent=2))
-
-
-def _document(settings: StackConfig, answers: Answers) -> dict[str, Any]:
+def _report(path: Path, settings: StackConfig, answers: Answers) -> output.StackReport:
     cluster = settings.cluster
-    return {
-        "cluster": cluster.name,
-        "region": cluster.region,
-        "accountId": cluster.account_id,
-        "parts": [
-            {"part": line.part, "state": line.state, "toDo": line.to_do} for line in answers.lines
-        ],
-        "problems": answers.problems,
-    }
-
-
-def _print_table(asked: Sequence[Asked]) -> None:
-    many = len(asked) > 1
-    names = [(target.stack_name(path),) if many else () for path, *_ in asked]
-    rows = [
-        (*name, *asdict(line).values())
-        for name, (*_, answers) in zip(names, asked, strict=True)
-        for line in answers.lines
-    ]
-    if rows:
-        output.table(("STACK", "PART", "STATE", "TO DO")[not many :], rows)
-    for name, (*_, answers) in zip(names, asked, strict=True):
-        for problem in answers.problems:
-            output.line(": ".join((NAME, *name, problem)), "red", error=True)
+    return output.StackReport(
+        target.stack_name(path),
+        [tuple(asdict(line).values()) for line in answers.lines],
+        {
+            "cluster": cluster.name,
+            "region": cluster.region,
+            "accountId": cluster.account_id,
+            "parts": [
+                {"part": line.part, "state": line.state, "toDo": line.to_do}
+                for line in answers.lines
+            ],
+        },
+        answers.problems,
+    )
