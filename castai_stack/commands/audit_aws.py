@@ -1,6 +1,7 @@
 """The audit's questions to AWS."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from castai_stack.commands.leftovers import (
     Answer,
     Leftover,
     NamePatterns,
+    adopted_origin,
     instance_origin,
     principal_origin,
 )
@@ -39,6 +41,7 @@ class AwsAudit:
 
     def __init__(self, target: Target) -> None:
         self._cluster = target.cluster
+        self._adopted = target.adopted
         self._patterns = NamePatterns(target.cluster, target.region)
         self._client = clients(target.region, target.account_id)
         self._rules: dict[str, Callable[[AwsKind, Any], Iterator[Leftover]]] = {
@@ -55,7 +58,8 @@ class AwsAudit:
         """Return the leftovers of one type; raises AwsError when AWS does not list it."""
         rule = self._rules.get(kind.name, self._by_name)
         with asking(kind.title):
-            return [leftover for entry in self._entries(kind) for leftover in rule(kind, entry)]
+            found = [leftover for entry in self._entries(kind) for leftover in rule(kind, entry)]
+        return [replace(one, origin=adopted_origin(one, self._adopted)) for one in found]
 
     def _entries(self, kind: AwsKind) -> Iterator[Any]:
         client = self._client(kind.service)

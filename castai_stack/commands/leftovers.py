@@ -11,6 +11,8 @@ from castai_stack.commands.command_line import CommandError
 _ID = "[0-9a-f]{7,8}"
 _ID_MARK = "\0"
 
+TAKEN_OVER = "another installer, taken over by this stack"
+
 ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:(?P<kind>user|role)/[\w+=,.@/-]+")
 
 
@@ -87,6 +89,20 @@ class NamePatterns:
             for name, origin in named
             for spelled in row.spell(name)
         ]
+
+
+def adopted_origin(leftover: Leftover, adopted: Iterable[str]) -> str:
+    """Return the origin of an object by the ids that a stack takes over.
+
+    Until the stack writes its tags, nothing on an object says that it was taken over, and some
+    installers give the names that this program gives.
+    """
+    for identifier in adopted:
+        # A policy's id is its ARN; the id of an attachment holds one, too, and is no object's.
+        name = identifier.rpartition("/")[2] if identifier.startswith("arn:") else identifier
+        if leftover.name == name or leftover.name.startswith(f"{name} "):
+            return TAKEN_OVER
+    return leftover.origin
 
 
 def instance_origin(cluster: str, tags: dict[str, str]) -> str | None:

@@ -15,8 +15,8 @@ from castai_stack.plugin.run import DEFAULT_URL
 
 MANY = 1000
 """Stack files of a command that takes any number of them."""
-_UNUSED = frozenset(StackConfig.model_fields) - {"cluster", "api"}
-"""Sections that do not say which cluster, so encrypted values there do no harm."""
+_UNUSED = frozenset(StackConfig.model_fields) - {"cluster", "api", "adoption"}
+"""Sections that no target needs, so encrypted values there do no harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Target:
     kubeconfig: str = FROM_EKS
     context: str | None = None
     api_url: str = DEFAULT_URL
+    adopted: frozenset[str] = frozenset()
+    """Ids of the objects of other installers that the stack takes over."""
 
     @classmethod
     def of(cls, settings: StackConfig) -> "Target":
@@ -41,6 +43,7 @@ class Target:
             kubeconfig=cluster.kubeconfig,
             context=cluster.context,
             api_url=settings.api.url,
+            adopted=frozenset(settings.adoption.imports.values()),
         )
 
 

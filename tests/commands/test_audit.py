@@ -19,6 +19,7 @@ from castai_stack.castai.client import CastaiApi
 from castai_stack.commands import audit, audit_kubernetes, aws_kinds, cluster
 from castai_stack.commands.aws_clients import AwsError, asking
 from castai_stack.commands.aws_kinds import OURS, SCRIPT, SHARED, TERRAFORM
+from castai_stack.commands.leftovers import TAKEN_OVER
 from castai_stack.kube import connection
 from castai_stack.naming import CLUSTER_TAG
 from castai_stack.spot import events
@@ -352,6 +353,25 @@ def test_what_was_taken_over_is_told_from_what_another_installer_still_owns(acco
     origins = {one.name: one.origin for one in answer.leftovers}
     assert origins["castai-eks-demo"] == OURS
     assert origins["castai-eks-instance-demo"] == TERRAFORM
+
+
+def test_what_a_stack_file_takes_over_is_told_before_it_has_the_stacks_tag(account):
+    iam = account("iam")
+    iam.create_role(RoleName="castai-eks-demo", AssumeRolePolicyDocument=TRUST)
+    iam.create_role(RoleName="castai-eks-instance-demo", AssumeRolePolicyDocument=TRUST)
+    a_used_policy(account, "CastEKSPolicy-demo")
+    shared = f"arn:aws:iam::{ACCOUNT}:policy/CastEKSPolicy-demo"
+    attachment = f"castai-eks-demo/{shared}"
+
+    def origins(*adopted: str) -> dict[str, str]:
+        target = audit.Target("demo", REGION, ACCOUNT, adopted=frozenset(adopted))
+        return {one.name: one.origin for one in audit.audit(target, ["aws"]).leftovers}
+
+    told = origins("castai-eks-demo", attachment)
+    assert told["castai-eks-demo"] == TAKEN_OVER
+    assert told["castai-eks-instance-demo"] == TERRAFORM
+    assert told["CastEKSPolicy-demo"] == OURS, "only its attachment is taken over"
+    assert origins(shared)["CastEKSPolicy-demo"] == TAKEN_OVER
 
 
 def test_an_account_wide_policy_in_use_elsewhere_is_no_leftover(account):
