@@ -73,7 +73,8 @@ def registration(castai: AtCastai, place: Place, wanted: str | None) -> Cluster:
     if not cluster.credentials_id:
         raise AmbiguousError(
             f"CAST AI has no credentials of {what}: the installer ended before the hand-over. Run "
-            "it again to its end, or delete what it created (`audit` lists it) and run `pulumi up`"
+            "it again to its end, or delete what it created (`audit` lists it) and run "
+            "`pulumi up`; with the agent alone, agent.adopt: true takes it over in a new stack"
         )
     return cluster
 

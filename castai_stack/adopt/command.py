@@ -111,6 +111,8 @@ def _write(folder: Path, texts: dict[str, str]) -> None:
 def _print(about: Target, plan: Plan, paths: Sequence[Path]) -> None:
     rows = [(row.part, row.name, row.fate, row.remark) for row in plan.rows]
     output.table(("PART", "NAME", "WHAT HAPPENS", "REMARK"), rows)
+    for line in plan.before:
+        output.line(f"{NAME}: run before `pulumi up`: {line}", "yellow")
     for line in plan.commands:
         output.line(f"{NAME}: run afterwards: {line}", "yellow")
     imported = len(plan.settings["adoption"]["imports"])

@@ -31,6 +31,10 @@ class Principal:
     keys: tuple[AccessKey, ...] = ()
     profiles: tuple[str, ...] = ()
     """Instance profiles that hold the role."""
+    boundary: str = ""
+    """ARN of its permissions boundary."""
+    stack_of: str = ""
+    """Cluster of the stack of this program that created it, by its tag."""
 
     def __str__(self) -> str:
         """Return how policies list it, such as `user cast-eks-prod`."""
@@ -73,11 +77,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """The Lambda function of all clusters of the account, and what belongs to it."""
+    """A Lambda function that reports Spot interruptions, and what belongs to it."""
 
     name: str
     role: str
     rules: tuple[str, ...]
+    earlier: Principal | None = None
+    """Its role, if a stack of this program created the function for this cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +93,15 @@ class Workload:
     name: str
     tag: str
     """Version of its first container's image."""
-    replicas: int | None = None
-    """Wanted pods; None for a daemon set."""
+    kind: Literal["Deployment", "DaemonSet"]
+    selector: Mapping[str, str]
+    """Labels by which it finds its pods."""
+    owner: str
+    """Who installed it, such as `Helm release castai-agent`."""
+    secret: str = ""
+    """Secret with the key that its first container reads, if any."""
+    managed: bool = False
+    """Whether CAST AI upgrades and scales it by itself."""
 
 
 @dataclass(frozen=True, slots=True)

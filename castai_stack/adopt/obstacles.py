@@ -10,6 +10,7 @@ from castai_stack.iam.scope import Scope
 
 INLINE = naming.RESTRICTED_INLINE, "castai-user-policy-"
 """Beginnings of the names of inline policies that installers write."""
+_MANAGED = naming.SHARED_POLICY, f"{naming.RESTRICTED_INLINE}-"
 _KEYS = 2
 
 
@@ -61,11 +62,11 @@ def of_principal(
 
 
 def _edited(observed: Observations, principal: Principal, scope: Scope) -> Iterator[str]:
-    known = texts.published(scope)
+    known = texts.published(scope) | texts.of_this_program(scope)
     documents = {
         f"policy {policy.name}": policy.document
         for policy in observed.aws.policies
-        if policy.arn in principal.attached and policy.name.startswith(naming.SHARED_POLICY)
+        if policy.arn in principal.attached and policy.name.startswith(_MANAGED)
     }
     documents |= {
         f"inline policy {name} of {principal.name}": document

@@ -1,18 +1,28 @@
 """Who owns what runs in the cluster, what is taken over of it, and what to do with the owner."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from castai_stack.adopt.observations import InCluster
+from castai_stack.adopt.observations import InCluster, Workload
+from castai_stack.agent import release as agent_release
 from castai_stack.agent.names import AGENT, AUTOSCALER, NAMESPACE
+from castai_stack.automation import release as automation_release
+from castai_stack.automation import spot_handler
 from castai_stack.automation.names import CONTROLLER, SPOT_HANDLER
 
 _VERSION = re.compile(r"v?\d+\.\d+\.\d+([.+-][\w.-]+)?")
-_OURS = {AGENT, AUTOSCALER, CONTROLLER, SPOT_HANDLER}
+_SELECTORS: Mapping[str, Mapping[str, str]] = {
+    AGENT: agent_release.pod_selector(AGENT),
+    AUTOSCALER: agent_release.pod_selector(AUTOSCALER),
+    CONTROLLER: automation_release.selector(CONTROLLER),
+    SPOT_HANDLER: spot_handler.SELECTOR,
+}
+"""Selectors of this program's workloads; Kubernetes never lets a selector change."""
 _TAKEN_RELEASES = ("castai-agent", "cluster-controller", "castai-spot-handler")
 """Releases whose objects this program takes over under the same names."""
-_UMBRELLA = "castai"
+UMBRELLA = "castai"
+"""Release of the umbrella chart, which castctl installs, too."""
 
 Row = tuple[str, str, str, str]
 
@@ -22,44 +32,85 @@ def workload_settings(cluster: InCluster) -> tuple[dict[str, Any], list[Row]]:
     settings: dict[str, Any] = {}
     rows: list[Row] = []
     agent, controller = cluster.workload(AGENT), cluster.workload(CONTROLLER)
-    spot_handler = cluster.workload(SPOT_HANDLER)
+    handler = cluster.workload(SPOT_HANDLER)
     if agent is not None:
-        without: dict[str, Any] = {}
+        own: dict[str, Any] = {"adopt": True, **_tag(agent.tag)}
+        settings["agent"] = own
         if cluster.workload(AUTOSCALER) is None:
-            without["autoscaling"] = {"enabled": False}
-        settings["agent"] = {"adopt": True, **_tag(agent.tag), **without}
-        rows.append(("agent", AGENT, "taken over", f"version {agent.tag}"))
-    if controller is not None or spot_handler is not None:
+            own["autoscaling"] = {"enabled": False}
+        if agent.secret not in ("", AGENT):
+            own["existingSecret"] = agent.secret
+            rows.append(("secret", agent.secret, "left", "the agent goes on reading its key there"))
+        if others := _others(cluster):
+            own["createNamespace"] = False
+            why = f"{', '.join(others)} runs there, so a destroy leaves the namespace"
+            rows.append(("namespace", NAMESPACE, "left", why))
+        rows.append(_row("agent", agent))
+    if controller is not None or handler is not None:
         settings["automation"] = {"adopt": True}
     if controller is not None:
         settings["automation"]["controller"] = _tag(controller.tag)
-        rows.append(("cluster-controller", CONTROLLER, "taken over", f"version {controller.tag}"))
+        upgrade = "; CAST AI's self-upgrade ends, unless automation.controller.selfUpgrade"
+        *row, remark = _row("cluster-controller", controller)
+        rows.append((row[0], row[1], row[2], remark + upgrade))
     else:
         rows.append(("cluster-controller", CONTROLLER, "created", "CAST AI needs it"))
-    if spot_handler is not None:
-        settings["automation"]["spotHandler"] = _tag(spot_handler.tag)
+    if handler is not None:
+        settings["automation"]["spotHandler"] = _tag(handler.tag)
         settings["spot"] = {"handler": "daemonset"}
-        remark = f"version {spot_handler.tag}"
-        rows.append(("Spot handler", SPOT_HANDLER, "taken over", remark))
+        rows.append(_row("Spot handler", handler))
     return settings, rows
+
+
+def _row(part: str, workload: Workload) -> Row:
+    remark = f"version {workload.tag}, installed by {workload.owner}"
+    if not _in_place(workload):
+        return part, workload.name, "created", f"{remark} with another selector: delete it before"
+    if workload.owner == "kubectl apply":
+        remark += ", and to be applied no more"
+    return part, workload.name, "taken over", remark
+
+
+def _in_place(workload: Workload) -> bool:
+    return workload.selector == _SELECTORS[workload.name]
 
 
 def _tag(tag: str) -> dict[str, str]:
     return {"tag": tag} if _VERSION.fullmatch(tag) else {}
 
 
+def _others(cluster: InCluster) -> list[str]:
+    return sorted(one.name for one in cluster.workloads if one.name not in _SELECTORS)
+
+
 def left_in_cluster(cluster: InCluster) -> Iterator[tuple[str, str, str]]:
     """Yield part, name and reason of everything in the cluster that is not taken over."""
     for workload in cluster.workloads:
-        if workload.name not in _OURS:
-            yield "workload", workload.name, "its installer keeps it"
+        if workload.name not in _SELECTORS:
+            why = f"installed by {workload.owner}, which keeps it"
+            if workload.managed:
+                why += "; CAST AI upgrades and scales it by itself"
+            yield "workload", workload.name, why
     for name, chart in sorted(cluster.releases.items()):
-        why = "still owns what is taken over; see the commands"
-        if name not in _TAKEN_RELEASES:
-            why = "not taken over"
+        why = "not taken over"
+        if name in (*_TAKEN_RELEASES, UMBRELLA):
+            why = "still owns what is taken over; see the commands"
         yield "Helm release", f"{name} ({chart})", why
     for component in cluster.components:
         yield "operator's Component", component, "the operator would write the objects back"
+
+
+def commands_before(cluster: InCluster) -> list[str]:
+    """Return the commands that make way for the first `pulumi up`.
+
+    A workload with another selector has to go. Its pods are away until that run creates it again;
+    CAST AI's access to AWS is not touched.
+    """
+    return [
+        f"kubectl delete {one.kind.lower()} {one.name} -n {NAMESPACE}"
+        for one in cluster.workloads
+        if one.name in _SELECTORS and not _in_place(one)
+    ]
 
 
 def commands(cluster: InCluster) -> list[str]:
@@ -67,17 +118,14 @@ def commands(cluster: InCluster) -> list[str]:
 
     `helm uninstall` would delete the objects, so only Helm's record of the release goes.
     """
-    printed = [
-        f"kubectl delete secret -n {NAMESPACE} -l owner=helm,name={name}"
-        for name in _TAKEN_RELEASES
-        if name in cluster.releases
+    return [
+        *(
+            f"kubectl delete secret -n {NAMESPACE} -l owner=helm,name={name}"
+            for name in (*_TAKEN_RELEASES, UMBRELLA)
+            if name in cluster.releases
+        ),
+        *(
+            f"kubectl delete components.castware.cast.ai -n {NAMESPACE} {name} --cascade=orphan"
+            for name in cluster.components
+        ),
     ]
-    if _UMBRELLA in cluster.releases:
-        printed.append(
-            f"# release {_UMBRELLA}: its selectors differ; docs/automation.md says what to do"
-        )
-    printed += [
-        f"kubectl delete components.castware.cast.ai -n {NAMESPACE} {name} --cascade=orphan"
-        for name in cluster.components
-    ]
-    return printed

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from castai_stack import arn, naming
-from castai_stack.adopt import at_castai, candidates, obstacles, texts
+from castai_stack.adopt import at_castai, candidates, earlier, obstacles, texts
 from castai_stack.adopt.candidates import AmbiguousError, NodeRole
 from castai_stack.adopt.observations import (
     Choices,
@@ -14,7 +14,13 @@ from castai_stack.adopt.observations import (
     Policy,
     Principal,
 )
-from castai_stack.adopt.owners import commands, left_in_cluster, workload_settings
+from castai_stack.adopt.owners import (
+    commands,
+    commands_before,
+    left_in_cluster,
+    workload_settings,
+)
+from castai_stack.adopt.steps import Step, permission_steps
 from castai_stack.castai.model import Cluster
 from castai_stack.iam.castai_policy import PRINCIPAL_MANAGED
 from castai_stack.iam.node_role import NODE_MANAGED
@@ -44,7 +50,11 @@ class Plan:
     """The `castai` object of the stack file."""
     rows: tuple[Row, ...]
     commands: tuple[str, ...]
-    """Commands for what others own, to be run by hand afterwards."""
+    """Commands for what others own, to be run by hand after the first `pulumi up`."""
+    before: tuple[str, ...] = ()
+    """Commands to be run by hand before it."""
+    steps: tuple[Step, ...] = ()
+    """What each step changes in CAST AI's permissions; empty for a role that is created anew."""
 
 
 @dataclass(slots=True)
@@ -116,7 +126,8 @@ def _drafted(draft: _Draft) -> Plan:
     own = _principal(draft)
     castai = at_castai.sections(observed, draft.group)
     _nodes(draft, takes_group=castai.automation["nodes"].get("enabled", True))
-    _shared_function(draft)
+    _boundary(draft)
+    _functions(draft)
     flavour = _flavour(draft, own)
     settings: dict[str, Any] = {
         "cluster": {
@@ -134,6 +145,8 @@ def _drafted(draft: _Draft) -> Plan:
     if draft.iam:
         settings["iam"] = draft.iam
     in_cluster, rows = workload_settings(observed.cluster)
+    if any(function.earlier is not None for function in observed.aws.functions):
+        settings["spot"] = {"enabled": False}
     settings |= in_cluster
     draft.rows += [Row(*row) for row in rows]
     settings.setdefault("automation", {}).update(castai.automation)
@@ -150,7 +163,24 @@ def _drafted(draft: _Draft) -> Plan:
         Row(part, name, LEFT, why) for part, name, why in left_in_cluster(observed.cluster)
     ]
     draft.commands += commands(observed.cluster)
-    return Plan(settings, tuple(draft.rows), tuple(draft.commands))
+    return Plan(
+        settings,
+        tuple(draft.rows),
+        tuple(draft.commands),
+        before=tuple(commands_before(observed.cluster)),
+        steps=_steps(draft, own, flavour),
+    )
+
+
+def _steps(
+    draft: _Draft, own: list[Policy], flavour: Literal["documented", "scoped"]
+) -> tuple[Step, ...]:
+    if candidates.sharers(draft.observed.castai, draft.cluster):
+        return ()
+    scope = obstacles.scope(draft.observed, draft.cluster)
+    attached = [one for one in draft.observed.aws.policies if one.arn in draft.principal.attached]
+    arns = {policy.arn for policy in own}
+    return permission_steps(draft.principal, attached, arns, flavour, scope)
 
 
 def _arn(draft: _Draft, principal: Principal) -> str:
@@ -176,12 +206,21 @@ def _principal(draft: _Draft) -> list[Policy]:
     if principal.name != computed.principal:
         draft.names["principal"] = principal.name
     kind = principal.kind
-    draft.take(f"iam-{kind}", principal.name, f"CAST AI's {kind}", principal.name)
+    remark = earlier.STATE if earlier.is_earlier(draft.observed, principal) else ""
+    draft.take(f"iam-{kind}", principal.name, f"CAST AI's {kind}", principal.name, remark)
     own = [policy for policy in draft.observed.aws.policies if _is_own(policy, principal)][:1]
     for policy in own:
-        _own_policy(draft, policy, computed)
+        if policy.name != computed.castai_policy:
+            draft.names["castaiPolicy"] = policy.name
+        _own_policy(draft, policy, "castai-policy")
     if not own:
         _new_policy(draft, computed.castai_policy)
+    restricted = earlier.restricted_policy(draft.observed, principal)
+    if restricted is not None:
+        own.append(restricted)
+        _own_policy(draft, restricted, "restricted-policy")
+    elif kind == "user":
+        draft.rows.append(Row("policy", computed.restricted_policy, NEW, "this cluster's own"))
     _attachments(draft, {policy.arn for policy in own})
     _inline(draft, computed)
     for key in principal.keys:
@@ -233,13 +272,10 @@ def _is_own(policy: Policy, principal: Principal) -> bool:
     return named and policy.arn in principal.attached and set(policy.used_by) == {str(principal)}
 
 
-def _own_policy(draft: _Draft, policy: Policy, computed: naming.Names) -> None:
+def _own_policy(draft: _Draft, policy: Policy, resource: str) -> None:
     principal = draft.principal
-    if policy.name != computed.castai_policy:
-        draft.names["castaiPolicy"] = policy.name
-    draft.take("iam-castai-policy", policy.arn, "policy", policy.name)
-    attachment = f"iam-{principal.kind}-castai-policy"
-    draft.imports[attachment] = f"{principal.name}/{policy.arn}"
+    draft.take(f"iam-{resource}", policy.arn, "policy", policy.name)
+    draft.imports[f"iam-{principal.kind}-{resource}"] = f"{principal.name}/{policy.arn}"
 
 
 def _foreign_policy(draft: _Draft, policy_arn: str) -> None:
@@ -273,8 +309,6 @@ def _inline(draft: _Draft, computed: naming.Names) -> None:
             draft.commands.append(
                 f"aws iam delete-{kind}-policy --{kind}-name {principal.name} --policy-name {name}"
             )
-    if principal.kind == "user":
-        draft.rows.append(Row("policy", computed.restricted_policy, NEW, "this cluster's own"))
 
 
 def _nodes(draft: _Draft, *, takes_group: bool) -> None:
@@ -299,6 +333,9 @@ def _node_role(draft: _Draft, role: Principal, partition: str) -> None:
     # Given names are known in every preview; the computed ones depend on the registration.
     draft.names["nodeRole"] = role.name
     draft.take("iam-node-role", role.name, "node role", role.name)
+    own = naming.names(draft.observed.place.cluster, "suffixed").node_boundary
+    if role.boundary.endswith(f"/{own}"):
+        draft.take("iam-node-boundary", role.boundary, "boundary of nodes", own)
     if role.profiles:
         profile = role.profiles[0]
         draft.names["instanceProfile"] = profile
@@ -321,16 +358,34 @@ def _node_role(draft: _Draft, role: Principal, partition: str) -> None:
         draft.rows.append(Row("inline policy of nodes", name, LEFT, _HOLDS))
 
 
-def _shared_function(draft: _Draft) -> None:
+def _boundary(draft: _Draft) -> None:
+    """Keep a boundary that both have; one that only one of them has is said to go."""
+    taken = [draft.principal, *([draft.node.role] if draft.node.role is not None else [])]
+    found = {one.boundary for one in taken if "iam-node-boundary" not in draft.imports}
+    if len(found) == 1 and "" not in found:
+        (draft.iam["permissionsBoundaryArn"],) = found
+        return
+    for one in taken:
+        if one.boundary and one.boundary not in draft.imports.values():
+            why = (
+                f"on {one}; goes with adoption.values: settings, or set iam.permissionsBoundaryArn"
+            )
+            draft.rows.append(Row("boundary", one.boundary, LEFT, why))
+
+
+def _functions(draft: _Draft) -> None:
     for function in draft.observed.aws.functions:
         why = "serves every cluster of the account; this cluster gets its own beside it"
+        if function.earlier is not None:
+            why = earlier.SPOT_LEFT
+            draft.commands += earlier.spot_commands(function, draft.observed.place.cluster)
         draft.rows.append(Row("function", function.name, LEFT, why))
         draft.rows.append(Row("role of the function", function.role, LEFT, why))
         for rule in function.rules:
             draft.rows.append(Row("rule", rule, LEFT, why))
 
 
-def _flavour(draft: _Draft, own: list[Policy]) -> str:
+def _flavour(draft: _Draft, own: list[Policy]) -> Literal["documented", "scoped"]:
     """Return `documented` if every text that is taken over is published, and `scoped` otherwise."""
     known = texts.published(obstacles.scope(draft.observed, draft.cluster))
     documents = [policy.document for policy in own]

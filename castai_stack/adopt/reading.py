@@ -17,7 +17,7 @@ from castai_stack.adopt.observations import (
     Observations,
     Workload,
 )
-from castai_stack.agent.names import NAMESPACE
+from castai_stack.agent.names import KEY, MANAGED_BY_LABEL, NAMESPACE, PART_OF, PART_OF_LABEL
 from castai_stack.castai.automation_api import AutomationApi
 from castai_stack.castai.node_template import DEFAULT_TEMPLATE
 from castai_stack.commands import castai_account
@@ -105,32 +105,64 @@ def _in_cluster(target: Target) -> InCluster:
         deployments = _documents(client, Deployment)
         daemonsets = _documents(client, DaemonSet)
         return InCluster(
-            workloads=tuple(map(_workload, [*deployments, *daemonsets])),
-            releases=dict(_releases(client, deployments)),
+            workloads=tuple(map(workload, [*deployments, *daemonsets])),
+            releases=dict(_releases(client, [*deployments, *daemonsets])),
             components=tuple(_components(client)),
             mapped=_mapped(client),
         )
 
 
 def _documents(client: lightkube.Client, kind: Any) -> list[dict[str, Any]]:
-    return [one.to_dict() for one in client.list(kind, namespace=NAMESPACE)]
+    found = client.list(kind, namespace=NAMESPACE)
+    return [{**one.to_dict(), "kind": kind.__name__} for one in found]
 
 
-def _workload(document: Mapping[str, Any]) -> Workload:
-    container = document["spec"]["template"]["spec"]["containers"][0]
-    tag = container["image"].partition("@")[0].rpartition(":")[2]
-    return Workload(document["metadata"]["name"], tag, document["spec"].get("replicas"))
+def workload(document: Mapping[str, Any]) -> Workload:
+    """Return what matters of a deployment or daemon set."""
+    metadata, spec = document["metadata"], document["spec"]
+    container = spec["template"]["spec"]["containers"][0]
+    labels = metadata.get("labels") or {}
+    return Workload(
+        name=metadata["name"],
+        tag=container["image"].partition("@")[0].rpartition(":")[2],
+        kind=document["kind"],
+        selector=spec["selector"].get("matchLabels") or {},
+        owner=_owner(labels, metadata.get("annotations") or {}),
+        secret=next(_secrets(container), ""),
+        managed=labels.get("charts.cast.ai/managed") == "true",
+    )
+
+
+def _owner(labels: Mapping[str, str], annotations: Mapping[str, str]) -> str:
+    if labels.get(PART_OF_LABEL) == PART_OF:
+        return "this program"
+    if release := annotations.get("meta.helm.sh/release-name"):
+        return f"Helm release {release}"
+    if "kubectl.kubernetes.io/last-applied-configuration" in annotations:
+        return "kubectl apply"
+    return labels.get(MANAGED_BY_LABEL) or "an unknown installer"
+
+
+def _secrets(container: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the secrets from which a container reads its environment."""
+    for one in container.get("envFrom") or []:
+        if name := (one.get("secretRef") or {}).get("name"):
+            yield str(name)
+    for one in container.get("env") or []:
+        reference = (one.get("valueFrom") or {}).get("secretKeyRef") or {}
+        if one["name"] == KEY and reference.get("name"):
+            yield str(reference["name"])
 
 
 def _releases(
-    client: lightkube.Client, deployments: Iterable[Mapping[str, Any]]
+    client: lightkube.Client, workloads: Iterable[Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
     """Yield name and chart of each Helm release, by the labels of its records and objects.
 
     The record's content holds the values of the release, keys included, so it is not read.
     """
     charts: dict[str, str] = {}
-    for one in deployments:
+    for one in workloads:
         metadata = one["metadata"]
         release = (metadata.get("annotations") or {}).get("meta.helm.sh/release-name")
         chart = (metadata.get("labels") or {}).get("helm.sh/chart")

@@ -14,7 +14,9 @@ from castai_stack.adopt.observations import (
     Principal,
 )
 from castai_stack.commands.aws_clients import Clients, asking
+from castai_stack.commands.aws_kinds import tags
 from castai_stack.iam.scope import ID_TAG
+from castai_stack.naming import CLUSTER_TAG
 
 _AWS_OWNED = ":iam::aws:policy/"
 
@@ -91,6 +93,8 @@ def _principal(iam: Any, kind: Literal["user", "role"], described: Any) -> Princ
         trust=described.get("AssumeRolePolicyDocument"),
         keys=tuple(AccessKey(one["AccessKeyId"], one["Status"]) for one in keys),
         profiles=tuple(one["InstanceProfileName"] for one in profiles),
+        boundary=(described.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn", ""),
+        stack_of=tags(described).get(CLUSTER_TAG, ""),
     )
 
 
@@ -116,22 +120,34 @@ def _groups(ec2: Any, place: Place) -> Iterator[Group]:
             Filters=[{"Name": "vpc-id", "Values": [place.vpc_id]}],
         )
     for group in groups:
-        tags = {tag["Key"]: tag["Value"] for tag in group.get("Tags") or []}
-        if name in (group["GroupName"], tags.get("Name")):
-            yield Group(group["GroupId"], group["GroupName"], tags.get(ID_TAG, ""))
+        tagged = tags(group)
+        if name in (group["GroupName"], tagged.get("Name")):
+            yield Group(group["GroupId"], group["GroupName"], tagged.get(ID_TAG, ""))
 
 
 def _functions(clients: Clients, cluster: str) -> Iterator[Function]:
+    """Yield the function of all clusters, and this cluster's own by a stack of this program."""
+    iam = clients("iam")
+    for flavour in ("documented", "suffixed"):
+        name = naming.names(cluster, flavour).function
+        described = _function(clients, name)
+        if described is None:
+            continue
+        role = described["Role"].rpartition("/")[2]
+        with asking(f"rules of function {name}"):
+            answer = clients("events").list_rule_names_by_target(TargetArn=described["FunctionArn"])
+        earlier = next(_several(iam, "role", [role]), None) if flavour == "suffixed" else None
+        if earlier is None or earlier.stack_of == cluster:
+            yield Function(name, role, tuple(answer["RuleNames"]), earlier)
+
+
+def _function(clients: Clients, name: str) -> Any:
     lambda_ = clients("lambda")
-    name = naming.names(cluster, "documented").function
     with asking(f"function {name}"):
         try:
-            described = lambda_.get_function_configuration(FunctionName=name)
+            return lambda_.get_function_configuration(FunctionName=name)
         except lambda_.exceptions.ResourceNotFoundException:
-            return
-    with asking(f"rules of function {name}"):
-        rules = clients("events").list_rule_names_by_target(TargetArn=described["FunctionArn"])
-    yield Function(name, described["Role"].rpartition("/")[2], tuple(rules["RuleNames"]))
+            return None
 
 
 def _access_entries(eks: Any, cluster: str) -> frozenset[str]:

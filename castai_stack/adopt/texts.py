@@ -4,9 +4,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from castai_stack.iam.castai_policy import castai_policy
 from castai_stack.iam.document import listed
 from castai_stack.iam.documented import documented_castai, documented_restricted
+from castai_stack.iam.restricted_policy import restricted_policy
 from castai_stack.iam.scope import Scope
+from castai_stack.iam.settings import Iam
 
 Permission = tuple[str, str, str, str]
 """Effect, action, resource and condition, each in one spelling."""
@@ -21,6 +24,15 @@ def published(scope: Scope) -> frozenset[Permission]:
     """Return what `permissions: documented` grants: the published texts of all years."""
     statements = [*documented_castai(scope), *documented_restricted(scope)]
     return permissions({"Statement": statements})
+
+
+def of_this_program(scope: Scope) -> frozenset[Permission]:
+    """Return what `permissions: scoped` grants with default settings."""
+    documents = (
+        castai_policy(scope, "scoped", Iam()),
+        restricted_policy(scope, "scoped", Iam()),
+    )
+    return frozenset().union(*map(permissions, documents))
 
 
 def unknown_sids(document: Mapping[str, Any], known: frozenset[Permission]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Files of a take-over: the stack file, and the report with the steps that follow."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import yaml
@@ -17,11 +18,12 @@ _STEPS = """\
 
 1. `pulumi stack init {stack}` and `pulumi config set --secret apiKey`. `pulumi preview` shows
    imports, and nothing replaced or deleted.
-2. `pulumi up`: the imported objects stay as they are. Where CAST AI has a key, it gets a new one.
+2. Run the commands for before, then `pulumi up`: the imported objects stay as they are. Where
+   CAST AI has a key, it gets a new one.
 3. Compare what CAST AI may do with `castai-eks permissions {file}`. Set `adoption.values` to
    `settings`, then `pulumi preview --diff` and `pulumi up`: policy texts, tags and the like become
    those of this stack, and the old key becomes inactive.
-4. Run the commands below.
+4. Run the commands for afterwards.
 5. One setting at a time, each with a preview: remove entries of `iam.principalPolicyArns` and
    `iam.nodePolicyArns`, then set `permissions` to `scoped`.
 """
@@ -62,7 +64,6 @@ def _with_target(settings: dict[str, Any], about: Target) -> dict[str, Any]:
 def _report(plan: Plan, stack: str, name: str) -> str:
     rows = [f"| {row.part} | {row.name} | {row.fate} | {row.remark} |" for row in plan.rows]
     table = ["| part | name | what happens | remark |", "| --- | --- | --- | --- |", *rows]
-    commands = ["```sh", *plan.commands, "```"] if plan.commands else ["None."]
     return "\n".join(
         [
             f"# Take-over by stack {stack}",
@@ -70,12 +71,42 @@ def _report(plan: Plan, stack: str, name: str) -> str:
             *table,
             "",
             _STEPS.format(stack=stack, file=name),
-            "## Commands for what others own",
+            *_permissions(plan),
+            "## Commands before the first `pulumi up`",
             "",
-            *commands,
+            *_block(plan.before),
+            "",
+            "## Commands for what others own, afterwards",
+            "",
+            *_block(plan.commands),
             "",
         ]
     )
+
+
+def _permissions(plan: Plan) -> list[str]:
+    if not plan.steps:
+        return []
+    rows = [
+        f"| {one.step} | {_list(one.gains)} | {_list(one.loses)} | {_list(one.elsewhere)} |"
+        for one in plan.steps
+    ]
+    return [
+        "## What each step changes in CAST AI's permissions",
+        "",
+        "| step | gains | loses | on other resources or conditions |",
+        "| --- | --- | --- | --- |",
+        *rows,
+        "",
+    ]
+
+
+def _list(actions: Sequence[str]) -> str:
+    return ", ".join(actions) or "nothing"
+
+
+def _block(commands: Sequence[str]) -> list[str]:
+    return ["```sh", *commands, "```"] if commands else ["None."]
 
 
 def as_dict(plan: Plan) -> Mapping[str, Any]:
@@ -86,5 +117,7 @@ def as_dict(plan: Plan) -> Mapping[str, Any]:
             for row in plan.rows
         ],
         "settings": plan.settings,
+        "steps": [asdict(step) for step in plan.steps],
+        "before": list(plan.before),
         "commands": list(plan.commands),
     }

@@ -20,7 +20,8 @@ from castai_stack.automation.release import (
 from castai_stack.kube import rbac, workload
 
 _USER = 1003
-_SELECTOR = {"name": "spot-handler"}
+SELECTOR = {"name": "spot-handler"}
+"""Labels of the DaemonSet's selector, which Kubernetes never lets change."""
 _SPOT_LABELS = (
     ("eks.amazonaws.com/capacityType", ("SPOT",)),
     ("karpenter.sh/capacity-type", ("spot",)),
@@ -80,9 +81,9 @@ def daemonset(release: Release, digest: object | None) -> Document:
         "kind": "DaemonSet",
         "metadata": metadata,
         "spec": {
-            "selector": {"matchLabels": _SELECTOR},
+            "selector": {"matchLabels": SELECTOR},
             "template": {
-                "metadata": {"labels": {**release.agent.labels, **_SELECTOR}, **annotations},
+                "metadata": {"labels": {**release.agent.labels, **SELECTOR}, **annotations},
                 "spec": {
                     **pod(release, SPOT_HANDLER, settings, _TOLERATIONS),
                     "hostNetwork": True,

@@ -307,7 +307,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
             aws.EventTarget(
                 f"{self._name}-{suffix}-target",
                 rule=rule.name,
-                target_id="spot-handler",
+                target_id=events.TARGET_ID,
                 arn=function.arn,
                 retry_policy={
                     "maximum_event_age_in_seconds": events.DELIVERY_SECONDS,

@@ -80,6 +80,10 @@ def queue_policy(queue_arn: str, rule_arns: Iterable[str]) -> dict[str, Any]:
     }
 
 
+TARGET_ID = "spot-handler"
+"""Id of the function among the targets of a rule."""
+
+
 def log_group(function: str) -> str:
     """Return the name of the log group that Lambda writes to."""
     return f"/aws/lambda/{function}"

@@ -112,6 +112,11 @@ class Running:
             os.killpg(self.group, signal.SIGKILL)
 
     @property
+    def killed(self) -> bool:
+        """Return True if a signal ended the command."""
+        return (self._process.returncode or 0) < 0
+
+    @property
     def output(self) -> str:
         """Return what it has printed so far."""
         return "".join(self._lines)

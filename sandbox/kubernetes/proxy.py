@@ -5,6 +5,7 @@ kill who asked instead of answering, so that nobody knows whether it happened.
 """
 
 import contextlib
+import fnmatch
 import functools
 import json
 import os
@@ -58,7 +59,7 @@ class KubernetesProxy:
         self._server.close()
 
     def count_anew(self, kill: tuple[str, int, int] | None = None) -> None:
-        """Forget what was counted; `kill` is a write, its number, and the group that ends there."""
+        """Forget what was counted; `kill` is a pattern of writes, a number, and a group to end."""
         with self._lock:
             self.writes.clear()
             self._kill = kill
@@ -103,7 +104,8 @@ class KubernetesProxy:
             if self._kill is None:
                 return
             wanted, number, group = self._kill
-            if what == wanted and self.writes.count(wanted) == number:
+            fitting = [one for one in self.writes if fnmatch.fnmatchcase(one, wanted)]
+            if len(fitting) == number and fnmatch.fnmatchcase(what, wanted):
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(group, signal.SIGKILL)
 

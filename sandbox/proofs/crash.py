@@ -293,7 +293,7 @@ class Crash:
     def _require_undisturbed(self, stack: Stack, mode: str) -> None:
         expected = self._undisturbed[mode]
         current = self._comparable()
-        _require_same(expected.after_up, current, "than after an undisturbed up")
+        require_same(expected.after_up, current, "than after an undisturbed up")
         if (resources := _resources(stack)) != expected.resources:
             odd = sorted(set(resources) ^ set(expected.resources))
             raise DeviationError(f"the state holds other resources: {odd or 'some twice'}")
@@ -307,7 +307,7 @@ class Crash:
             raise DeviationError(f"active keys are {active}, in use is {cluster['accessKeyId']}")
 
     def _require_beginning(self) -> None:
-        _require_same(self._beginning, self._inventory(), "than at the beginning")
+        require_same(self._beginning, self._inventory(), "than at the beginning")
 
     def _require_few_keys(self) -> None:
         if len(keys := self._keys()) > _KEYS_AT_MOST:
@@ -432,9 +432,10 @@ def _without_random(text: str, cluster_id: str) -> str:
     return text
 
 
-def _require_same(
+def require_same(
     expected: Mapping[str, Inventory], current: Mapping[str, Inventory], otherwise: str
 ) -> None:
+    """Raise DeviationError with what differs, if anything does."""
     other = [
         f"{where}: {difference}{_where(expected[where], current[where], difference)}"
         for where in expected

@@ -8,17 +8,17 @@ manager and release record are Helm's (helm/helm, pkg/storage/driver/secrets.go)
 import base64
 import gzip
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from castai_stack.agent import manifests as agent_manifests
-from castai_stack.agent.names import NAMESPACE
+from castai_stack.agent.names import METADATA_STORE, NAMESPACE
 from castai_stack.agent.release import Release as AgentRelease
 from castai_stack.agent.settings import Agent
 from castai_stack.automation import manifests as automation_manifests
 from castai_stack.automation.release import Release as AutomationRelease
-from castai_stack.automation.settings import Automation
+from castai_stack.automation.settings import Automation, Evictor
 from sandbox.sources.footprint import Document, Place
 
 
@@ -36,8 +36,14 @@ AGENT = Chart("castai-agent", "castai-agent", "0.153.2", "v0.123.1")
 CONTROLLER = Chart("cluster-controller", "castai-cluster-controller", "0.92.6", "v0.62.2")
 EVICTOR = Chart("castai-evictor", "castai-evictor", "0.35.136", "v0.35.136")
 SPOT_HANDLER = Chart("castai-spot-handler", "castai-spot-handler", "0.35.3", "v0.23.0")
-RELEASES = (AGENT, CONTROLLER, EVICTOR, SPOT_HANDLER)
-"""Releases of CAST AI's script and of castai/terraform-castai-eks-cluster."""
+POD_PINNER = Chart("castai-pod-pinner", "castai-pod-pinner", "1.12.2", "v1.9.5")
+UMBRELLA = Chart("castai", "castai", "0.43.170", "0.43.170")
+RELEASES = (AGENT, CONTROLLER, EVICTOR, SPOT_HANDLER, POD_PINNER, UMBRELLA)
+"""Releases of CAST AI's script, of castai/terraform-castai-eks-cluster, and of castctl."""
+CREDENTIALS = "castai-credentials"
+"""Secret of the umbrella chart, which all of its parts read."""
+_MANAGED = {"charts.cast.ai/managed": "true"}
+"""Label of deployments that CAST AI upgrades and scales by itself."""
 
 
 def namespace() -> Document:
@@ -45,55 +51,183 @@ def namespace() -> Document:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
 
 
+Install = Callable[[Place, str], list[Document]]
+"""From a cluster and its token to the objects that an installer applies."""
+
+
 def agent(place: Place, token: str) -> list[Document]:
     """Return the agent's objects as its chart installs them, with the record of the release.
 
     castai/terraform-castai-eks-cluster sets STATIC_CLUSTER_ID; that the script does is inferred.
     """
+    return released(AGENT, _agent_objects(place, token, Agent(tag=AGENT.app_version)))
+
+
+def with_controller(place: Place, token: str) -> list[Document]:
+    """Return agent and cluster-controller, as the script does from 2023 on."""
+    return [*agent(place, token), *released(CONTROLLER, _objects(place, token, "controller"))]
+
+
+def every_release(place: Place, token: str) -> list[Document]:
+    """Return all releases of the script of 2025; it starts no evictor and no pod-pinner by itself.
+
+    Order and values: castai/terraform-castai-eks-cluster, main.tf.
+    """
+    return [
+        *with_controller(place, token),
+        *released(SPOT_HANDLER, _objects(place, token, "spot-handler")),
+        *released(EVICTOR, _stopped(_evictor(place, token))),
+        *released(POD_PINNER, _stopped([_pod_pinner()])),
+    ]
+
+
+def applied_by_kubectl(place: Place, token: str) -> list[Document]:
+    """Return the agent as `kubectl apply` of CAST AI's `agent.yaml` leaves it, and no release.
+
+    That its objects have the chart's names and selectors, and no label of Helm, is inferred.
+    """
+    documents = _agent_objects(place, token, Agent(tag=AGENT.app_version))
+    return [_without_helm(one) for one in documents]
+
+
+def umbrella(place: Place, token: str) -> list[Document]:
+    """Return what the umbrella chart and castctl leave: one release, and selectors that name it.
+
+    Names: castai/helm-charts, charts/castai-umbrella (templates/castai-credentials.yaml and
+    charts/node-autoscaler/values.yaml). That the objects keep the names of their own charts, and
+    that castctl installs this chart as it is, is inferred.
+    """
+    settings = Agent(tag=AGENT.app_version, existing_secret=CREDENTIALS)
+    credentials = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": CREDENTIALS, "namespace": NAMESPACE, "labels": {}},
+        "data": {"API_KEY": agent_manifests.encoded(token)},
+    }
+    metadata = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": METADATA_STORE, "namespace": NAMESPACE, "labels": {}},
+        "data": {"CLUSTER_ID": place.cluster_id},
+    }
+    parts = [
+        *_agent_objects(place, token, settings),
+        *_objects(place, token, "controller", settings),
+        *_objects(place, token, "spot-handler", settings),
+        *_stopped([_pod_pinner()]),
+    ]
+    renamed = [_of_instance(one, UMBRELLA.release) for one in parts]
+    return released(UMBRELLA, [credentials, metadata, *renamed])
+
+
+def _agent_objects(place: Place, token: str, settings: Agent) -> list[Document]:
     release = AgentRelease(
         cluster_name=place.cluster,
         region=place.region,
         account_id=place.account_id,
         api_url=place.api_url,
-        settings=Agent(adopt=True, create_namespace=False, tag=AGENT.app_version),
+        settings=settings.model_copy(update={"adopt": True, "create_namespace": False}),
     )
     documents = agent_manifests.objects(
         release, cluster_id=place.cluster_id, encoded_key=agent_manifests.encoded(token)
     )
-    return _released(AGENT, documents.values())
+    return list(documents.values())
 
 
-def controller(place: Place, token: str) -> list[Document]:
-    """Return the objects of cluster-controller as its chart installs them, with the record."""
+def _objects(
+    place: Place, token: str, workload: str, agent_settings: Agent | None = None
+) -> list[Document]:
+    """Return one workload's objects; secret and config map for all come with the controller."""
     release = AutomationRelease(
         api_url=place.api_url,
-        settings=Automation(adopt=True),
-        agent=Agent(),
+        settings=Automation(adopt=True, evictor=Evictor(enabled=True)),
+        agent=agent_settings or Agent(),
+        spot_daemonset=True,
     )
     documents = automation_manifests.objects(
         release, cluster_id=place.cluster_id, encoded_token=agent_manifests.encoded(token)
     )
-    return _released(CONTROLLER, documents.values())
+    own = {"controller": ("controller", "config", "token")}.get(workload, (workload,))
+    return [one for part, one in documents.items() if part.startswith(own)]
 
 
-def _released(chart: Chart, documents: Iterable[Document]) -> list[Document]:
+def _evictor(place: Place, token: str) -> list[Document]:
+    """Return the evictor's objects; the definition that a hook of the chart adds is left out."""
+    by_hook = ("CustomResourceDefinition", "EvictorConfig")
+    return [one for one in _objects(place, token, "evictor") if one["kind"] not in by_hook]
+
+
+def _pod_pinner() -> Document:
+    """Return the deployment; its rights, services and webhook are left out."""
+    labels = {
+        "app.kubernetes.io/name": POD_PINNER.chart,
+        "app.kubernetes.io/instance": POD_PINNER.release,
+    }
+    container = {
+        "name": "pod-pinner",
+        "image": f"us-docker.pkg.dev/castai-hub/library/pod-pinner:{POD_PINNER.app_version}",
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": POD_PINNER.chart, "namespace": NAMESPACE, "labels": labels},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+def _stopped(documents: Iterable[Document]) -> list[Document]:
+    """Return objects whose deployments have no replica and are CAST AI's to scale."""
+    return [_stop(one) if one["kind"] == "Deployment" else one for one in documents]
+
+
+def _stop(deployment: Document) -> Document:
+    metadata = deployment["metadata"]
+    labels = {**metadata["labels"], **_MANAGED}
+    spec = {**deployment["spec"], "replicas": 0}
+    return {**deployment, "metadata": {**metadata, "labels": labels}, "spec": spec}
+
+
+def _of_instance(document: Document, instance: str) -> Document:
+    """Return an object whose labels and selectors name another release."""
+    changed: Document = {}
+    for key, value in document.items():
+        if isinstance(value, dict):
+            changed[key] = _of_instance(value, instance)
+        else:
+            changed[key] = instance if key == "app.kubernetes.io/instance" else value
+    return changed
+
+
+def _without_helm(document: Document) -> Document:
+    metadata = _metadata(document)
+    applied = json.dumps({**document, "metadata": metadata})
+    annotation = {"kubectl.kubernetes.io/last-applied-configuration": applied}
+    return {**document, "metadata": {**metadata, "annotations": annotation}}
+
+
+def released(chart: Chart, documents: Iterable[Document]) -> list[Document]:
+    """Return objects under the labels of a release, and its record."""
     return [*(_labelled(chart, one) for one in documents), record(chart)]
 
 
-def _labelled(chart: Chart, document: Document) -> Document:
+def _metadata(document: Document) -> Document:
     metadata = {
         key: document["metadata"][key]
         for key in ("name", "namespace")
         if key in document["metadata"]
     }
+    own = {"app.kubernetes.io/name", "app.kubernetes.io/instance", *_MANAGED}
     labels: Mapping[str, Any] = document["metadata"]["labels"]
-    kept = {
-        key: labels[key]
-        for key in ("app.kubernetes.io/name", "app.kubernetes.io/instance")
-        if key in labels
-    }
-    metadata["labels"] = {
-        **kept,
+    return {**metadata, "labels": {key: labels[key] for key in labels if key in own}}
+
+
+def _labelled(chart: Chart, document: Document) -> Document:
+    metadata = _metadata(document)
+    metadata["labels"] |= {
         "helm.sh/chart": f"{chart.chart}-{chart.version}",
         "app.kubernetes.io/version": chart.app_version,
         "app.kubernetes.io/managed-by": "Helm",

@@ -26,22 +26,24 @@ Installer = Callable[[Place], Footprint]
 
 
 def connect(
-    sandbox: Sandbox, installer: Installer, *, cluster: str = CLUSTER, controller: bool = False
+    sandbox: Sandbox,
+    installer: Installer,
+    *,
+    cluster: str = CLUSTER,
+    install: charts.Install = charts.agent,
+    manager: str = "helm",
 ) -> Place:
     """Connect a cluster of the sandbox as an installer does; return what it took.
 
-    The agent comes first and must be online. Cluster-controller comes with `controller`; the script
-    of 2021 and 2022 has none.
+    `install` gives the objects in the cluster, of which the agent must come online; `manager` is
+    the field manager that applies them. The script of 2021 and 2022 has the agent only.
     """
     castai = _Castai(sandbox.castai_url)
     place = _place(sandbox, castai, cluster)
     token = castai.post(f"{place.cluster_id}/token")["token"]
     with Client(config=KubeConfig.from_file(sandbox.control_plane.kubeconfig)) as client:
-        documents = [charts.namespace(), *charts.agent(place, token)]
-        if controller:
-            documents += charts.controller(place, token)
-        for document in documents:
-            client.create(codecs.from_dict(document), field_manager="helm")
+        for document in [charts.namespace(), *install(place, token)]:
+            client.create(codecs.from_dict(document), field_manager=manager)
     castai.wait_for_agent(place.cluster_id)
     footprint = installer(place)
     if footprint.handed.trust is not None:

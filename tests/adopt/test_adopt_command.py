@@ -47,7 +47,7 @@ def test_without_a_folder_it_only_says_what_it_found(tmp_path: Path, capsys, mon
     assert main([*ARGUMENTS, "--format", "json"]) == 0
 
     answer = json.loads(capsys.readouterr().out)
-    assert {"objects", "settings", "commands"} == set(answer)
+    assert {"objects", "settings", "steps", "before", "commands"} == set(answer)
     assert not list(tmp_path.iterdir())
 
 

@@ -12,7 +12,6 @@ from castai_stack.adopt.observations import (
     Group,
     Observations,
     Policy,
-    Workload,
 )
 from castai_stack.adopt.plan import Plan
 from castai_stack.adopt.written import files
@@ -330,7 +329,10 @@ def test_what_keeps_the_node_role_from_being_deleted_is_said(role: Observations)
 
 
 def test_a_spot_handler_of_the_chart_keeps_the_function_away(role: Observations):
-    workloads = (*role.cluster.workloads, Workload("castai-spot-handler", "v0.23.0"))
+    workloads = (
+        *role.cluster.workloads,
+        footprints.workload("castai-spot-handler", "v0.23.0", kind="DaemonSet"),
+    )
     cluster = replace(
         role.cluster,
         workloads=workloads,

@@ -1,12 +1,14 @@
 """A cluster that another installer connected is taken over, and CAST AI keeps its access."""
 
+import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Pod
 
 from castai_stack.__main__ import main
@@ -18,7 +20,7 @@ from sandbox.constants import ACCOUNT, CLUSTER, FOREIGN_CLUSTER, REGION
 from sandbox.engine.stack import REPOSITORY, Stack
 from sandbox.kubernetes.furnished import aws_auth
 from sandbox.session import Sandbox
-from sandbox.sources import furnish, installers
+from sandbox.sources import charts, furnish, installers
 from sandbox.toolchain import Programs
 from tests.support.life import Life, operations, require_empty
 
@@ -112,22 +114,72 @@ def test_what_the_script_left_in_user_mode(
     assert life.map_roles() == aws_auth(ACCOUNT)["mapRoles"]
 
 
+@dataclass(frozen=True)
+class Source:
+    """One way to have connected the cluster, and what a destroy must leave of it."""
+
+    installer: furnish.Installer
+    install: charts.Install
+    left: frozenset[str]
+    """IAM objects of others."""
+    workloads: frozenset[str] = frozenset()
+    """Deployments of others."""
+    restarts: bool = False
+    """Whether the agent has to make way."""
+    manager: str = "helm"
+
+
+SHARED = frozenset({"CastEKSPolicy"})
+SOURCES = {
+    "terraform": Source(
+        installers.terraform,
+        charts.with_controller,
+        frozenset({f"CastEC2AssignIPv6Policy-{CLUSTER}"}),
+    ),
+    "script": Source(installers.script_with_role, charts.with_controller, SHARED),
+    "every-release": Source(
+        installers.script_with_role,
+        charts.every_release,
+        SHARED,
+        frozenset({"castai-evictor", "castai-evictor-cpvpa", "castai-pod-pinner"}),
+    ),
+    "kubectl": Source(
+        installers.script_with_role,
+        charts.applied_by_kubectl,
+        SHARED,
+        manager="kubectl-client-side-apply",
+    ),
+    "umbrella-or-castctl": Source(
+        installers.script_with_role,
+        charts.umbrella,
+        SHARED,
+        frozenset({"castai-pod-pinner"}),
+        restarts=True,
+    ),
+}
+
+
+def workloads(life: Life) -> set[str]:
+    with life.kubernetes() as client:
+        return {str(one.metadata.name) for one in client.list(Deployment, namespace=NAMESPACE)}
+
+
+def make_way(life: Life, folder: Path) -> None:
+    """Run the commands that the report has for before the first `up`."""
+    report = (folder / "adopt-adopted.md").read_text()
+    with life.kubernetes() as client:
+        for name in re.findall("^kubectl delete deployment ([a-z-]+) ", report, re.MULTILINE):
+            client.delete(Deployment, name, namespace=NAMESPACE)
+
+
 @pytest.mark.exhaustive
-@pytest.mark.parametrize(
-    ("installer", "left"),
-    [
-        (installers.terraform, f"CastEC2AssignIPv6Policy-{CLUSTER}"),
-        (installers.script_with_role, "CastEKSPolicy"),
-    ],
-)
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 def test_what_other_installers_left_in_role_mode(
-    furnished: Sandbox,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    installer: furnish.Installer,
-    left: str,
+    furnished: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Source
 ):
-    place = furnish.connect(furnished, installer, controller=True)
+    place = furnish.connect(
+        furnished, source.installer, install=source.install, manager=source.manager
+    )
     life = Life(furnished, "role")
     api = AutomationApi(furnished.castai_url, API_KEY)
     switched = {"enabled": True, "scopedMode": True, "unschedulablePods": PINNED}
@@ -138,12 +190,34 @@ def test_what_other_installers_left_in_role_mode(
     agents = pods(life)
 
     with life.access_without_interruption():
+        make_way(life, tmp_path / "out")
         made = stack(life, tmp_path, settings).up()
 
     after = api.policies(place.cluster_id)
     assert {**after, "version": ""} == {**before, "version": ""}, "the policies stay as they are"
     assert set(operations(made).values()) <= {"create", "import", "update"}
-    assert pods(life) == agents
+    assert (pods(life) != agents) is source.restarts
     require_empty([stack(life, tmp_path, settings).preview()])
     stack(life, tmp_path, settings).destroy()
-    assert iam_objects_of_castai(life) == {left}
+    assert iam_objects_of_castai(life) == source.left
+    assert workloads(life) == source.workloads
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("mode", ["user", "role"])
+def test_a_stack_of_this_program_whose_state_is_gone(
+    furnished: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+):
+    lost = Life(furnished, "lost", {"credentials.mode": mode})
+    lost.stack().up()
+    settings = adopted(furnished, tmp_path / "out", monkeypatch)
+    again = Life(furnished, "again")
+
+    with again.access_without_interruption():
+        made = stack(again, tmp_path, settings).up()
+
+    assert set(operations(made).values()) <= {"create", "import", "update"}
+    require_empty([stack(again, tmp_path, settings).preview()])
+    stack(again, tmp_path, settings).destroy()
+    spot = {f"CastLambdaRoleForSpot-{CLUSTER}", f"CastLambdaBoundary-{CLUSTER}"}
+    assert iam_objects_of_castai(again) == spot, "what the printed commands delete"

@@ -1,7 +1,7 @@
 """Observations as AWS, CAST AI and the cluster would answer them about a footprint."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from castai_stack.adopt import candidates
 from castai_stack.adopt.observations import (
@@ -23,7 +23,20 @@ from sandbox.sources import footprint as source
 CLUSTER_ID = "0f3f1ba4-6f46-4f2e-9a39-6a1bb6c0f0a1"
 ACCOUNT, REGION, VPC = "012345678901", "eu-central-1", "vpc-0a1b2c3d4e5f60718"
 CASTAI_USER = f"arn:aws:iam::809060229965:user/cast-crossrole-{CLUSTER_ID}"
-AGENT = (Workload("castai-agent", "v0.123.1", 2), Workload("castai-agent-cpvpa", "v0.8.4", 1))
+
+
+def workload(
+    name: str, tag: str, release: str = "", kind: Literal["Deployment", "DaemonSet"] = "Deployment"
+) -> Workload:
+    """Return a workload of a chart's release; without one, of the script's for it."""
+    instances = {"castai-cluster-controller": "cluster-controller"}
+    release = release or instances.get(name, name.removesuffix("-cpvpa"))
+    labels = {"app.kubernetes.io/name": name, "app.kubernetes.io/instance": release}
+    selector = labels if kind == "Deployment" else {"name": name.removeprefix("castai-")}
+    return Workload(name, tag, kind, selector, f"Helm release {release}")
+
+
+AGENT = (workload("castai-agent", "v0.123.1"), workload("castai-agent-cpvpa", "v0.8.4"))
 
 
 def source_place(cluster: str = "prod", cluster_id: str = CLUSTER_ID) -> source.Place:

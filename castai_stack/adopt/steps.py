@@ -1,0 +1,103 @@
+"""What CAST AI gains and loses with each step of a take-over, by the texts of the policies."""
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from castai_stack.adopt import texts
+from castai_stack.adopt.observations import Policy, Principal
+from castai_stack.adopt.obstacles import INLINE
+from castai_stack.adopt.texts import Permission
+from castai_stack.iam.castai_policy import castai_policy
+from castai_stack.iam.restricted_policy import restricted_policy
+from castai_stack.iam.scope import Scope
+from castai_stack.iam.settings import Iam
+
+Permissions = frozenset[Permission]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Difference that one step makes; each field holds actions such as `ec2:RunInstances`."""
+
+    step: str
+    gains: tuple[str, ...]
+    loses: tuple[str, ...]
+    elsewhere: tuple[str, ...]
+    """Actions that CAST AI keeps on other resources or under other conditions."""
+
+
+def permission_steps(
+    principal: Principal,
+    policies: Sequence[Policy],
+    own: Collection[str],
+    flavour: Literal["documented", "scoped"],
+    scope: Scope,
+) -> tuple[Step, ...]:
+    """Return the steps in their order; `own` are the ARNs of the policies that are taken over.
+
+    Policies of AWS have no text here. Settings of `iam` are the defaults.
+    """
+    attached = {one.arn: texts.permissions(one.document) for one in policies}
+    inline = {name: texts.permissions(text) for name, text in principal.inline.items()}
+    managed, restricted = _texts(scope, flavour)
+    # A user gets the cluster-scoped policy as a managed one beside its inline one.
+    replaced = {name for name in inline if name.startswith(INLINE)}
+    taken_inline = set() if principal.kind == "user" else replaced
+    has_managed = any("Restricted" not in arn for arn in own)
+    has_restricted = bool(taken_inline) or any("Restricted" in arn for arn in own)
+    new = ([] if has_managed else [managed]) + ([] if has_restricted else [restricted])
+    foreign = [text for arn, text in attached.items() if arn not in own]
+    others = [text for name, text in inline.items() if name not in replaced]
+    kept_inline = [inline[name] for name in replaced - taken_inline]
+    states = [
+        _union(attached.values(), inline.values()),
+        _union(attached.values(), inline.values(), new),
+        _union(foreign, others, kept_inline, [managed, restricted]),
+        _union(foreign, others, [managed, restricted]),
+        _union(others, [managed, restricted]),
+        _union(others, _texts(scope, "scoped")),
+    ]
+    names = (
+        "2, first `pulumi up`",
+        "3, `adoption.values: settings`",
+        "4, the commands for afterwards",
+        "5, without `iam.principalPolicyArns`",
+        "5, `permissions: scoped`",
+    )
+    pairs = zip(names, itertools.pairwise(states), strict=True)
+    return tuple(_step(name, *pair) for name, pair in pairs)
+
+
+def _texts(
+    scope: Scope, flavour: Literal["documented", "scoped"]
+) -> tuple[Permissions, Permissions]:
+    settings = Iam()
+    documents: tuple[Mapping[str, Any], ...] = (
+        castai_policy(scope, flavour, settings),
+        restricted_policy(scope, flavour, settings),
+    )
+    managed, restricted = map(texts.permissions, documents)
+    return managed, restricted
+
+
+def _union(*groups: Collection[Permissions]) -> Permissions:
+    return frozenset().union(*(one for group in groups for one in group))
+
+
+def _step(name: str, before: Permissions, after: Permissions) -> Step:
+    old, new = _by_action(before), _by_action(after)
+    return Step(
+        name,
+        gains=tuple(sorted(new.keys() - old.keys())),
+        loses=tuple(sorted(old.keys() - new.keys())),
+        elsewhere=tuple(sorted(key for key in old.keys() & new.keys() if old[key] != new[key])),
+    )
+
+
+def _by_action(permissions: Permissions) -> dict[str, set[Permission]]:
+    result: dict[str, set[Permission]] = {}
+    for one in permissions:
+        result.setdefault(one[1], set()).add(one)
+    return result
