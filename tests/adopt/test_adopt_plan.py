@@ -305,6 +305,23 @@ def test_a_policy_that_somebody_edited_is_refused_until_that_is_accepted(role: O
     assert planned(edited, Choices(accept_edited_policies=True))
 
 
+def test_an_inline_policy_that_somebody_edited_is_refused_too(role: Observations):
+    (one,) = role.aws.principals
+    more = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    (name, document), *_ = one.inline.items()
+    statements = [*document["Statement"], more]
+    edited = with_principal(role, inline={name: {**document, "Statement": statements}})
+
+    number = f"statement {len(statements)}"
+    assert f"{name} of {one.name} allows more than CAST AI has published, in {number}" in problems(
+        edited
+    )
+
+
+def test_a_role_that_aws_does_not_have_is_a_sentence(role: Observations):
+    assert "which AWS does not have" in problems(in_aws(role, principals=()))
+
+
 @pytest.mark.parametrize(
     ("name", "end"), [("user", "deletes it with the user"), ("role", "stops at the role")]
 )
