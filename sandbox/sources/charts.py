@@ -254,7 +254,7 @@ def record(chart: Chart) -> Document:
             }
         },
     }
-    packed = base64.b64encode(gzip.compress(json.dumps(release).encode()))
+    packed = base64.b64encode(gzip.compress(json.dumps(release).encode(), mtime=0))
     return {
         "apiVersion": "v1",
         "kind": "Secret",
