@@ -150,14 +150,19 @@ def markdown(permissions: EffectivePermissions) -> str:
 
 
 def summary(permissions: EffectivePermissions) -> str:
-    """Return one sentence that names the cluster and the settings."""
+    """Return one sentence that names the cluster and the settings, without what is unknown."""
     settings = permissions.settings
     cluster = settings.cluster
+    ids = (("VPC", permissions.vpc_id), ("CAST AI id", permissions.cluster_id))
+    place = [
+        f"Cluster {cluster.name} in {cluster.region}",
+        f"account {cluster.account_id}",
+        # Markdown would take a placeholder for a tag and show nothing.
+        *(f"{name} {value}" for name, value in ids if not value.startswith("<")),
+    ]
     return (
-        f"Cluster {cluster.name} in {cluster.region}, account {cluster.account_id}, "
-        f"VPC {permissions.vpc_id}, CAST AI id {permissions.cluster_id}; "
-        f"permissions: {settings.permissions}, credentials.mode: {settings.credentials.mode}, "
-        f"names: {settings.names}."
+        f"{', '.join(place)}; permissions: {settings.permissions}, "
+        f"credentials.mode: {settings.credentials.mode}, names: {settings.names}."
     )
 
 

@@ -71,7 +71,9 @@ def _head(given: Input) -> list[str]:
     if given.old is not None:
         before = permission_report.summary(actors.effective_permissions(given.old))
         paragraphs += [] if before in paragraphs else [f"Before: {before}"]
-    if given.plan is not None:
+    if given.plan is not None and given.plan.errors:
+        paragraphs.append("**Plan**: unknown, since the preview failed.")
+    elif given.plan is not None:
         counts = [
             f"{number} {_COUNTED[operation]}"
             for operation in reversed(OPERATIONS)
