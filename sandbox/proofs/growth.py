@@ -10,9 +10,10 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ _PROGRAM = Path(__file__).parent / "bench_programs" / "fleet.py"
 _CASTAI_USER = f"arn:aws:iam::{constants.CASTAI_ACCOUNT}:user/cast-crossrole"
 _NUMBER = "CASTAI_SANDBOX_FLEET_NUMBER"
 _SECONDS = 60
+_WIDTH = 140
+"""Columns of a log, in which nothing is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Cost:
     throttled: int
     """Requests that the bucket refused; each was repeated."""
     failures: tuple[str, ...]
+    actions: Mapping[str, int] = field(default_factory=dict)
+    """How often each action was carried out."""
 
     @property
     def requests(self) -> float:
@@ -132,6 +137,7 @@ class Fleet:
             writes,
             len(log) - len(answered),
             tuple(failures),
+            Counter(f"{entry['service']}:{entry['action']}" for entry in answered),
         )
 
 
@@ -156,6 +162,11 @@ def report(costs: Sequence[Cost], console: Console) -> bool:
     for cost in costs:
         for failure in cost.failures:
             console.print(f"{cost.operation} of {cost.size}: {failure}", highlight=False)
+    for cost in costs:
+        if cost.operation == "preview" and cost.size == costs[-1].size:
+            console.print("a no-change preview asks, for one cluster:")
+            for action, number in sorted(cost.actions.items()):
+                console.print(f"  {action}: {number / cost.size:g}", highlight=False)
     ok = not any(cost.failures for cost in costs)
     for operation in dict.fromkeys(cost.operation for cost in costs):
         sizes = [cost for cost in costs if cost.operation == operation]
@@ -191,6 +202,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
     try:
         programs = toolchain.programs(console=console)
         with tempfile.TemporaryDirectory(prefix="castai-eks-growth-") as folder:
