@@ -83,6 +83,9 @@ _YAML_HOST = Build(
     (),
     140,
 )
+_NODE_SDK = Build("node-sdk", "engine", "./node-sdk", (), 90)
+_APART = (MODULE / _YAML_HOST.module, MODULE / _NODE_SDK.module / _NODE_SDK.name)
+"""Sources of programs that only tests need; each has a folder of its own in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,21 +183,29 @@ def _version(folder: str) -> tuple[int, ...]:
 
 
 def yaml_host(console: Console | None = None) -> Path:
-    """Return the language host of YAML programs, built if it is missing.
+    """Return the language host of YAML programs, built if it is missing."""
+    return _apart(_YAML_HOST, console)
 
-    Only a test needs it, so that it has a folder of its own in the cache.
-    """
-    folder = cache_folder(_YAML_HOST.module)
-    _build_missing(folder, [_YAML_HOST], console or Console(stderr=True), with_executor=False)
-    return folder / _YAML_HOST.name
+
+def node_sdk(console: Console | None = None) -> Path:
+    """Return the generator of Node.js SDKs, built if it is missing."""
+    return _apart(_NODE_SDK, console)
+
+
+def _apart(build: Build, console: Console | None) -> Path:
+    folder = cache_folder(build.module)
+    _build_missing(folder, [build], console or Console(stderr=True), with_executor=False)
+    return folder / build.name
 
 
 def cache_folder(module: str = ".") -> Path:
     """Return the folder of the built programs, named by a hash of the modules' files."""
-    root, apart = MODULE / module, MODULE / _YAML_HOST.module
+    root = MODULE / module
+    left_out = _APART if root == MODULE else ()
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*")):
-        if path.is_file() and path.suffix != ".md" and (root == apart or apart not in path.parents):
+        skipped = path.suffix == ".md" or any(one in path.parents for one in left_out)
+        if path.is_file() and not skipped:
             content = path.read_bytes()
             digest.update(f"{path.relative_to(root)}\0{len(content)}\0".encode() + content)
     return cache.folder() / f"toolchain-{digest.hexdigest()[:16]}"

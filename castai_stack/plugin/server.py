@@ -46,6 +46,7 @@ _SETTINGS: Mapping[str, Property] = {
     "context": Property("string", required=False),
     "override_guards": Property("string", required=False),
 }
+_SDKS = ("csharp", "go", "nodejs", "python")
 _OF_THE_ENGINE = frozenset({"version", "plugin_download_url", "__internal"})
 _TYPES: Mapping[PropertyType, Mapping[str, Any]] = {
     "string": {"type": "string"},
@@ -289,7 +290,8 @@ def schema(handlers: Iterable[type[Handler]]) -> dict[str, Any]:
         "description": "Connects an EKS cluster to CAST AI",
         "provider": {"inputProperties": settings, "properties": settings},
         "resources": {token(handler): _resource(handler) for handler in handlers},
-        "language": {"python": {"respectSchemaVersion": True}},
+        # SDKs then ask the engine for this version.
+        "language": {name: {"respectSchemaVersion": True} for name in _SDKS},
     }
 
 

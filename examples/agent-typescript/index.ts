@@ -12,10 +12,8 @@ const agent = new castai.AgentComponent("demo", {
     apiKey: config.requireSecret("apiKey"),
     agent: { replicas: 1, labels: { team: "platform" } },
 }, {
-    providers: [
-        new kubernetes.Provider("cluster"),
-        new castai.Provider("castai", { kubeconfig: "ambient" }),
-    ],
+    provider: new castai.Provider("castai", { kubeconfig: "ambient" }),
+    providers: [new kubernetes.Provider("cluster")],
 });
 
 export const namespace = agent.namespace;

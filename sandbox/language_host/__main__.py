@@ -19,9 +19,13 @@ _LARGEST_MESSAGE = 400 * 1024 * 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until the engine ends; the first line on stdout is the port."""
+    """Serve programs of Python."""
     options = _parser().parse_args(arguments)
-    host = LanguageHost(options.use_executor, options.engine, options.tracing)
+    return serve(LanguageHost(options.use_executor, options.engine, options.tracing))
+
+
+def serve(host: LanguageHost) -> int:
+    """Serve until the engine ends; the first line on stdout is the port."""
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=_CALLS),
         options=[

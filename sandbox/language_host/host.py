@@ -57,7 +57,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
     def About(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Return the interpreter of the project and its version."""
-        with _refusing(context):
+        with refusing(context):
             script = "import platform, sys; print(sys.executable); print(platform.python_version())"
             command = _environment(request.info).command("-c", script)
             executable, version = command.output("cannot run Python").split()
@@ -70,7 +70,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
     def GetRequiredPackages(self, request: Any, context: grpc.ServicerContext) -> Any:
         """List the provider plugins of the installed packages."""
-        with _refusing(context):
+        with refusing(context):
             environment = _environment(request.info)
             environment.ensure(Path(request.info.program_directory))
             required = []
@@ -94,7 +94,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
     def GetProgramDependencies(self, request: Any, context: grpc.ServicerContext) -> Any:
         """List the installed packages, or those that no other one requires."""
-        with _refusing(context):
+        with refusing(context):
             packages = _environment(request.info).packages()
             required = {name for package in packages for name in package.requires}
             return language_pb2.GetProgramDependenciesResponse(
@@ -107,7 +107,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
     def InstallDependencies(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         """Install the packages of the project and pass on what the installer prints."""
-        with _refusing(context):
+        with refusing(context):
             if request.use_language_version_tools:
                 raise HostError("the sandbox's language host does not install Python versions")
             response: Any = language_pb2.InstallDependenciesResponse
@@ -124,7 +124,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
     def Run(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Run the program to its end; its output goes through this process to the engine."""
-        with _refusing(context):
+        with refusing(context):
             if request.attach_debugger:
                 raise HostError("the sandbox's language host does not attach debuggers")
             environment = _environment(request.info)
@@ -134,20 +134,21 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
                 "PULUMI_CONFIG": json.dumps(dict(request.config)),
                 "PULUMI_CONFIG_SECRET_KEYS": json.dumps(list(request.configSecretKeys)),
             }
-            process = self._start(
+            return self._run(
                 Command(command.arguments, {**command.environment, **configured}, command.folder),
                 context,
-                piped=False,
             )
-            status = self._ended(process)
-            if status == _EXPLAINED:
-                return language_pb2.RunResponse(bail=True)
-            sentence = f"program exited with non-zero exit code: {status}" if status else ""
-            return language_pb2.RunResponse(error=sentence)
+
+    def _run(self, command: Command, context: grpc.ServicerContext) -> Any:
+        status = self._ended(self._start(command, context, piped=False))
+        if status == _EXPLAINED:
+            return language_pb2.RunResponse(bail=True)
+        sentence = f"program exited with non-zero exit code: {status}" if status else ""
+        return language_pb2.RunResponse(error=sentence)
 
     def RunPlugin(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         """Run a plugin and pass on what it prints, then its exit status when it is not 0."""
-        with _refusing(context):
+        with refusing(context):
             if request.attach_debugger:
                 raise HostError("the sandbox's language host does not attach debuggers")
             folder = Path(request.info.program_directory)
@@ -210,7 +211,8 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
 
 @contextmanager
-def _refusing(context: grpc.ServicerContext) -> Iterator[None]:
+def refusing(context: grpc.ServicerContext) -> Iterator[None]:
+    """Answer a call with the sentence of what its block cannot do."""
     try:
         yield
     except HostError as error:

@@ -69,12 +69,29 @@ def test_all_are_built_in_order_and_only_once(machine: Path):
     assert machine in first.pulumi.parents, "built programs belong into the user's cache"
 
 
-def test_the_host_of_yaml_programs_is_built_alone_and_only_once(machine: Path):
-    first = toolchain.yaml_host(Console(file=io.StringIO()))
+@pytest.mark.parametrize(
+    ("find", "name"),
+    [(toolchain.yaml_host, "pulumi-language-yaml"), (toolchain.node_sdk, "node-sdk")],
+)
+def test_what_only_a_test_needs_is_built_alone_and_only_once(machine: Path, find, name: str):
+    first = find(Console(file=io.StringIO()))
 
-    assert toolchain.yaml_host(Console(file=io.StringIO())) == first
-    assert built(machine) == ["pulumi-language-yaml"]
+    assert find(Console(file=io.StringIO())) == first
+    assert built(machine) == [name]
     assert first.parent != toolchain.cache_folder()
+
+
+def test_what_only_a_test_needs_causes_no_other_build(tmp_path: Path, monkeypatch):
+    module = tmp_path / "module"
+    source = module / "engine" / "node-sdk" / "main.go"
+    source.parent.mkdir(parents=True)
+    monkeypatch.setattr(toolchain, "MODULE", module)
+    monkeypatch.setattr(toolchain, "_APART", (source.parent,))
+    all_, own = toolchain.cache_folder(), toolchain.cache_folder("engine")
+    source.touch()
+
+    assert toolchain.cache_folder() == all_
+    assert toolchain.cache_folder("engine") != own
 
 
 def test_each_is_built_read_only_and_with_its_version(machine: Path):
