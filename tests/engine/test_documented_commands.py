@@ -112,6 +112,14 @@ STEPS = (
         "pulumi preview --stack prod --json > preview.json",
         before=("mkdir base; cp Pulumi.prod.yaml base",),
     ),
+    Step(
+        "docs/adopt.md",
+        "python -m castai_stack adopt Pulumi.prod.yaml --into taken --stack taken",
+    ),
+    Step(
+        "docs/adopt.md",
+        """sed 's/"documented"/"scoped"/' taken/Pulumi.taken.yaml > Pulumi.scoped.yaml""",
+    ),
     Step(README, "python -m castai_stack operator-permissions Pulumi.prod.yaml"),
     Step(
         "docs/permissions.md",
