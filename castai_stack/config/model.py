@@ -97,6 +97,8 @@ class Preflight(Section):
 
     missing_permissions: Literal["refuse", "warn"] = "refuse"
     """`warn`: `pulumi up` goes on although AWS or Kubernetes denies a permission that it needs."""
+    permission_answer_hours: Annotated[int, Field(ge=0, le=168)] = 12
+    """Hours for which a preview relies on the last complete answer; 0: every preview asks AWS."""
 
 
 class StackConfig(Section):

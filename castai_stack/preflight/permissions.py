@@ -1,16 +1,23 @@
 """The caller's AWS permissions, asked of IAM's policy simulator before anything is written.
 
-The simulator carries nothing out.
+The simulator carries nothing out. A preview relies on an answer of the last hours in which nothing
+was missing; an apply always asks.
 Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
 """
 
 import asyncio
+import contextlib
+import hashlib
 import json
+import os
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
+import pulumi
 import pulumi_aws as aws
 
 from castai_stack.config.model import StackConfig
@@ -65,13 +72,76 @@ Simulate = Callable[[Mapping[str, Any]], Awaitable[tuple[Verdict, ...]]]
 """Sends one question, as arguments of the data source, and returns the verdicts."""
 
 
+_SECONDS_PER_HOUR = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class LastAnswer:
+    """Time of the last answer in which a caller missed nothing, kept as the age of a file.
+
+    The name of the file is a digest of caller and questions, so another question has no answer yet.
+    """
+
+    file: Path
+
+    @classmethod
+    def of(cls, caller: Caller, questions: Sequence[Mapping[str, Any]], folder: Path) -> Self:
+        """Find the answer to these questions for every session of the caller."""
+        principal = caller.arn.rsplit("/", 1)[0] if ":assumed-role/" in caller.arn else caller.arn
+        text = json.dumps([principal, *questions])
+        return cls(folder / hashlib.sha256(text.encode()).hexdigest())
+
+    def hours(self) -> float | None:
+        """Return its age; None without one."""
+        try:
+            return (time.time() - self.file.stat().st_mtime) / _SECONDS_PER_HOUR
+        except OSError:
+            return None
+
+    def keep(self, *, complete: bool) -> None:
+        """Note that nothing is missing now, or forget the note."""
+        # Without a folder of its own, a preview asks as an apply does.
+        with contextlib.suppress(OSError):
+            if complete:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                self.file.touch()
+            else:
+                self.file.unlink(missing_ok=True)
+
+
+def answers_folder() -> Path:
+    """Return the folder of last answers, in Pulumi's home."""
+    home = os.environ.get("PULUMI_HOME")
+    return (Path(home) if home else Path("~/.pulumi").expanduser()) / "castai-eks-permissions"
+
+
 async def permission_findings(
-    caller: Caller, needed: Iterable[Requirement], settings: StackConfig, provider: aws.Provider
+    caller: Caller,
+    needed: Sequence[Requirement],
+    settings: StackConfig,
+    provider: aws.Provider,
+    *,
+    preview: bool,
 ) -> Findings:
     """Ask which of the needed actions the caller's policies deny.
 
     A question without an answer leaves its own part unchecked and no other.
     """
+    questions = [asked(requirement, settings) for requirement in needed]
+    last = LastAnswer.of(caller, questions, answers_folder())
+    hours = last.hours() if preview else None
+    if hours is not None and 0 <= hours < settings.preflight.permission_answer_hours:
+        line = f"AWS permissions were complete {hours:.1f} hours ago; an update asks again"
+        pulumi.log.info(line, ephemeral=True)
+        return Findings()
+    findings = await _asked_now(caller, needed, settings, provider)
+    last.keep(complete=findings == Findings())
+    return findings
+
+
+async def _asked_now(
+    caller: Caller, needed: Sequence[Requirement], settings: StackConfig, provider: aws.Provider
+) -> Findings:
     if caller.arn.endswith(":root"):
         line = "AWS permissions were not checked: the simulator does not know the root user"
         return Findings(inconclusive=(line,))
@@ -88,7 +158,7 @@ async def permission_findings(
         )
         return tuple(map(_verdict, answer["results"]))
 
-    return await simulated_findings(tuple(needed), settings, simulate)
+    return await simulated_findings(needed, settings, simulate)
 
 
 async def _policy_source(caller: Caller, provider: aws.Provider) -> str:
@@ -115,17 +185,13 @@ async def simulated_findings(
     needed: Sequence[Requirement], settings: StackConfig, simulate: Simulate
 ) -> Findings:
     """Ask one question for each requirement, then for the reasons of what is denied."""
-    contexts = [request_context(requirement, settings) for requirement in needed]
     answers = await asyncio.gather(
-        *(
-            simulate(question(requirement.actions, requirement.resources, context))
-            for requirement, context in zip(needed, contexts, strict=True)
-        ),
+        *(simulate(asked(requirement, settings)) for requirement in needed),
         return_exceptions=True,
     )
     unanswered: dict[str, list[str]] = defaultdict(list)
     denials = []
-    for requirement, context, answer in zip(needed, contexts, answers, strict=True):
+    for requirement, answer in zip(needed, answers, strict=True):
         if isinstance(answer, BaseException):
             unanswered[first_line(answer)].append(requirement.part)
         elif refused := [verdict for verdict in answer if not verdict.allowed]:
@@ -133,7 +199,7 @@ async def simulated_findings(
                 Denial(
                     requirement,
                     tuple(sorted({verdict.action for verdict in refused})),
-                    frozenset(context),
+                    frozenset(request_context(requirement, settings)),
                     frozenset().union(*(verdict.missing_keys for verdict in refused)),
                 )
             )
@@ -143,6 +209,12 @@ async def simulated_findings(
         for error, parts in unanswered.items()
     )
     return Findings(inconclusive=unchecked) + judged(denials, reasons)
+
+
+def asked(requirement: Requirement, settings: StackConfig) -> dict[str, Any]:
+    """Return the question of a requirement."""
+    context = request_context(requirement, settings)
+    return question(requirement.actions, requirement.resources, context)
 
 
 def question(

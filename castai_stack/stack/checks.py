@@ -55,7 +55,9 @@ async def apply_checks(context: Context, caller: Caller) -> Findings:
     settings = context.settings
     needed = requirements(settings, access_entries=context.access_entries)
     findings = await asyncio.gather(
-        permissions.permission_findings(caller, needed, settings, context.aws),
+        permissions.permission_findings(
+            caller, needed, settings, context.aws, preview=pulumi.runtime.is_dry_run()
+        ),
         names.name_findings(settings, context.names, context.aws),
         networks.group_name_findings(settings, context.facts, networks.asker(context.aws)),
         _access_key_findings(context),

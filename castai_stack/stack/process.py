@@ -2,7 +2,11 @@
 
 import contextlib
 import gc
+import os
 from collections.abc import Iterator
+
+SDK_DEBUG_VARIABLE = "CASTAI_EKS_SDK_DEBUG"
+"""Set to anything, it keeps the SDK's debug messages, which `pulumi up --debug` shows."""
 
 
 @contextlib.contextmanager
@@ -15,3 +19,16 @@ def imports_that_stay() -> Iterator[None]:
     gc.disable()
     yield
     gc.freeze()
+
+
+def leave_out_sdk_debug() -> None:
+    """Drop the SDK's debug messages, unless `SDK_DEBUG_VARIABLE` is set.
+
+    The SDK sends each one to the engine in a blocking call from the event loop, about six for each
+    resource, and nothing tells a program that `--debug` was not given.
+    Source: pulumi/pulumi, sdk/python/lib/pulumi/log.py
+    """
+    import pulumi  # noqa: PLC0415 - the collector goes off first
+
+    if not os.environ.get(SDK_DEBUG_VARIABLE):
+        pulumi.log.debug = lambda *_, **__: None

@@ -2,7 +2,10 @@
 
 import itertools
 import json
+import os
+import time
 
+import pulumi
 import pytest
 
 from castai_stack.config.validation import validate
@@ -287,8 +290,92 @@ def test_the_root_user_is_not_asked_for():
     """The simulator takes users, groups and roles; a question about the root user is an error."""
     root = Caller("012345678901", "arn:aws:iam::012345678901:root")
 
-    assert completed(permissions.permission_findings(root, [ROLE], settings(), None)) == Findings(
+    found = completed(permissions.permission_findings(root, [ROLE], settings(), None, preview=True))
+
+    assert found == Findings(
         inconclusive=(
             "AWS permissions were not checked: the simulator does not know the root user",
         )
     )
+
+
+@pytest.fixture
+def asking(monkeypatch, tmp_path):
+    """Return a function that runs the check and tells whether AWS was asked."""
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path))
+    monkeypatch.setattr(pulumi.log, "info", lambda *_, **__: None)
+
+    def run(answer=ALL_ALLOWED, *, preview=True, caller=OPERATOR, needed=ROLE, **preflight):
+        asked = []
+
+        async def ask(function, *_):
+            asked.append(function)
+            if "getSessionContext" in function:
+                return {}
+            return {"results": answer}
+
+        monkeypatch.setattr(permissions, "ask", ask)
+        given = settings(**({"preflight": preflight} if preflight else {}))
+        check = permissions.permission_findings(caller, [needed], given, None, preview=preview)
+        return completed(check), bool(asked)
+
+    return run
+
+
+ALL_ALLOWED = [{"actionName": "iam:CreateRole", "allowed": True, "decision": "allowed"}]
+DENIED = [{"actionName": "iam:CreateRole", "allowed": False, "decision": "implicitDeny"}]
+OPERATOR = Caller("012345678901", "arn:aws:sts::012345678901:assumed-role/platform/alice")
+
+
+def test_a_preview_relies_on_a_complete_answer_of_the_last_hours(asking):
+    assert asking(preview=False) == (Findings(), True)
+
+    assert asking() == (Findings(), False)
+
+
+def test_another_session_of_a_role_has_the_answer_of_the_role(asking):
+    asking()
+    session = Caller(OPERATOR.account_id, OPERATOR.arn.replace("alice", "bob"))
+
+    assert asking(caller=session) == (Findings(), False)
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        {"preview": False},
+        {"caller": Caller("012345678901", "arn:aws:sts::012345678901:assumed-role/ci/alice")},
+        {"caller": Caller("012345678901", "arn:aws:iam::012345678901:user/alice")},
+        {"needed": Requirement("roles", ("iam:CreateRole",), ("arn:aws:iam::1:role/other",))},
+        {"permissionAnswerHours": 0},
+    ],
+)
+def test_aws_is_asked_again(asking, different):
+    asking()
+
+    assert asking(**different) == (Findings(), True)
+
+
+def test_an_old_answer_is_asked_for_again(asking, tmp_path):
+    asking()
+    (note,) = (tmp_path / "castai-eks-permissions").iterdir()
+    old = time.time() - 12.1 * 3600
+    os.utime(note, (old, old))
+
+    assert asking() == (Findings(), True)
+
+
+def test_a_missing_permission_is_never_kept_and_ends_what_was(asking):
+    asking()
+    refused, _ = asking(DENIED, preview=False)
+
+    assert refused != Findings()
+    assert asking(DENIED) == (refused, True)
+    assert asking(DENIED) == (refused, True)
+
+
+def test_without_a_folder_every_preview_asks(asking, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "file"))
+
+    assert [asking()[1], asking()[1]] == [True, True]

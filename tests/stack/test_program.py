@@ -17,6 +17,7 @@ from castai_stack.preflight import cluster as preflight_cluster
 from castai_stack.preflight.cluster import InCluster
 from castai_stack.preflight.findings import Findings, PreflightError
 from castai_stack.stack import deployment
+from castai_stack.stack.process import SDK_DEBUG_VARIABLE, leave_out_sdk_debug
 from castai_stack.stack.resource_types import RESOURCE_TYPES
 from tests.support.engine import CLUSTER_ID, run
 
@@ -60,7 +61,7 @@ def nothing_outside(monkeypatch):
     async def cluster(*_):
         return InCluster(Findings())
 
-    async def quiet(*_):
+    async def quiet(*_, **__):
         return Findings()
 
     monkeypatch.setenv("CASTAI_API_KEY", "SENTINEL-of-a-key")
@@ -135,7 +136,7 @@ def test_a_preview_is_composed_while_permissions_are_asked_and_warns_of_them(mon
     composed = composing(monkeypatch)
     warnings = []
 
-    async def late(*_):
+    async def late(*_, **__):
         await asyncio.wait_for(composed.wait(), 10)
         return Findings(missing=("iam:CreateRole",))
 
@@ -145,6 +146,18 @@ def test_a_preview_is_composed_while_permissions_are_asked_and_warns_of_them(mon
     ran(preview=True)
 
     assert warnings == ["This caller can preview but not apply; it is missing:\n  iam:CreateRole"]
+
+
+@pytest.mark.parametrize(("wanted", "expected"), [("", set()), ("1", {"registering resource"})])
+def test_the_debug_messages_of_the_sdk_are_left_out_unless_wanted(monkeypatch, wanted, expected):
+    messages = []
+    monkeypatch.setattr(pulumi.log, "debug", lambda message, *_, **__: messages.append(message))
+    monkeypatch.setenv(SDK_DEBUG_VARIABLE, wanted)
+
+    leave_out_sdk_debug()
+    ran(mode="none")
+
+    assert {one.partition(":")[0] for one in messages} & {"registering resource"} == expected
 
 
 def test_the_client_of_the_cluster_is_loaded_while_aws_answers(monkeypatch):
@@ -174,7 +187,7 @@ def test_nothing_is_composed_after_a_refusal(monkeypatch, preview, allowed, clus
     composed = composing(monkeypatch)
     warnings = []
 
-    async def in_aws(*_):
+    async def in_aws(*_, **__):
         return allowed
 
     async def in_cluster(*_):

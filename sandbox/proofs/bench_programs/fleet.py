@@ -38,7 +38,9 @@ async def compose() -> None:
     provider = aws_provider(settings.cluster)
     caller, facts = await look_up(settings.cluster, provider)
     needed = requirements(settings, access_entries=True)
-    findings = await permission_findings(caller, needed, settings, provider)
+    findings = await permission_findings(
+        caller, needed, settings, provider, preview=pulumi.runtime.is_dry_run()
+    )
     if findings.inconclusive:
         raise pulumi.RunError("\n".join(findings.inconclusive))
     names = naming.names(name, settings.names, REGION)
