@@ -1,13 +1,20 @@
-"""Checks against CAST AI's API before anything is written."""
+"""Checks against CAST AI's API before anything is written.
+
+The client takes 0.15 s to import. It is imported where it is used, because the program can do that
+while AWS answers.
+"""
 
 import asyncio
+from typing import TYPE_CHECKING
 
-from castai_stack.castai.automation_api import AutomationApi
 from castai_stack.castai.autoscaler_policies import v1_refusal
 from castai_stack.castai.model import CastaiError
 from castai_stack.config.model import Cluster, StackConfig
 from castai_stack.preflight.findings import Findings
 from castai_stack.preflight.lookups import first_line
+
+if TYPE_CHECKING:
+    from castai_stack.castai.automation_api import AutomationApi
 
 
 def needs_key(settings: StackConfig) -> bool:
@@ -28,6 +35,8 @@ async def castai_findings(settings: StackConfig, api_key: str | None) -> Finding
     """
     if not settings.api.register_cluster or api_key is None:
         return Findings()
+    from castai_stack.castai.automation_api import AutomationApi  # noqa: PLC0415 - see above
+
     try:
         api = AutomationApi(settings.api.url, api_key)
         await asyncio.to_thread(api.check_key)
@@ -38,7 +47,7 @@ async def castai_findings(settings: StackConfig, api_key: str | None) -> Finding
         return Findings(problems=(first_line(error),))
 
 
-def _v1_refusals(cluster: Cluster, api: AutomationApi) -> tuple[str, ...]:
+def _v1_refusals(cluster: Cluster, api: "AutomationApi") -> tuple[str, ...]:
     coordinates = (cluster.name, cluster.region, cluster.account_id)
     known = [
         one.id

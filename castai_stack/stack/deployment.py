@@ -117,9 +117,9 @@ async def _context(
     for name in naming.shortened(cluster.name, settings.names, cluster.region):
         pulumi.log.warn(f"The cluster's name is too long for {name}: a hash ends it")
     provider = aws_provider(cluster)
-    # The first question starts the AWS plugin, which leaves time to load the cluster's client.
+    # The first question starts the AWS plugin, which leaves time to load the other clients.
     (caller, facts), _ = await asyncio.gather(
-        look_up(cluster, provider), asyncio.to_thread(connection.load)
+        look_up(cluster, provider), asyncio.to_thread(load_clients)
     )
     kubeconfig = _kubeconfig(cluster, facts)
     context = Context(
@@ -134,6 +134,12 @@ async def _context(
         takeover=Takeover(settings.adoption),
     )
     return context, caller
+
+
+def load_clients() -> None:
+    """Import the clients of the cluster and of CAST AI, which takes 0.35 s."""
+    connection.load()
+    from castai_stack.castai import automation_api  # noqa: F401, PLC0415
 
 
 def _kubeconfig(cluster: Cluster, facts: ClusterFacts) -> str:

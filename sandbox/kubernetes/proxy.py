@@ -13,7 +13,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class KubernetesProxy:
         self._token = functools.partial(plane.token_of, who)
         self._login = ("", 0.0)
         self._lock = threading.Lock()
-        self._kill: tuple[str, int, int] | None = None
+        self._kill: tuple[Collection[str], int, int] | None = None
         self.writes: list[str] = []
         """Method and path of what was carried out, refused or not."""
         self.latency_seconds = 0.0
@@ -58,8 +58,8 @@ class KubernetesProxy:
         """Stop answering."""
         self._server.close()
 
-    def count_anew(self, kill: tuple[str, int, int] | None = None) -> None:
-        """Forget what was counted; `kill` is a pattern of writes, a number, and a group to end."""
+    def count_anew(self, kill: tuple[Collection[str], int, int] | None = None) -> None:
+        """Forget what was counted; `kill` is patterns of writes, a number, and a group to end."""
         with self._lock:
             self.writes.clear()
             self._kill = kill
@@ -104,8 +104,10 @@ class KubernetesProxy:
             if self._kill is None:
                 return
             wanted, number, group = self._kill
-            fitting = [one for one in self.writes if fnmatch.fnmatchcase(one, wanted)]
-            if len(fitting) == number and fnmatch.fnmatchcase(what, wanted):
+            fitting = [
+                one for one in self.writes if any(fnmatch.fnmatchcase(one, each) for each in wanted)
+            ]
+            if len(fitting) == number and fitting[-1] is what:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(group, signal.SIGKILL)
 

@@ -5,12 +5,16 @@ answering, ends the engine's process group. `python -m castai_stack recover` and
 bring what an undisturbed run brings, and `destroy` what there was before: no duplicate, no orphan,
 no plain secret. Each killed operation is followed by `up` as well as by `destroy`. A killed `up`
 that was completed is where the next killed `destroy` begins, so two points share a life cycle.
+
+`--in-a-row` visits the points in one life cycle: each run is killed after its first write that no
+run has carried out yet, and the next one goes on from there, until one ends by itself.
 """
 
 import argparse
 import contextlib
 import dataclasses
-import json
+import functools
+import itertools
 import re
 import statistics
 import subprocess
@@ -21,7 +25,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,7 @@ from sandbox.inventory import Inventory
 from sandbox.kubernetes.proxy import KubernetesProxy
 from sandbox.processes import ProcessError
 from sandbox.proofs import EVERYTHING
+from sandbox.proofs.comparison import DeviationError, comparable, require_same
 from sandbox.proofs.secret_search import SecretSearch
 from sandbox.session import Sandbox, SandboxError
 from sandbox.toolchain import ToolchainError
@@ -61,34 +65,6 @@ _SECONDS = 10
 _RUN_SECONDS = 900
 _KEYS_AT_MOST = 2
 _TABLE_WIDTH = 180
-_MADE_BY_THE_CLUSTER = (
-    "Pod ",
-    "ReplicaSet ",
-    "ControllerRevision ",
-    "EndpointSlice ",
-    "Endpoints ",
-    "PodMetrics ",
-)
-"""Kinds whose names are random, and which follow from what is compared."""
-
-_OTHER_EACH_TIME = (
-    "API_KEY|ca[.]crt|castai-eks/(?:key-digest|source-version)"
-    "|deployment[.]kubernetes[.]io/revision|deprecated[.]daemonset[.]template[.]generation"
-)
-_RANDOM = (
-    (r"\bA(?:KIA|ROA|IDA|NPA|NVA|IPA)[A-Z0-9]{10,}", "<id>"),
-    (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<uuid>"),
-    (r"\b(vpc|subnet|sg|i)-[0-9a-f]{8,17}\b", r"<\1>"),
-    (r"sha256:[0-9a-f]{64}", "<digest>"),
-    (r"-[0-9a-f]{7}\b", "-<random>"),
-    (r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)", "<date>"),
-    (r"127\.0\.0\.1:\d+", "<address>"),
-    (rf'("(?:{_OTHER_EACH_TIME})": )"[^"]*"', r'\1"<other each time>"'),
-)
-
-
-class DeviationError(Exception):
-    """After a crash, the way back did not lead where it must; the message says what is other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +173,50 @@ class Crash:
         if deployed:
             self._stack(points[0].mode).destroy()
 
+    def run_in_a_row(self, mode: str, operation: str) -> Iterator[Outcome]:
+        """Kill an operation after each of its writes in turn, until it ends by itself.
+
+        The writes that a killed run has under way are carried out, too, and are no points any more.
+        """
+        if operation == "destroy":
+            self._stack(mode).up()
+        left = Counter(
+            (one.service, one.request) for one in self.points(mode, operation, operation)
+        )
+        while (outcome := self._next_in_row(mode, operation, left)).killed:
+            yield outcome
+        if outcome.deviation:
+            yield outcome
+        elif operation == "up":
+            self._stack(mode).destroy()
+
+    def _next_in_row(self, mode: str, operation: str, left: Counter[tuple[str, str]]) -> Outcome:
+        """Run once; take the writes that were carried out off those that are `left`."""
+        started = time.monotonic()
+        stack = self._stack(mode)
+        self._texts = []
+        point = Point(mode, operation, "", "its end", 1, operation)
+        killed, output, deviation = False, "", ""
+        try:
+            with self._begun(stack, operation, functools.partial(self._lay_all, left)) as running:
+                writes = self._writes_until_the_end(running, operation)
+                carried_out = [
+                    (service, request) for service in SERVICES for request in writes[service]
+                ]
+                first = next((one for one in carried_out if left[one]), None)
+                left -= Counter(carried_out)
+                if first is None:
+                    running.result()
+                else:
+                    killed, point = True, Point(mode, operation, *first, 1, operation)
+                    output = self._recover(stack)
+            if not killed:
+                self._require_result(stack, mode, operation)
+            self._require_no_plain_secret()
+        except (DeviationError, OperationError) as error:
+            killed, deviation = False, str(error)
+        return self._ended(point, killed, output, time.monotonic() - started, deviation)
+
     def _begin_anew(self) -> None:
         if self._anew is not None:
             self.close()
@@ -207,33 +227,34 @@ class Crash:
         self._texts = []
         killed, output, deviation = False, "", ""
         try:
-            with self._begun(stack, point) as running:
+            lay = functools.partial(self._lay, point.service, [point.request], point.number)
+            with self._begun(stack, point.operation, lay) as running:
                 killed = self._died(running, point)
                 output = self._recover(stack)
             self._texts.append(getattr(stack, point.then)().output)
-            if point.then == "up":
-                self._require_undisturbed(stack, point.mode)
-            else:
-                self._require_beginning()
+            self._require_result(stack, point.mode, point.then)
             self._require_no_plain_secret()
         except DeviationError as error:
             deviation = str(error)
         except OperationError as error:
             self._texts.append(error.output)
             deviation = f"{error}"
-        seconds = time.monotonic() - started
+        return self._ended(point, killed, output, time.monotonic() - started, deviation)
+
+    def _ended(
+        self, point: Point, killed: bool, output: str, seconds: float, deviation: str
+    ) -> Outcome:
         if deviation:
             self._keep(point, deviation)
             self._begin_anew()
-        taken_in = output.count("taken into the state")
-        return Outcome(point, killed, taken_in, seconds, deviation)
+        return Outcome(point, killed, output.count("taken into the state"), seconds, deviation)
 
     @contextmanager
-    def _begun(self, stack: Stack, point: Point) -> Iterator[Running]:
+    def _begun(self, stack: Stack, operation: str, lay: Callable[[int], None]) -> Iterator[Running]:
         """Start the operation with the kill laid; keep what it printed."""
         self._count_anew()
-        running = stack.begin(point.operation)
-        self._lay(point, running.group)
+        running = stack.begin(operation)
+        lay(running.group)
         try:
             yield running
         finally:
@@ -244,31 +265,39 @@ class Crash:
 
     def _died(self, running: Running, point: Point) -> bool:
         """Wait for the end; return False when it came before the point."""
-        if not running.ended(_RUN_SECONDS):
-            raise DeviationError(f"{point.operation} did not end within {_RUN_SECONDS} s")
-        writes = self._writes(point.service)
-        for service in _OPERATOR:
-            requests.delete(f"{self._url(service)}/_sandbox/faults", timeout=_SECONDS)
-        self._proxy.count_anew()
-        self._require_few_keys()
+        writes = self._writes_until_the_end(running, point.operation)[point.service]
         if writes.count(point.request) >= point.number:
             return True
         running.result()
         return False
 
-    def _lay(self, point: Point, group: int) -> None:
-        if point.service == "Kubernetes":
-            self._proxy.count_anew((point.request, point.number, group))
+    def _writes_until_the_end(self, running: Running, operation: str) -> dict[str, list[str]]:
+        """Wait for the end, take the kill away, and return the writes by service."""
+        if not running.ended(_RUN_SECONDS):
+            raise DeviationError(f"{operation} did not end within {_RUN_SECONDS} s")
+        writes = {service: self._writes(service) for service in SERVICES}
+        for service in _OPERATOR:
+            requests.delete(f"{self._url(service)}/_sandbox/faults", timeout=_SECONDS)
+        self._proxy.count_anew()
+        self._require_few_keys()
+        return writes
+
+    def _lay(self, service: str, wanted: Sequence[str], number: int, group: int) -> None:
+        """End the group at the write of that number among those wanted."""
+        if service == "Kubernetes":
+            self._proxy.count_anew((wanted, number, group))
             return
-        kill = {
-            "action": point.request,
-            "after": point.number,
-            "pid": group,
-            "writes_only": True,
-        }
+        kill = {"actions": [*wanted], "after": number, "pid": group, "writes_only": True}
         requests.put(
-            f"{self._url(point.service)}/_sandbox/faults", json={"kill": kill}, timeout=_SECONDS
+            f"{self._url(service)}/_sandbox/faults", json={"kill": kill}, timeout=_SECONDS
         ).raise_for_status()
+
+    def _lay_all(self, left: Mapping[tuple[str, str], int], group: int) -> None:
+        """End the group at the first write that is left."""
+        for service in SERVICES:
+            wanted = [request for where, request in left if where == service]
+            if wanted:
+                self._lay(service, wanted, 1, group)
 
     def _recover(self, stack: Stack) -> str:
         done = subprocess.run(
@@ -305,6 +334,12 @@ class Crash:
         active = [key for key, one in self._keys().items() if one["status"] == "Active"]
         if mode == "user" and active != [cluster["accessKeyId"]]:
             raise DeviationError(f"active keys are {active}, in use is {cluster['accessKeyId']}")
+
+    def _require_result(self, stack: Stack, mode: str, operation: str) -> None:
+        if operation == "up":
+            self._require_undisturbed(stack, mode)
+        else:
+            self._require_beginning()
 
     def _require_beginning(self) -> None:
         require_same(self._beginning, self._inventory(), "than at the beginning")
@@ -384,77 +419,12 @@ def in_order(points: Sequence[Point]) -> list[Point]:
     def of_kind(operation: str, then: str) -> list[Point]:
         return [one for one in points if (one.operation, one.then) == (operation, then)]
 
-    alternating = zip_longest(of_kind("up", "up"), of_kind("destroy", "destroy"))
+    alternating = itertools.zip_longest(of_kind("up", "up"), of_kind("destroy", "destroy"))
     return [
         *of_kind("up", "destroy"),
         *(one for pair in alternating for one in pair if one is not None),
         *of_kind("destroy", "up"),
     ]
-
-
-def comparable(things_by_kind: Inventory, cluster_id: str) -> Inventory:
-    """Return an inventory in which names and contents of two runs can be compared.
-
-    Two things whose names differ in a random part only are kept apart, so that a duplicate shows.
-    """
-    result: Inventory = {}
-    for kind, things in things_by_kind.items():
-        if kind.startswith(_MADE_BY_THE_CLUSTER):
-            continue
-        general = sorted(
-            (
-                _without_random(name, cluster_id),
-                _without_random(json.dumps(_in_force(content)), cluster_id),
-            )
-            for name, content in things.items()
-        )
-        counts: Counter[str] = Counter()
-        result[kind] = {}
-        for name, content in general:
-            counts[name] += 1
-            number = f" ({counts[name]})" if counts[name] > 1 else ""
-            result[kind][name + number] = json.loads(content)
-    return result
-
-
-def _in_force(content: Any) -> Any:
-    """Reduce a policy to its default version: an update in place keeps the one before."""
-    if not isinstance(content, dict) or not {"default", "versions"} <= set(content):
-        return content
-    document = content["versions"][content["default"]]
-    return {**content, "default": "in force", "versions": {"in force": document}}
-
-
-def _without_random(text: str, cluster_id: str) -> str:
-    text = text.replace(cluster_id, "<cluster>").replace(cluster_id[:8], "<cluster>")
-    for pattern, general in _RANDOM:
-        text = re.sub(pattern, general, text)
-    return text
-
-
-def require_same(
-    expected: Mapping[str, Inventory], current: Mapping[str, Inventory], otherwise: str
-) -> None:
-    """Raise DeviationError with what differs, if anything does."""
-    other = [
-        f"{where}: {difference}{_where(expected[where], current[where], difference)}"
-        for where in expected
-        for difference in inventory.differences(expected[where], current[where])
-    ]
-    if other:
-        raise DeviationError(f"other {otherwise}: " + "; ".join(other))
-
-
-def _where(old: Inventory, new: Inventory, difference: inventory.Difference) -> str:
-    """Show the first difference of two contents."""
-    if difference.what != "changed":
-        return ""
-    texts = [
-        json.dumps(one[difference.kind][difference.name], sort_keys=True) for one in (old, new)
-    ]
-    part = next((n for n, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
-    before, now = (text[max(part - 60, 0) : part + 60] for text in texts)
-    return f" (was ...{before}..., is ...{now}...)"
 
 
 def _resources(stack: Stack) -> list[str]:
@@ -539,6 +509,7 @@ def crash(
     modes: Sequence[str] = MODES,
     kinds: Sequence[tuple[str, str]] = KINDS,
     number: int | None = None,
+    in_a_row: bool = False,
 ) -> list[Outcome]:
     """Go through the points, or `number` of each mode and kind, and show how it goes."""
     outcomes: list[Outcome] = []
@@ -549,14 +520,20 @@ def crash(
         for mode in modes:
             task = progress.add_task(f"{mode}: an undisturbed up and destroy", total=None)
             run.measure(mode)
-            chosen, total = [], 0
-            for kind in kinds:
+            chosen: list[Point] = []
+            total, rows = 0, dict.fromkeys(operation for operation, _ in kinds)
+            for kind in [(one, one) for one in rows] if in_a_row else kinds:
                 points = run.points(mode, *kind)
                 total += len(points)
                 chosen += points if number is None else sample(points, number)
             progress.console.print(f"{mode}: {len(chosen)} of {total} points", highlight=False)
             progress.update(task, total=len(chosen), description=mode)
-            for outcome in run.run(chosen):
+            outcomes_of_mode = (
+                itertools.chain.from_iterable(run.run_in_a_row(mode, one) for one in rows)
+                if in_a_row
+                else run.run(chosen)
+            )
+            for outcome in outcomes_of_mode:
                 outcomes.append(outcome)
                 line = f"{outcome.point}: {verdict(outcome)}, {outcome.seconds:.0f} s"
                 progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -572,6 +549,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mode", choices=MODES, help="only this mode; default: both")
     parser.add_argument("--operation", choices=OPERATIONS, help="only this one; default: both")
     parser.add_argument(
+        "--in-a-row",
+        action="store_true",
+        help="one life cycle, each run killed after the first write that is new in it",
+    )
+    parser.add_argument(
         "--sample",
         type=int,
         metavar="N",
@@ -586,6 +568,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.sample is not None and options.sample < 1:
         parser.error("--sample: write a number from 1")
+    if options.sample is not None and options.in_a_row:
+        parser.error("--sample: a row has no sample")
     # A table in a file has no window to fit into.
     console = Console() if sys.stdout.isatty() else Console(width=_TABLE_WIDTH)
     try:
@@ -615,6 +599,7 @@ def _crash(options: argparse.Namespace, console: Console) -> list[Outcome]:
                 modes=[options.mode] if options.mode else MODES,
                 kinds=[kind for kind in KINDS if options.operation in (None, kind[0])],
                 number=options.sample,
+                in_a_row=options.in_a_row,
             )
         finally:
             run.close()

@@ -30,7 +30,7 @@ _FAULT_KEYS = frozenset(
 )
 _BUCKET_KEYS = frozenset({"action", "rate", "burst"})
 _RULE_KEYS = frozenset({"action", "status", "times", "after_effect", "code", "message"})
-_KILL_KEYS = frozenset({"action", "after", "pid", "writes_only"})
+_KILL_KEYS = frozenset({"actions", "after", "pid", "writes_only"})
 
 
 class Call(NamedTuple):
@@ -108,12 +108,13 @@ class Kill:
     after: int
     pid: int
     writes_only: bool = False
-    action: str = "*"
-    """Pattern of `service:action`; only calls that fit it count."""
+    actions: tuple[str, ...] = ("*",)
+    """Patterns of `service:action`; only calls that fit one of them count."""
 
     def counts(self, call: Call) -> bool:
         """Whether a call is one of those that are counted."""
-        return (call.write or not self.writes_only) and fnmatch.fnmatchcase(call.name, self.action)
+        fits = any(fnmatch.fnmatchcase(call.name, action) for action in self.actions)
+        return fits and (call.write or not self.writes_only)
 
 
 @dataclass
@@ -360,9 +361,10 @@ def _kill(document: Mapping[str, Any] | None) -> Kill | None:
             f"kill.pid: found {pid!r}, expected the process group of a program under test, "
             "never 0, 1 or the sandbox's own"
         )
-    return Kill(
-        after, pid, bool(document.get("writes_only", False)), str(document.get("action", "*"))
-    )
+    actions = document.get("actions", ["*"])
+    if not isinstance(actions, list) or not all(isinstance(one, str) for one in actions):
+        raise FaultsError(f"kill.actions: found {actions!r}, expected a list of patterns")
+    return Kill(after, pid, bool(document.get("writes_only", False)), tuple(actions))
 
 
 def _bucket(document: Mapping[str, Any] | None) -> Bucket | None:

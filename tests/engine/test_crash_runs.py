@@ -76,7 +76,7 @@ def test_a_write_to_kubernetes_is_carried_out_before_its_sender_dies(control_pla
     )
     try:
         path = "POST /api/v1/namespaces/default/configmaps"
-        proxy.count_anew((path, 2, sender.pid))
+        proxy.count_anew(([path], 2, sender.pid))
         sender.communicate(b"go\n", timeout=60)
         assert proxy.writes == [path, path]
     finally:

@@ -5,11 +5,11 @@ from rich.console import Console
 
 from sandbox.inventory import differences
 from sandbox.kubernetes.proxy import changes
+from sandbox.proofs.comparison import comparable
 from sandbox.proofs.crash import (
     KINDS,
     Outcome,
     Point,
-    comparable,
     in_order,
     sample,
     summary,

@@ -167,8 +167,9 @@ def test_kill_carries_the_nth_request_out_and_ends_the_group_before_answering(ur
     assert out.split() == ["a"], "and its answer is never seen"
 
 
-def test_kill_counts_the_calls_that_fit_its_action_only():
-    kill = Kill(1, 12345, writes_only=True, action="*:Put")
+def test_kill_counts_the_calls_that_fit_its_actions_only():
+    kill = Kill(1, 12345, writes_only=True, actions=("*:Put", "*:Tag"))
+    assert kill.counts(Call("things", "Tag", write=True, principal=""))
     assert kill.counts(Call("things", "Put", write=True, principal=""))
     assert not kill.counts(Call("things", "Delete", write=True, principal=""))
     assert not kill.counts(Call("things", "Put", write=False, principal=""))
@@ -186,6 +187,7 @@ def test_kill_counts_the_calls_that_fit_its_action_only():
         ({"rules": [{"action": "a:B"}]}, "expected at least action and status"),
         ({"kill": {"after": 0, "pid": 12345}}, "kill.after: found 0"),
         ({"kill": {"after": 1, "pid": os.getpgrp()}}, "never 0, 1 or the sandbox's own"),
+        ({"kill": {"after": 1, "pid": 12345, "actions": "a:B"}}, "kill.actions: found 'a:B'"),
         ({"kill": {"after": 1, "pid": 1}}, "never 0, 1 or the sandbox's own"),
     ],
 )

@@ -10,7 +10,6 @@ import pytest
 import yaml
 from google.protobuf import json_format
 
-from castai_stack.kube import connection
 from castai_stack.plugin import server
 from castai_stack.preflight import castai, names, permissions
 from castai_stack.preflight import cluster as preflight_cluster
@@ -160,7 +159,7 @@ def test_the_debug_messages_of_the_sdk_are_left_out_unless_wanted(monkeypatch, w
     assert {one.partition(":")[0] for one in messages} & {"registering resource"} == expected
 
 
-def test_the_client_of_the_cluster_is_loaded_while_aws_answers(monkeypatch):
+def test_the_other_clients_are_loaded_while_aws_answers(monkeypatch):
     loaded = threading.Event()
     look_up = deployment.look_up
 
@@ -168,7 +167,7 @@ def test_the_client_of_the_cluster_is_loaded_while_aws_answers(monkeypatch):
         assert await asyncio.to_thread(loaded.wait, 10), "it waits for AWS"
         return await look_up(*arguments)
 
-    monkeypatch.setattr(connection, "load", loaded.set)
+    monkeypatch.setattr(deployment, "load_clients", loaded.set)
     monkeypatch.setattr(deployment, "look_up", slow)
 
     assert "agent" in {r.name for r in ran(mode="none").requests}

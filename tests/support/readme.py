@@ -21,6 +21,7 @@ from castai_stack.config.validation import validate
 from castai_stack.fields import Section
 from castai_stack.permissions import operator, operator_kubernetes
 from tests.support import typed_settings
+from tests.support.attribute_docstrings import described
 
 README = Path(__file__).parents[2] / "README.md"
 CONFIGURATION = README.parent / "docs" / "configuration.md"
@@ -44,7 +45,7 @@ def configuration_document() -> str:
         inside = [row for row in rows if row[0].startswith(f"{section}.")]
         parts += [
             f"## {section}",
-            f"{StackConfig.model_fields[section].description}",
+            described(StackConfig, section),
             table(inside),
         ]
     parts += ["## Other keys", table([row for row in rows if "." not in row[0]])]
@@ -69,10 +70,10 @@ def _rows(model: type[BaseModel], prefix: str) -> typing.Iterator[tuple[str, str
         if isinstance(annotation, type) and issubclass(annotation, Section):
             yield from _rows(annotation, f"{key}.")
             continue
-        if not field.description:
+        text = described(model, name)
+        if not text:
             raise ValueError(f"{model.__name__}.{name} has no docstring for the table")
-        text = " ".join(field.description.split()).replace("|", "\\|")
-        yield key, _kind(annotation, field.metadata), _default(field), text
+        yield key, _kind(annotation, field.metadata), _default(field), text.replace("|", "\\|")
 
 
 def _kind(annotation: Any, metadata: list[Any]) -> str:

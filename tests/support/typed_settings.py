@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from castai_stack.config.model import StackConfig
 from castai_stack.fields import Section
 from castai_stack.spelling import snake
+from tests.support.attribute_docstrings import described
 
 PACKAGE = Path(__file__).parents[2] / "castai_stack"
 _LEFT_OUT = {"StackConfig", "Cluster", "Preflight"}
@@ -111,15 +112,15 @@ def _class(model: type[Section]) -> str:
         if any(isinstance(choice, str) for choice in _choices(field.annotation)):
             type_ = type_.replace("str", _choice_type(model, name))
         lines.append(f"    {snake(field.alias or name)}: {type_}")
-        lines += _quoted(_text(field))
+        lines += _quoted(_text(model, name, field))
     return "\n".join(lines) + "\n"
 
 
-def _text(field: FieldInfo) -> str:
-    inner = field.annotation
+def _text(model: type[Section], name: str, field: FieldInfo) -> str:
+    inner, text = field.annotation, described(model, name)
     if isinstance(inner, type) and issubclass(inner, Section):
-        return " ".join((field.description or inspect.getdoc(inner) or "").split())
-    parts = [" ".join((field.description or "").split())]
+        return text or " ".join((inspect.getdoc(inner) or "").split())
+    parts = [text]
     if choices := _choices(inner):
         parts.append(f"One of {', '.join(f'`{choice}`' for choice in choices)}.")
     if field.default not in (None, [], {}):
