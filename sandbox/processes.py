@@ -112,12 +112,12 @@ class Processes:
         return [name for name, _ in self._running()]
 
     def _running(self) -> list[tuple[str, int]]:
-        found = []
+        running = []
         for path in sorted(self._pids.iterdir()):
             text = path.read_text().strip()
             if text.isdigit() and self._is_ours(int(text), path.name):
-                found.append((path.name, int(text)))
-        return found
+                running.append((path.name, int(text)))
+        return running
 
     def _is_ours(self, pid: int, name: str) -> bool:
         child = _CHILDREN.get(self._pids / name)

@@ -111,15 +111,15 @@ def programs(*, own: bool = False, console: Console | None = None) -> Programs:
     instead of ours unless `own`.
     """
     console = console or Console(stderr=True)
-    found = {
+    paths = {
         name: None if own else find(name)
         for name in ("pulumi", "pulumi-resource-kubernetes", "pulumi-resource-aws")
     }
-    wanted = [build for build in BUILDS if found.get(build.name) is None]
+    wanted = [build for build in BUILDS if paths.get(build.name) is None]
     folder = cache_folder()
-    host = _language_host(found["pulumi"])
+    host = _language_host(paths["pulumi"])
     _build_missing(folder, wanted, console, with_executor=host is None)
-    for name, path in found.items():
+    for name, path in paths.items():
         if path is not None:
             console.print(f"{name}: taking the one found at {path}", highlight=False)
         elif name == "pulumi-resource-aws":
@@ -131,13 +131,13 @@ def programs(*, own: bool = False, console: Console | None = None) -> Programs:
     else:
         console.print(f"{_LANGUAGE_HOST}: taking the one found at {host}", highlight=False)
     return Programs(
-        pulumi=found["pulumi"] or folder / "pulumi",
-        kubernetes_plugin=found["pulumi-resource-kubernetes"]
+        pulumi=paths["pulumi"] or folder / "pulumi",
+        kubernetes_plugin=paths["pulumi-resource-kubernetes"]
         or folder / "pulumi-resource-kubernetes",
         control_plane=folder / "control-plane",
         kwok=folder / "kwok",
         authenticator=folder / "authenticator",
-        aws_plugin=found["pulumi-resource-aws"],
+        aws_plugin=paths["pulumi-resource-aws"],
         language_host=host,
         executor=(host or folder / _LANGUAGE_HOST).with_name(_EXECUTOR),
     )

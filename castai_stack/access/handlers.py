@@ -139,15 +139,15 @@ class AccessEntryPlaceHandler(Handler):
         which = {"clusterName": cluster, "principalArn": arn}
         try:
             eks = boto3.client("eks", region_name=props["region"])
-            found = _found(eks, which)
-            if found is not None and not props["adopt"]:
+            entry = _found(eks, which)
+            if entry is not None and not props["adopt"]:
                 raise ResourceError(
-                    f"cluster {cluster}: an access entry for {arn} exists (type {found['type']}, "
-                    f"groups {found.get('kubernetesGroups', [])}), and this program did not make "
+                    f"cluster {cluster}: an access entry for {arn} exists (type {entry['type']}, "
+                    f"groups {entry.get('kubernetesGroups', [])}), and this program did not make "
                     "it; set access.adopt to take it over, which also removes it on destroy, or "
                     "delete it first"
                 )
-            if found is not None:
+            if entry is not None:
                 self.run.warn(
                     f"cluster {cluster}: the access entry for {arn} is created again, because "
                     "an entry admits only the principal that existed when it was made"
@@ -175,7 +175,7 @@ class AccessEntryPlaceHandler(Handler):
 
 def _found(eks: Any, which: dict[str, str]) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = eks.describe_access_entry(**which)["accessEntry"]
+        entry: dict[str, Any] = eks.describe_access_entry(**which)["accessEntry"]
     except eks.exceptions.ResourceNotFoundException:
         return None
-    return found
+    return entry

@@ -93,13 +93,13 @@ def node_configuration(configurations: Sequence[Mapping[str, Any]], wanted: str 
 
 
 def policies(
-    found: Mapping[str, Any] | None, v1: Mapping[str, Any] | None, *, wanted: bool
+    answer: Mapping[str, Any] | None, v1: Mapping[str, Any] | None, *, wanted: bool
 ) -> Line:
     """Return the line of the autoscaler policies; `wanted`: the settings switch them on."""
     if (v1 or {}).get("enabled"):
         return Line("policies", "the deprecated ones (V1) are on", "switch V1 off")
-    is_on = bool((found or {}).get("enabled"))
-    state = _on(found or {}) if is_on else "off: CAST AI adds and removes no node"
+    is_on = bool((answer or {}).get("enabled"))
+    state = _on(answer or {}) if is_on else "off: CAST AI adds and removes no node"
     if is_on == wanted:
         return Line("policies", state)
     if wanted:
@@ -107,32 +107,32 @@ def policies(
     return Line("policies", state, "switched on by others; set automation.autoscaler.enabled")
 
 
-def _on(found: Mapping[str, Any]) -> str:
-    limits = found.get("clusterLimits") or {}
+def _on(answer: Mapping[str, Any]) -> str:
+    limits = answer.get("clusterLimits") or {}
     parts = [
-        ("unschedulable pods", (found.get("unschedulablePods") or {}).get("enabled")),
-        ("empty nodes", (found.get("nodeDownscaler") or {}).get("emptyNodesEnabled")),
+        ("unschedulable pods", (answer.get("unschedulablePods") or {}).get("enabled")),
+        ("empty nodes", (answer.get("nodeDownscaler") or {}).get("emptyNodesEnabled")),
         (f"at most {(limits.get('cpu') or {}).get('maxCores')} CPUs", limits.get("enabled")),
     ]
     return ", ".join(["on", *(name for name, enabled in parts if enabled)])
 
 
-def evictor(found: Mapping[str, Any] | None, *, wanted: bool) -> Line:
+def evictor(answer: Mapping[str, Any] | None, *, wanted: bool) -> Line:
     """Return the line of the evictor."""
-    if not (found or {}).get("enabled"):
+    if not (answer or {}).get("enabled"):
         return Line("evictor", "off", _REPAIR if wanted else "")
-    state = "on, dry run" if (found or {}).get("dryRun") else "on"
+    state = "on, dry run" if (answer or {}).get("dryRun") else "on"
     return Line("evictor", state)
 
 
-def nodes(found: Iterable[Node]) -> Line:
+def nodes(listed: Iterable[Node]) -> Line:
     """Return the line of the nodes by lifecycle and maker."""
     kinds = Counter(
         (
             "Spot" if node.is_spot else "on-demand",
             "CAST AI" if node.made_by_castai else "others",
         )
-        for node in found
+        for node in listed
     )
     counted = [f"{count} {life} of {maker}" for (life, maker), count in sorted(kinds.items())]
     return Line("nodes", ", ".join(counted) or "none")

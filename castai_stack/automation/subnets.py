@@ -40,7 +40,7 @@ class RouteTable:
 
 
 def _way_out(routes: Iterable[Mapping[str, Any]]) -> WayOut:
-    found: WayOut = "none"
+    way_out: WayOut = "none"
     for route in routes:
         if not {route.get("cidrBlock"), route.get("ipv6CidrBlock")} & {*_EVERYWHERE}:
             continue
@@ -48,8 +48,8 @@ def _way_out(routes: Iterable[Mapping[str, Any]]) -> WayOut:
             return "internet"
         # A virtual private gateway leads to the operator's own network.
         if route.get("gatewayId") or any(route.get(target) for target in _PRIVATE):
-            found = "private"
-    return found
+            way_out = "private"
+    return way_out
 
 
 def without_a_way_out(

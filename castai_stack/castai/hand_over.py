@@ -272,8 +272,8 @@ def _handed(props: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _outs(props: Mapping[str, Any], credentials_id: str) -> dict[str, Any]:
-    kept = {name: props[name] for name in ("cluster_id", *_HANDED, *_KEPT) if name in props}
-    return {**kept, "credentials_id": credentials_id}
+    carried_over = {name: props[name] for name in ("cluster_id", *_HANDED, *_KEPT) if name in props}
+    return {**carried_over, "credentials_id": credentials_id}
 
 
 def _named(props: Mapping[str, Any]) -> str:

@@ -78,8 +78,8 @@ def values(
 ) -> dict[str, Any]:
     """Return the properties that an object at the service stands for; None is left out."""
     wanted = fields if names is None else [name for name in fields if name in set(names)]
-    found = {name: _value(fields[name], remote) for name in wanted}
-    return {name: value for name, value in found.items() if value is not None}
+    every = {name: _value(fields[name], remote) for name in wanted}
+    return {name: value for name, value in every.items() if value is not None}
 
 
 def _value(field: RemoteField, remote: Mapping[str, Any]) -> Any:

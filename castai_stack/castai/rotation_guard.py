@@ -79,10 +79,10 @@ class RotationGuardHandler(CastaiHandler):
         return {**self._inputs(props), "opened_credentials_id": opened}
 
     def _inputs(self, props: dict[str, Any]) -> dict[str, Any]:
-        kept = {"generation": int(props["generation"])}
+        inputs = {"generation": int(props["generation"])}
         if props.get("cluster_id"):
-            kept["cluster_id"] = props["cluster_id"]
-        return kept
+            inputs["cluster_id"] = props["cluster_id"]
+        return inputs
 
     def _require_finished(self, olds: dict[str, Any], news: dict[str, Any]) -> None:
         # A rotation that was opened and never handed over leaves the older key in use: the next

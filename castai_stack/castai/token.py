@@ -108,9 +108,9 @@ class ClusterTokenHandler(CastaiHandler):
         cluster = self.api().get_cluster(cluster_id)
         if cluster is None or cluster.archived:
             return gone
-        kept = ReadResult(id_, {"cluster_id": cluster_id, "token": token})
+        result = ReadResult(id_, {"cluster_id": cluster_id, "token": token})
         if cluster.agent_snapshot_received_at and not cluster.disconnected:
-            return kept
+            return result
         try:
             CastaiApi(self.api().url, token).get_cluster(cluster_id)
         except CastaiError as error:
@@ -123,4 +123,4 @@ class ClusterTokenHandler(CastaiHandler):
                     "the next `pulumi up` creates another."
                 )
                 return gone
-        return kept
+        return result

@@ -117,11 +117,11 @@ class Handler(ABC):
         `olds` are empty for a create.
         """
         del olds
-        kept = {
+        outputs = {
             name: news[name] for name, one in self.properties.items() if one.kept and name in news
         }
         return {
-            **kept,
+            **outputs,
             **{name: UNKNOWN for name, one in self.properties.items() if one.computed},
         }
 

@@ -66,12 +66,12 @@ async def _subnets(
 ) -> tuple[tuple[str, ...], Findings]:
     given = settings.automation.nodes.subnet_ids
     try:
-        found = await _look(facts.vpc_id, ask)
+        subnets = await _look(facts.vpc_id, ask)
     except Exception as error:  # noqa: BLE001 - an invoke raises bare exceptions
         return tuple(given), _not_asked(given, facts.vpc_id, first_line(error))
     if given:
-        return tuple(given), _given_findings(given, found, facts.vpc_id)
-    return _chosen(settings, found, facts.vpc_id)
+        return tuple(given), _given_findings(given, subnets, facts.vpc_id)
+    return _chosen(settings, subnets, facts.vpc_id)
 
 
 async def _look(vpc_id: str, ask: Ask) -> _Subnets:
@@ -106,13 +106,13 @@ def _not_asked(given: Sequence[str], vpc_id: str, reason: str) -> Findings:
     return Findings(problems=(line,))
 
 
-def _given_findings(given: Sequence[str], found: _Subnets, vpc_id: str) -> Findings:
-    unknown = [subnet for subnet in given if subnet not in found.ids]
-    closed = [f"{subnet}: {found.closed[subnet]}" for subnet in given if subnet in found.closed]
+def _given_findings(given: Sequence[str], subnets: _Subnets, vpc_id: str) -> Findings:
+    unknown = [subnet for subnet in given if subnet not in subnets.ids]
+    closed = [f"{subnet}: {subnets.closed[subnet]}" for subnet in given if subnet in subnets.closed]
     return Findings(
         problems=tuple(
             f"automation.nodes.subnetIds: found {subnet}, which is no subnet of {vpc_id}, the "
-            f"cluster's VPC; allowed: {_listed(found.ids)}"
+            f"cluster's VPC; allowed: {_listed(subnets.ids)}"
             for subnet in unknown
         ),
         # Nodes of a private cluster may reach everything that they need through endpoints.
@@ -125,15 +125,15 @@ def _given_findings(given: Sequence[str], found: _Subnets, vpc_id: str) -> Findi
 
 
 def _chosen(
-    settings: StackConfig, found: _Subnets, vpc_id: str
+    settings: StackConfig, subnets: _Subnets, vpc_id: str
 ) -> tuple[tuple[str, ...], Findings]:
     """Return the subnets with a way out, among those that the scoped permissions list."""
     listed = settings.iam.subnet_ids if settings.permissions == "scoped" else []
-    allowed = [subnet for subnet in found.ids if subnet in listed or not listed]
-    chosen = tuple(subnet for subnet in allowed if subnet not in found.closed)
+    allowed = [subnet for subnet in subnets.ids if subnet in listed or not listed]
+    chosen = tuple(subnet for subnet in allowed if subnet not in subnets.closed)
     if chosen:
         return chosen, Findings()
-    reasons = "; ".join(f"{subnet}: {found.closed[subnet]}" for subnet in allowed)
+    reasons = "; ".join(f"{subnet}: {subnets.closed[subnet]}" for subnet in allowed)
     among = f"those of iam.subnetIds ({_listed(listed)})" if listed else "its subnets"
     line = (
         f"automation.nodes.subnetIds: {vpc_id} has no subnet with a way out among {among}"

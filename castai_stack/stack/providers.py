@@ -76,5 +76,5 @@ def _drop_kubeconfig(
 
     Source: pulumi/pulumi-kubernetes, sdk/python/pulumi_kubernetes/provider.py
     """
-    kept = {name: value for name, value in args.props.items() if name != "kubeconfig"}
-    return pulumi.ResourceTransformationResult(props=kept, opts=args.opts)
+    others = {name: value for name, value in args.props.items() if name != "kubeconfig"}
+    return pulumi.ResourceTransformationResult(props=others, opts=args.opts)

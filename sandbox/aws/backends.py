@@ -56,9 +56,9 @@ def fresh_app() -> WsgiApp:
 
 
 def _service_app(service: Any) -> Any:
-    made = create_backend_app(service)
-    made.config["PROPAGATE_EXCEPTIONS"] = True  # what moto cannot do is told, not a page
-    return made
+    app = create_backend_app(service)
+    app.config["PROPAGATE_EXCEPTIONS"] = True  # what moto cannot do is told, not a page
+    return app
 
 
 def _account(service: str) -> Any:

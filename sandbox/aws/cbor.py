@@ -29,8 +29,8 @@ def is_cbor(environ: Mapping[str, Any]) -> bool:
 
 def as_json(environ: Mapping[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
     """Convert a request into the JSON protocol."""
-    found = _PATH.match(environ.get("PATH_INFO", ""))
-    if found is None:
+    match = _PATH.match(environ.get("PATH_INFO", ""))
+    if match is None:
         raise ValueError(f"no operation in {environ.get('PATH_INFO', '')!r}")
     parser = RpcV2CBORParser()
     content = parser.parse_data_item(io.BufferedReader(io.BytesIO(body))) if body else {}
@@ -40,7 +40,7 @@ def as_json(environ: Mapping[str, Any], body: bytes) -> tuple[dict[str, Any], by
         "PATH_INFO": "/",
         "CONTENT_TYPE": "application/x-amz-json-1.0",
         "CONTENT_LENGTH": str(len(text)),
-        "HTTP_X_AMZ_TARGET": f"{found[1]}.{found[2]}",
+        "HTTP_X_AMZ_TARGET": f"{match[1]}.{match[2]}",
         "wsgi.input": io.BytesIO(text),
     }, text
 

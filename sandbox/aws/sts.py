@@ -64,15 +64,18 @@ def assume_role(call: Call) -> Mapping[str, Any]:
             "ValidationError",
             "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
         )
-    made = call.account.identities.open_session(role, params["RoleSessionName"], seconds)
+    session = call.account.identities.open_session(role, params["RoleSessionName"], seconds)
     return {
         "Credentials": {
-            "AccessKeyId": made.access_key_id,
-            "SecretAccessKey": made.secret,
-            "SessionToken": made.token,
-            "Expiration": made.expires,
+            "AccessKeyId": session.access_key_id,
+            "SecretAccessKey": session.secret,
+            "SessionToken": session.token,
+            "Expiration": session.expires,
         },
-        "AssumedRoleUser": {"AssumedRoleId": made.principal.user_id, "Arn": made.principal.arn},
+        "AssumedRoleUser": {
+            "AssumedRoleId": session.principal.user_id,
+            "Arn": session.principal.arn,
+        },
     }
 
 

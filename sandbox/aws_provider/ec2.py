@@ -183,7 +183,7 @@ def _holds(several: Iterable[Properties], rule: Properties) -> bool:
     return any(same(Field(), one, rule) for one in several)
 
 
-def _in_order(found: list[Properties], wanted: Any) -> list[Properties]:
+def _in_order(rules: list[Properties], wanted: Any) -> list[Properties]:
     """Return rules in the order in which they were wanted; AWS keeps none."""
-    known = [one for one in wanted or [] if _holds(found, one)]
-    return known + [one for one in found if not _holds(known, one)]
+    known = [one for one in wanted or [] if _holds(rules, one)]
+    return known + [one for one in rules if not _holds(known, one)]

@@ -44,14 +44,14 @@ def _tags(thing: Properties) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in thing.get("Tags", [])}
 
 
-def _one(found: list[Any], what: str) -> Any:
-    if len(found) != 1:
-        how = "no" if not found else "multiple"
+def _one(matches: list[Any], what: str) -> Any:
+    if len(matches) != 1:
+        how = "no" if not matches else "multiple"
         raise RefusedError(
             f"{how} matching {what} found; use additional constraints to reduce matches to a "
             f"single {what}"
         )
-    return found[0]
+    return matches[0]
 
 
 def _shared(aws: Account, arguments: Properties) -> Properties:
@@ -59,8 +59,8 @@ def _shared(aws: Account, arguments: Properties) -> Properties:
 
 
 def _subnets(aws: Account, arguments: Properties) -> Properties:
-    found = _every(aws, arguments, "describe_subnets", "Subnets", {})
-    ids = [one["SubnetId"] for one in found]
+    subnets = _every(aws, arguments, "describe_subnets", "Subnets", {})
+    ids = [one["SubnetId"] for one in subnets]
     return {
         **_shared(aws, arguments),
         "id": aws.region,
@@ -71,19 +71,19 @@ def _subnets(aws: Account, arguments: Properties) -> Properties:
 
 def _route_tables(aws: Account, arguments: Properties) -> Properties:
     names = {"vpcId": "vpc-id"}
-    found = _every(aws, arguments, "describe_route_tables", "RouteTables", names)
+    tables = _every(aws, arguments, "describe_route_tables", "RouteTables", names)
     return {
         **_shared(aws, arguments),
         "id": aws.region,
-        "ids": [one["RouteTableId"] for one in found],
+        "ids": [one["RouteTableId"] for one in tables],
         "tags": arguments.get("tags", {}),
         "vpcId": arguments.get("vpcId", ""),
     }
 
 
 def _route_table(aws: Account, arguments: Properties) -> Properties:
-    found = _every(aws, arguments, "describe_route_tables", "RouteTables", _TABLE)
-    table = _one(found, "EC2 Route Table")
+    tables = _every(aws, arguments, "describe_route_tables", "RouteTables", _TABLE)
+    table = _one(tables, "EC2 Route Table")
     identity, owner = table["RouteTableId"], table["OwnerId"]
     return {
         **_shared(aws, arguments),
@@ -129,13 +129,13 @@ def _route(route: Properties) -> Properties:
 
 
 def _security_groups(aws: Account, arguments: Properties) -> Properties:
-    found = _every(aws, arguments, "describe_security_groups", "SecurityGroups", {})
+    groups = _every(aws, arguments, "describe_security_groups", "SecurityGroups", {})
     return {
         **_shared(aws, arguments),
         "id": aws.region,
-        "arns": [_group_arn(aws, one) for one in found],
-        "ids": [one["GroupId"] for one in found],
-        "vpcIds": [one["VpcId"] for one in found],
+        "arns": [_group_arn(aws, one) for one in groups],
+        "ids": [one["GroupId"] for one in groups],
+        "vpcIds": [one["VpcId"] for one in groups],
         "tags": arguments.get("tags", {}),
     }
 

@@ -37,16 +37,16 @@ def name(most: int, allowed: str) -> Rule:
     return rule
 
 
-def matching(pattern: str, said: str) -> Rule:
+def matching(pattern: str, message: str) -> Rule:
     """Text that matches as a whole."""
     compiled = re.compile(pattern)
-    return lambda value: None if compiled.fullmatch(str(value)) else f"{value!r} must be {said}"
+    return lambda value: None if compiled.fullmatch(str(value)) else f"{value!r} must be {message}"
 
 
 def one_of(*allowed: Any) -> Rule:
     """One of these values."""
-    said = ", ".join(str(item) for item in allowed)
-    return lambda value: None if value in allowed else f"expected one of {said}, got {value!r}"
+    choices = ", ".join(str(item) for item in allowed)
+    return lambda value: None if value in allowed else f"expected one of {choices}, got {value!r}"
 
 
 def between(least: int, most: int) -> Rule:

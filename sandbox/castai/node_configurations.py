@@ -113,7 +113,7 @@ class NodeConfigurations:
         required(body, "eks", dict)
         sections = _checked(body)
         old = next((one for one in self._by_id.values() if one["name"] == name), None)
-        made = {
+        configuration = {
             "id": str(uuid.uuid4()),
             "name": name,
             "default": default,
@@ -123,7 +123,7 @@ class NodeConfigurations:
             **_DEFAULTS,
             "eks": _EKS_DEFAULTS,
         }
-        return self._store(made, sections)
+        return self._store(configuration, sections)
 
     def update(self, identifier: str, body: Document) -> Document:
         """Write what is given; what is left out or null stays as it is."""

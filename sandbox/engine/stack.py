@@ -305,7 +305,7 @@ class Stack:
     def process_environment(self) -> dict[str, str]:
         """Return the whole environment of an operation, with nothing of the user's clouds."""
         home = self.directory / "pulumi" / "home"
-        kept = {
+        inherited = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("AWS_", "PULUMI_", "CASTAI_", "KUBE"))
@@ -313,7 +313,7 @@ class Stack:
             and name != "PYTHONDONTWRITEBYTECODE"
         }
         return {
-            **kept,
+            **inherited,
             **pulumi_environment(self.directory),
             "PULUMI_HOME": str(home),
             **self.environment,

@@ -182,7 +182,7 @@ class ControlPlane:
 
     def requests(self) -> list[Request]:
         """Everything asked of the API server, in the order of its answers."""
-        found = []
+        requests = []
         for line in self._audit_log.read_text().splitlines():
             event = json.loads(line)
             if event.get("stage") not in ("ResponseComplete", "Panic"):
@@ -190,7 +190,7 @@ class ControlPlane:
             target = event.get("objectRef", {})
             resource = target.get("resource", "")
             dry_run = "dryRun=All" in event["requestURI"]
-            found.append(
+            requests.append(
                 Request(
                     user=event["user"].get("username", ""),
                     verb=event["verb"],
@@ -203,7 +203,7 @@ class ControlPlane:
                     and not dry_run,
                 )
             )
-        return found
+        return requests
 
     def _bring_up(
         self,

@@ -70,7 +70,7 @@ class KubernetesProxy:
         """Pass a request on."""
         request = Request(environ)
         path = environ["PATH_INFO"] + (f"?{environ['QUERY_STRING']}" * bool(request.query_string))
-        kept = {k: v for k, v in request.headers if k.lower() not in _OF_ONE_HOP}
+        forwarded = {k: v for k, v in request.headers if k.lower() not in _OF_ONE_HOP}
         with requests.Session() as session:
             # Otherwise REQUESTS_CA_BUNDLE of the environment comes before `verify`.
             session.trust_env = False
@@ -78,7 +78,7 @@ class KubernetesProxy:
                 request.method,
                 self._url + path,
                 data=request.get_data(),
-                headers={**kept, "Authorization": self._bearer()},
+                headers={**forwarded, "Authorization": self._bearer()},
                 verify=self._authority,
                 stream=True,
                 timeout=_SECONDS,

@@ -240,10 +240,10 @@ def _targets(measured: Mapping[tuple[str, str], Measured]) -> list[tuple[str, fl
     ]
 
 
-def _told(console: Console, what: str, found: float, target: float) -> bool:
-    met = found <= target
+def _told(console: Console, what: str, seconds: float, target: float) -> bool:
+    met = seconds <= target
     verdict = "met" if met else "MISSED"
-    console.print(f"{what}: {found:.2f}, target at most {target}: {verdict}", highlight=False)
+    console.print(f"{what}: {seconds:.2f}, target at most {target}: {verdict}", highlight=False)
     return met
 
 

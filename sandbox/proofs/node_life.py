@@ -66,7 +66,7 @@ class Launched:
                 self.tags,
             ),
         }
-        return [what for what, (found, wanted) in pairs.items() if found != wanted]
+        return [what for what, (actual, wanted) in pairs.items() if actual != wanted]
 
     @property
     def tags(self) -> dict[str, str]:
@@ -148,9 +148,9 @@ class NodeLife:
         [cluster] = [one for one in answer.json()["clusters"] if one["status"] != "archived"]
         return cluster
 
-    def refused(self, said: str) -> None:
+    def refused(self, text: str) -> None:
         """Wait until CAST AI shows an error that says this."""
-        self._wait(lambda: said in (self.state()["reconcileError"] or ""), f"an error says {said}")
+        self._wait(lambda: text in (self.state()["reconcileError"] or ""), f"an error says {text}")
 
     @contextmanager
     def _kubernetes(self) -> "Iterator[Client]":

@@ -34,12 +34,12 @@ class SecretSearch:
 
     def secrets(self) -> dict[str, str]:
         """Return every secret that there ever was, and what it is."""
-        found = {castai.API_KEY: "the API key"}
+        texts = {castai.API_KEY: "the API key"}
         for what, url in self._services.items():
             answer = requests.get(f"{url}/_sandbox/secrets", timeout=_SECONDS)
             answer.raise_for_status()
-            found |= dict.fromkeys(answer.json(), what)
-        return found
+            texts |= dict.fromkeys(answer.json(), what)
+        return texts
 
     def plain(self, texts: Mapping[str, str] | None = None) -> list[str]:
         """Name each secret that is readable in a file or in one of `texts`, and where."""
@@ -58,7 +58,7 @@ class SecretSearch:
 
     def _changed(self) -> dict[str, bytes]:
         """Return the content of files that were written since the last time."""
-        found = {}
+        changes = {}
         for folder in _FOLDERS:
             for path in (self._directory / folder).rglob("*"):
                 if path.is_symlink() or not path.is_file():
@@ -66,5 +66,5 @@ class SecretSearch:
                 written = path.stat().st_mtime_ns
                 if self._read.get(path) != written:
                     self._read[path] = written
-                    found[str(path.relative_to(self._directory))] = path.read_bytes()
-        return found
+                    changes[str(path.relative_to(self._directory))] = path.read_bytes()
+        return changes

@@ -40,9 +40,9 @@ def guards(before, after, caller=Caller("")):  # noqa: B008 - a frozen value
 
 
 def test_the_callers_mapping_must_not_vanish():
-    found = refusals(state(ADMIN_LINES + OUR_LINES), state(OUR_LINES), Caller(ADMIN.upper()))
+    result = refusals(state(ADMIN_LINES + OUR_LINES), state(OUR_LINES), Caller(ADMIN.upper()))
 
-    assert [(r.guard, r.reason) for r in found] == [
+    assert [(r.guard, r.reason) for r in result] == [
         ("caller", f"the mapping of {ADMIN.upper()}, which runs this program, would vanish"),
         (
             "last-masters",

@@ -70,12 +70,12 @@ def copy(source="7", **annotations):
 
 
 def test_a_first_entry_saves_the_map_and_writes_one_list_and_the_annotation():
-    found = live(mapAccounts="- '9'")
+    result = live(mapAccounts="- '9'")
 
-    steps = decide(Snapshots(None, found), EnsureEntry(NODES), NOBODY).steps
+    steps = decide(Snapshots(None, result), EnsureEntry(NODES), NOBODY).steps
 
     assert steps == (
-        Create(COPY, found.data, {SOURCE_ANNOTATION: "7"}),
+        Create(COPY, result.data, {SOURCE_ANNOTATION: "7"}),
         Patch(NAME, "7", {"mapRoles": ADMIN + text_of(NODES)}, marked(NODES)),
     )
 
@@ -96,9 +96,9 @@ def test_a_copy_of_another_time_is_replaced_and_keys_that_are_gone_go():
 
 
 def test_a_further_entry_leaves_the_copy_alone():
-    found = live(ADMIN + text_of(NODES), annotations=marked(NODES))
+    result = live(ADMIN + text_of(NODES), annotations=marked(NODES))
 
-    steps = decide(Snapshots(copy("5"), found), EnsureEntry(USER), NOBODY).steps
+    steps = decide(Snapshots(copy("5"), result), EnsureEntry(USER), NOBODY).steps
 
     assert steps == (
         Patch(
@@ -111,24 +111,24 @@ def test_a_further_entry_leaves_the_copy_alone():
 
 
 def test_a_map_as_ordered_needs_no_request():
-    found = live(ADMIN + text_of(NODES), annotations=marked(NODES))
+    result = live(ADMIN + text_of(NODES), annotations=marked(NODES))
 
     assert decide(
-        Snapshots(copy(CONFIRMED_ANNOTATION="true"), found), EnsureEntry(NODES), NOBODY
+        Snapshots(copy(CONFIRMED_ANNOTATION="true"), result), EnsureEntry(NODES), NOBODY
     ).steps == (Patch(COPY, "3", {}, {CONFIRMED_ANNOTATION: "true"}),)
     settled = Snapshot("3", {}, {SOURCE_ANNOTATION: "5", CONFIRMED_ANNOTATION: "true"})
-    assert decide(Snapshots(settled, found), EnsureEntry(NODES), NOBODY).steps == ()
+    assert decide(Snapshots(settled, result), EnsureEntry(NODES), NOBODY).steps == ()
 
 
 def test_a_dropped_annotation_is_written_again_by_an_update():
-    found = live(ADMIN + text_of(NODES))
+    result = live(ADMIN + text_of(NODES))
     settled = Snapshot(
         "3", {"mapRoles": ADMIN}, {SOURCE_ANNOTATION: "5", CONFIRMED_ANNOTATION: "true"}
     )
 
-    steps = decide(Snapshots(settled, found), EnsureEntry(NODES, previous=NODES), NOBODY).steps
+    steps = decide(Snapshots(settled, result), EnsureEntry(NODES, previous=NODES), NOBODY).steps
 
-    assert steps == (Patch(NAME, "7", {"mapRoles": found.data["mapRoles"]}, marked(NODES)),)
+    assert steps == (Patch(NAME, "7", {"mapRoles": result.data["mapRoles"]}, marked(NODES)),)
 
 
 @pytest.mark.parametrize(
@@ -154,31 +154,31 @@ def test_how_an_empty_list_was_spelled_comes_back_with_the_last_entry():
 
 def test_a_list_that_others_emptied_keeps_what_they_left():
     mark = marked(NODES, spellings={"mapRoles": None})
-    found = live("# ours now\n" + text_of(NODES), annotations=mark)
+    result = live("# ours now\n" + text_of(NODES), annotations=mark)
 
-    patch = decide(Snapshots(None, found), RemoveEntry(NODES), NOBODY).steps[0]
+    patch = decide(Snapshots(None, result), RemoveEntry(NODES), NOBODY).steps[0]
 
     assert patch == Patch(NAME, "7", {"mapRoles": "# ours now\n"}, {ENTRIES_ANNOTATION: None})
 
 
 def test_a_map_of_the_program_is_deleted_only_when_it_is_empty():
-    made = marked(NODES, created_map=True, spellings={"mapRoles": None})
-    alone = live(text_of(NODES), annotations=made)
+    result = marked(NODES, created_map=True, spellings={"mapRoles": None})
+    alone = live(text_of(NODES), annotations=result)
 
     assert decide(Snapshots(None, alone), RemoveEntry(NODES), NOBODY).steps == (Delete(NAME, "7"),)
     for more in ({"mapAccounts": "[]"}, {"mapUsers": "# theirs"}):
-        shared = live(text_of(NODES), annotations=made, **more)
+        shared = live(text_of(NODES), annotations=result, **more)
         step = decide(Snapshots(None, shared), RemoveEntry(NODES), NOBODY).steps[0]
         assert step == Patch(NAME, "7", {"mapRoles": None}, {ENTRIES_ANNOTATION: None}), more
-    binary = Snapshot("7", {"mapRoles": text_of(NODES)}, made, binary=True)
+    binary = Snapshot("7", {"mapRoles": text_of(NODES)}, result, binary=True)
     assert isinstance(decide(Snapshots(None, binary), RemoveEntry(NODES), NOBODY).steps[0], Patch)
-    mixed = live(ADMIN + text_of(NODES), annotations=made)
+    mixed = live(ADMIN + text_of(NODES), annotations=result)
     assert isinstance(decide(Snapshots(None, mixed), RemoveEntry(NODES), NOBODY).steps[0], Patch)
 
 
 def test_the_last_masters_of_a_map_of_the_program_may_be_removed():
-    made = marked(USER, created_map=True, spellings={"mapUsers": None})
-    alone = Snapshot("7", {"mapUsers": text_of(USER)}, made)
+    result = marked(USER, created_map=True, spellings={"mapUsers": None})
+    alone = Snapshot("7", {"mapUsers": text_of(USER)}, result)
 
     assert decide(Snapshots(None, alone), RemoveEntry(USER), NOBODY).steps == (Delete(NAME, "7"),)
 
@@ -237,12 +237,12 @@ def test_an_unreadable_list_is_set_aside_on_demand_and_left_alone_on_removal():
 
 
 def test_items_that_are_no_mappings_stay_when_they_are_allowed():
-    found = live(f"- stray\n{ADMIN}")
+    result = live(f"- stray\n{ADMIN}")
 
     assert "its item 1 is none; correct that item by hand" in refusal(
-        Snapshots(None, found), EnsureEntry(NODES)
+        Snapshots(None, result), EnsureEntry(NODES)
     )
-    patch = decide(Snapshots(None, found), EnsureEntry(NODES), NOBODY, ("unreadable",)).steps[-1]
+    patch = decide(Snapshots(None, result), EnsureEntry(NODES), NOBODY, ("unreadable",)).steps[-1]
     assert patch.data == {"mapRoles": f"- stray\n{ADMIN}{text_of(NODES)}"}
 
 
@@ -308,30 +308,30 @@ def test_an_override_never_drops_a_mapping_that_the_authenticator_reads(roles):
 def test_guards_judge_the_mappings_of_a_list_with_an_odd_layout(roles):
     """The admin of the odd list is the last master but ours, so ours may go, and not the admin."""
     ours = access_entries.user(USER.arn, "x", [MASTERS])
-    found = live(roles, annotations=marked(ours), mapUsers=text_of(ours))
+    result = live(roles, annotations=marked(ours), mapUsers=text_of(ours))
 
-    assert decide(Snapshots(None, found), RemoveEntry(ours), NOBODY).steps
-    replaced = Snapshots(Snapshot("3", {"mapRoles": "[]"}), found)
+    assert decide(Snapshots(None, result), RemoveEntry(ours), NOBODY).steps
+    replaced = Snapshots(Snapshot("3", {"mapRoles": "[]"}), result)
     with pytest.raises(RefusedError, match="last mapping to system:masters"):
         restored(replaced, NOBODY)
 
 
 def test_a_spelling_that_only_the_authenticator_reads_is_not_overridden():
-    found = live(f'{ADMIN}- {{rolearn: b, username: "\\\'"}}\n')
+    result = live(f'{ADMIN}- {{rolearn: b, username: "\\\'"}}\n')
 
     with pytest.raises(AwsAuthError, match="the authenticator may read this"):
-        decide(Snapshots(None, found), EnsureEntry(NODES), NOBODY, ("unreadable",))
+        decide(Snapshots(None, result), EnsureEntry(NODES), NOBODY, ("unreadable",))
 
 
 def test_a_master_that_never_matches_does_not_count_for_last_masters():
     dead = "role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0a1b2c3d4e5f6a7b"
-    found = live(
+    result = live(
         f"- {{rolearn: arn:aws:iam::{ACCOUNT}:{dead}, username: admin, groups: [{MASTERS}]}}\n",
         annotations=marked(USER),
         mapUsers=text_of(USER),
     )
 
-    assert "last mapping to system:masters" in refusal(Snapshots(None, found), RemoveEntry(USER))
+    assert "last mapping to system:masters" in refusal(Snapshots(None, result), RemoveEntry(USER))
 
 
 def test_a_role_entry_for_the_user_is_a_warning():
@@ -348,9 +348,9 @@ def test_a_role_entry_for_the_user_is_a_warning():
     assert not decide(Snapshots(None, other), EnsureEntry(USER), NOBODY).warnings
 
 
-def found_obstacles(found, *entries, overrides=(), adopt=False, **kept):
-    copied = copy(**kept) if kept else None
-    return obstacles(Snapshots(copied, found), entries, NOBODY, overrides, adopt=adopt)
+def found_obstacles(result, *entries, overrides=(), adopt=False, **remaining):
+    copied = copy(**remaining) if remaining else None
+    return obstacles(Snapshots(copied, result), entries, NOBODY, overrides, adopt=adopt)
 
 
 def test_obstacles_are_what_an_update_would_refuse():
@@ -379,9 +379,9 @@ def test_only_entries_of_other_writers_are_obstacles():
 
 
 def test_the_other_list_may_be_unreadable():
-    found = live(mapUsers="a: b")
+    result = live(mapUsers="a: b")
 
-    patch = decide(Snapshots(None, found), EnsureEntry(NODES), NOBODY).steps[-1]
+    patch = decide(Snapshots(None, result), EnsureEntry(NODES), NOBODY).steps[-1]
 
     assert patch.data == {"mapRoles": ADMIN + text_of(NODES)}
 
@@ -389,9 +389,9 @@ def test_the_other_list_may_be_unreadable():
 def test_good_items_beside_a_bad_one_count_as_they_do_for_the_authenticator():
     users = f"- stray\n- {{userarn: arn:aws:iam::{ACCOUNT}:user/ana, groups: [{MASTERS}]}}\n"
     ours = access_entries.role(NODES.arn, "x", [MASTERS])
-    found = Snapshot("7", {"mapRoles": text_of(ours), "mapUsers": users}, marked(ours))
+    result = Snapshot("7", {"mapRoles": text_of(ours), "mapUsers": users}, marked(ours))
 
-    assert decide(Snapshots(None, found), RemoveEntry(ours), NOBODY).steps, "ana is left"
+    assert decide(Snapshots(None, result), RemoveEntry(ours), NOBODY).steps, "ana is left"
 
 
 def test_a_lost_map_is_a_warning_and_the_copy_stays():
@@ -402,9 +402,9 @@ def test_a_lost_map_is_a_warning_and_the_copy_stays():
 
 
 def test_the_removal_of_an_absent_entry_changes_only_the_annotation():
-    found = live(annotations=marked(NODES, USER))
+    result = live(annotations=marked(NODES, USER))
 
-    assert decide(Snapshots(copy(), found), RemoveEntry(NODES), NOBODY).steps == (
+    assert decide(Snapshots(copy(), result), RemoveEntry(NODES), NOBODY).steps == (
         Patch(NAME, "7", {}, marked(USER)),
     )
     assert decide(Snapshots(None, live()), RemoveEntry(NODES), NOBODY).steps == ()
@@ -482,9 +482,9 @@ def test_the_dry_run_comes_before_the_copy():
 
 
 def test_a_restore_replaces_every_value_and_removes_annotation_and_copy():
-    found = live("[]", annotations=marked(NODES), mapUsers="x")
+    result = live("[]", annotations=marked(NODES), mapUsers="x")
 
-    assert restored(Snapshots(copy(), found), NOBODY).steps == (
+    assert restored(Snapshots(copy(), result), NOBODY).steps == (
         Patch(NAME, "7", {"mapRoles": ADMIN, "mapUsers": None}, {ENTRIES_ANNOTATION: None}),
         Delete(COPY, "3"),
     )

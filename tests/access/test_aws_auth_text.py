@@ -325,14 +325,14 @@ def test_foreign_bytes_stay_around_an_entry_at_any_position(text, data):
 
     after = merge(before)
 
-    kept = [v for v in values(before) if v.get("rolearn") != OURS.arn]
-    assert [v for v in values(after) if v.get("rolearn") != OURS.arn] == kept
+    remaining = [v for v in values(before) if v.get("rolearn") != OURS.arn]
+    assert [v for v in values(after) if v.get("rolearn") != OURS.arn] == remaining
     assert values(after).count(OURS.as_item()) == 1
     listing = parse("role", before)
     for item in listing.items:
         if item.arn != OURS.arn:
             assert before[item.start : item.end] in after
-    assert values(remove(before)) == kept
+    assert values(remove(before)) == remaining
 
 
 @settings(max_examples=500)

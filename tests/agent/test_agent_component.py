@@ -122,9 +122,9 @@ def test_the_deployment_depends_on_all_that_its_pods_need():
 
 
 def test_the_autoscaler_waits_for_the_agent_and_for_its_own_configuration():
-    found = dependencies(recorded(), "agent-autoscaler")
+    result = dependencies(recorded(), "agent-autoscaler")
 
-    assert {"agent-deployment", "agent-autoscaler-config", "agent-role-binding"} <= found
+    assert {"agent-deployment", "agent-autoscaler-config", "agent-role-binding"} <= result
 
 
 def test_the_key_and_all_values_from_it_are_secret():

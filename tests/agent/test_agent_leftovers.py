@@ -60,10 +60,10 @@ def test_a_refusal_is_one_sentence(monkeypatch):
 
 @pytest.mark.parametrize(("news", "changes"), [({}, False), ({"namespace": "y"}, True)])
 def test_another_namespace_is_another_place(news, changes):
-    found = handler(AgentLeftoversHandler).diff("castai-agent", STATE, {**STATE, **news})
+    result = handler(AgentLeftoversHandler).diff("castai-agent", STATE, {**STATE, **news})
 
-    assert found.changes is changes
-    assert bool(found.replaces) is changes
+    assert result.changes is changes
+    assert bool(result.replaces) is changes
 
 
 def test_the_cluster_is_that_of_the_provider(monkeypatch):

@@ -54,12 +54,12 @@ def env(documents: dict[str, Any], name: str = "agent") -> dict[str, Any]:
 
 
 def test_the_parts_are_those_that_cast_ai_ships():
-    made = {
+    result = {
         part: f"{one['kind']} {one['metadata'].get('namespace', '')}/{one['metadata']['name']}"
         for part, one in objects(network_policy=True, trusted_ca_certificate=CERTIFICATE).items()
     }
 
-    assert made == {
+    assert result == {
         "namespace": "Namespace /castai-agent",
         "service-account": "ServiceAccount castai-agent/castai-agent",
         "cluster-role": "ClusterRole /castai-agent",

@@ -163,10 +163,10 @@ def test_an_unusable_kubeconfig_fails_at_once(monkeypatch, clock):
 def test_only_another_pod_template_is_a_change(news, changes):
     olds = dict(STATE)
 
-    found = handler(AgentRolloutHandler).diff("id", olds, {**PROPS, **news})
+    result = handler(AgentRolloutHandler).diff("id", olds, {**PROPS, **news})
 
-    assert found.changes is changes
-    assert not found.replaces
+    assert result.changes is changes
+    assert not result.replaces
 
 
 def test_an_update_waits_again(monkeypatch):

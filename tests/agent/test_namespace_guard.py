@@ -116,8 +116,8 @@ def test_a_refresh_drops_the_guard_with_its_namespace(monkeypatch, capsys, uid):
 def test_a_refresh_after_the_first_run_compares_with_no_namespace_of_before():
     """The engine hands the inputs of the last run to `diff` while it refreshes."""
     one = handler(NamespaceGuardHandler)
-    kept = one.check({}, {**PROPS, "uid_before": ""}).inputs
+    remaining = one.check({}, {**PROPS, "uid_before": ""}).inputs
 
-    assert kept == {"namespace": "castai-agent"}
-    assert not one.diff("id", STATE, kept).changes
-    assert one.check(kept, PROPS).inputs == PROPS
+    assert remaining == {"namespace": "castai-agent"}
+    assert not one.diff("id", STATE, remaining).changes
+    assert one.check(remaining, PROPS).inputs == PROPS

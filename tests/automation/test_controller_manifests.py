@@ -43,13 +43,13 @@ def env(container: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_parts_are_those_that_cast_ai_ships():
-    made = {
+    result = {
         part: f"{one['kind']} {one['metadata'].get('namespace', '')}/{one['metadata']['name']}"
         for part, one in objects().items()
     }
 
     name = "castai-cluster-controller"
-    assert made == {
+    assert result == {
         "config": f"ConfigMap castai-agent/{name}",
         "token": f"Secret castai-agent/{name}",
         "controller-service-account": f"ServiceAccount castai-agent/{name}",
@@ -75,8 +75,8 @@ def test_the_rules_are_the_reviewed_ones():
         "selfUpgrade": {"controller": {"self_upgrade": True}},
         "evictor": {"evictor": {"enabled": True}},
     }.items():
-        made = objects(**switches)
-        assert {part: made[part]["rules"] for part in ROLES} == golden[variant], variant
+        result = objects(**switches)
+        assert {part: result[part]["rules"] for part in ROLES} == golden[variant], variant
 
 
 def rules(documents: dict[str, Any]) -> list[dict[str, Any]]:
@@ -90,14 +90,14 @@ def test_by_default_no_rule_has_a_wildcard_or_reaches_a_secret_or_a_role():
 
 
 def test_self_upgrade_opens_the_namespace_and_nothing_else_by_wildcard():
-    made = objects(controller={"self_upgrade": True})
+    result = objects(controller={"self_upgrade": True})
 
-    assert made["controller-role"]["rules"] == [
+    assert result["controller-role"]["rules"] == [
         {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
     ]
-    assert made["controller-role"]["metadata"]["namespace"] == "castai-agent"
+    assert result["controller-role"]["metadata"]["namespace"] == "castai-agent"
     for part in ROLES[:2]:
-        for rule in made[part]["rules"]:
+        for rule in result[part]["rules"]:
             assert "*" not in [*rule["apiGroups"], *rule["verbs"]], rule
 
 
@@ -108,9 +108,9 @@ def test_no_rule_approves_certificates():
 
 
 def test_every_binding_names_the_controllers_service_account_and_its_own_role():
-    made = objects()
+    result = objects()
     for part in ROLES:
-        binding = made[f"{part}-binding"]
+        binding = result[f"{part}-binding"]
         assert binding["subjects"] == [
             {
                 "kind": "ServiceAccount",
@@ -118,17 +118,17 @@ def test_every_binding_names_the_controllers_service_account_and_its_own_role():
                 "namespace": "castai-agent",
             }
         ]
-        assert binding["roleRef"]["name"] == made[part]["metadata"]["name"]
-        assert binding["roleRef"]["kind"] == made[part]["kind"]
+        assert binding["roleRef"]["name"] == result[part]["metadata"]["name"]
+        assert binding["roleRef"]["kind"] == result[part]["kind"]
 
 
 def test_both_containers_take_token_api_and_id_from_the_shared_objects():
-    made = objects()
+    result = objects()
     name = "castai-cluster-controller"
 
-    assert made["token"]["data"] == {"API_KEY": "a2V5"}
-    assert made["config"]["data"] == {"API_URL": "https://api.cast.ai", "CLUSTER_ID": "the-id"}
-    for one in containers(made).values():
+    assert result["token"]["data"] == {"API_KEY": "a2V5"}
+    assert result["config"]["data"] == {"API_URL": "https://api.cast.ai", "CLUSTER_ID": "the-id"}
+    for one in containers(result).values():
         assert one["envFrom"] == [{"secretRef": {"name": name}}, {"configMapRef": {"name": name}}]
 
 
@@ -136,9 +136,9 @@ def test_an_existing_secret_replaces_the_programs_own():
     own = objects({"existing_secret": "the-agents"}, existing_secret="mine")
     shared = objects({"existing_secret": "the-agents"})
 
-    for made, name in ((own, "mine"), (shared, "the-agents")):
-        assert "token" not in made
-        for one in containers(made).values():
+    for result, name in ((own, "mine"), (shared, "the-agents")):
+        assert "token" not in result
+        for one in containers(result).values():
             assert one["envFrom"][0] == {"secretRef": {"name": name}}
 
 
@@ -170,10 +170,10 @@ def test_the_controllers_surroundings_are_those_of_the_chart():
 
 
 def test_the_lease_that_the_role_names_is_the_one_of_the_election():
-    made = objects()
-    named = next(rule for rule in made["controller-role"]["rules"] if "resourceNames" in rule)
+    result = objects()
+    named = next(rule for rule in result["controller-role"]["rules"] if "resourceNames" in rule)
 
-    lock = env(containers(made)["cluster-controller"])["LEADER_ELECTION_LOCK_NAME"]
+    lock = env(containers(result)["cluster-controller"])["LEADER_ELECTION_LOCK_NAME"]
     assert named["resourceNames"] == [lock]
 
 
@@ -192,12 +192,12 @@ def test_the_controller_is_probed_and_the_monitor_is_not():
 
 def test_pods_meet_the_restricted_level_on_paper():
     for switches in ({}, {"controller": {"self_upgrade": True}}):
-        made = objects(**switches)
-        context = pod(made)["securityContext"]
+        result = objects(**switches)
+        context = pod(result)["securityContext"]
         assert context["runAsNonRoot"] is True
         assert context["runAsUser"] == context["runAsGroup"] == context["fsGroup"] == 65532
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
-        for one in containers(made).values():
+        for one in containers(result).values():
             assert one["securityContext"]["allowPrivilegeEscalation"] is False
             assert one["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
@@ -249,8 +249,10 @@ def test_placement_is_what_the_settings_say():
 
 
 def test_what_the_agent_needs_to_reach_castai_the_controller_gets_as_well():
-    made = objects({"proxy": {"https": "http://proxy:3128"}, "trusted_ca_certificate": CERTIFICATE})
-    for one in containers(made).values():
+    result = objects(
+        {"proxy": {"https": "http://proxy:3128"}, "trusted_ca_certificate": CERTIFICATE}
+    )
+    for one in containers(result).values():
         assert env(one)["HTTPS_PROXY"] == "http://proxy:3128"
         assert "$(KUBERNETES_SERVICE_HOST)" in env(one)["NO_PROXY"]
         assert one["envFrom"][-1] == {"secretRef": {"name": "castai-agent-tls-cert"}}
@@ -258,25 +260,25 @@ def test_what_the_agent_needs_to_reach_castai_the_controller_gets_as_well():
 
 def test_images_come_from_one_registry_and_may_be_pinned_by_digest():
     digest = f"sha256:{'0123456789abcdef' * 4}"
-    made = objects(image_registry="mirror.example/castai", controller={"digest": digest})
+    result = objects(image_registry="mirror.example/castai", controller={"digest": digest})
 
-    for one in containers(made).values():
+    for one in containers(result).values():
         assert re.fullmatch(
             rf"mirror\.example/castai/cluster-controller:v[\d.]+@{digest}", one["image"]
         )
 
 
 def test_the_sizes_of_both_containers_are_settable():
-    made = objects(
+    result = objects(
         controller={
             "replicas": 1,
             "resources": {"memory_limit": "2Gi"},
             "monitor": {"cpu_request": None},
         }
     )
-    main, monitor = containers(made).values()
+    main, monitor = containers(result).values()
 
-    assert made["controller-deployment"]["spec"]["replicas"] == 1
+    assert result["controller-deployment"]["spec"]["replicas"] == 1
     assert main["resources"] == {
         "requests": {"cpu": "50m", "memory": "100Mi"},
         "limits": {"memory": "2Gi"},

@@ -14,10 +14,10 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "evictor_rbac.yaml"
 
 
 def evictor(agent: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    made = objects(agent, evictor={"enabled": True, **changes})
+    result = objects(agent, evictor={"enabled": True, **changes})
     return {
         part.removeprefix("evictor-"): one
-        for part, one in made.items()
+        for part, one in result.items()
         if part.startswith("evictor-")
     }
 
@@ -32,12 +32,12 @@ def test_it_is_off_by_default():
 
 
 def test_the_parts_are_those_that_cast_ai_ships_without_its_job():
-    made = {
+    result = {
         part: f"{one['kind']} {one['metadata'].get('namespace', '')}/{one['metadata']['name']}"
         for part, one in evictor().items()
     }
 
-    assert made == {
+    assert result == {
         "service-account": "ServiceAccount castai-agent/castai-evictor",
         "cluster-role": "ClusterRole /castai-evictor",
         "cluster-role-binding": "ClusterRoleBinding /castai-evictor",
@@ -56,29 +56,29 @@ def test_castai_is_told_not_to_manage_the_deployment():
 
 
 def test_the_rules_are_the_reviewed_ones():
-    made = evictor()
+    created_result = evictor()
 
-    found = {part: made[part]["rules"] for part in ("cluster-role", "role")}
-    assert found == yaml.safe_load(GOLDEN.read_text())
+    result = {part: created_result[part]["rules"] for part in ("cluster-role", "role")}
+    assert result == yaml.safe_load(GOLDEN.read_text())
 
 
 def test_it_writes_nodes_and_evictions_only_and_inside_its_namespace_its_own_deployment():
-    made = evictor()
+    result = evictor()
     writes = {"create", "update", "patch", "delete"}
-    for rule in made["cluster-role"]["rules"]:
+    for rule in result["cluster-role"]["rules"]:
         if writes & set(rule["verbs"]):
             assert set(rule["resources"]) <= {"nodes", "pods", "pods/eviction", "events"}, rule
         assert "secrets" not in rule["resources"]
-    (patch,) = [rule for rule in made["role"]["rules"] if rule["apiGroups"] == ["apps"]]
+    (patch,) = [rule for rule in result["role"]["rules"] if rule["apiGroups"] == ["apps"]]
     assert patch == rbac.rule("apps", ["deployments"], ["patch"], names=["castai-evictor"])
 
 
 def test_the_definition_names_the_kind_as_rules_and_the_client_do():
-    made = evictor()
-    spec, config = made["definition"]["spec"], made["configuration"]
+    result = evictor()
+    spec, config = result["definition"]["spec"], result["configuration"]
 
     assert (spec["group"], spec["names"]["plural"]) == rbac.resource_of(config)
-    assert made["definition"]["metadata"]["name"] == f"{spec['names']['plural']}.{spec['group']}"
+    assert result["definition"]["metadata"]["name"] == f"{spec['names']['plural']}.{spec['group']}"
     assert config["apiVersion"] == f"{spec['group']}/{spec['versions'][0]['name']}"
     assert spec["names"]["kind"] == config["kind"]
     schema = spec["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
@@ -108,26 +108,26 @@ def test_the_definition_names_the_kind_as_rules_and_the_client_do():
     ],
 )
 def test_the_configuration_and_the_variables_say_the_same(setting, value, field, variable, text):
-    made = evictor(**{setting: value})
+    result = evictor(**{setting: value})
 
-    assert made["configuration"]["spec"]["config"][field] == value
-    assert env(container(made["deployment"]))[variable] == text
+    assert result["configuration"]["spec"]["config"][field] == value
+    assert env(container(result["deployment"]))[variable] == text
     assert evictor()["configuration"]["spec"]["config"][field] != value
 
 
 def test_it_starts_with_a_dry_run_and_castai_as_the_owner_of_its_configuration():
-    made = evictor(cycle_interval_seconds=90)
+    result = evictor(cycle_interval_seconds=90)
 
-    assert made["configuration"]["spec"]["managementMode"] == "castai"
-    assert made["configuration"]["spec"]["config"]["dryRun"] is True
-    assert made["configuration"]["spec"]["config"]["cycleInterval"] == "90s"
-    assert env(container(made["deployment"]))["CYCLE_INTERVAL"] == "90s"
+    assert result["configuration"]["spec"]["managementMode"] == "castai"
+    assert result["configuration"]["spec"]["config"]["dryRun"] is True
+    assert result["configuration"]["spec"]["config"]["cycleInterval"] == "90s"
+    assert env(container(result["deployment"]))["CYCLE_INTERVAL"] == "90s"
 
 
 def test_its_memory_is_the_autoscalers_and_both_run_under_one_account():
-    made = evictor({"autoscaling": {"image_registry": "mirror.example/cpa", "tag": "v0.8.9"}})
-    main, autoscaler = container(made["deployment"]), container(made["autoscaler"])
-    sizes = json.loads(made["sizes"]["data"]["evictor-autoscaler"])
+    result = evictor({"autoscaling": {"image_registry": "mirror.example/cpa", "tag": "v0.8.9"}})
+    main, autoscaler = container(result["deployment"]), container(result["autoscaler"])
+    sizes = json.loads(result["sizes"]["data"]["evictor-autoscaler"])
 
     assert main["resources"] == {"requests": {"cpu": "100m"}, "limits": {"cpu": "1000m"}}
     assert sizes[main["name"]]["requests"]["memory"]["base"] == "200Mi"
@@ -136,19 +136,19 @@ def test_its_memory_is_the_autoscalers_and_both_run_under_one_account():
     assert "--target=deployment/castai-evictor" in autoscaler["command"]
     assert "--config-file=/etc/config/evictor-autoscaler" in autoscaler["command"]
     for part in ("deployment", "autoscaler"):
-        spec = made[part]["spec"]["template"]["spec"]
+        spec = result[part]["spec"]["template"]["spec"]
         assert spec["serviceAccountName"] == "castai-evictor"
-        selected = made[part]["spec"]["selector"]["matchLabels"]
-        assert selected.items() <= made[part]["spec"]["template"]["metadata"]["labels"].items()
+        selected = result[part]["spec"]["selector"]["matchLabels"]
+        assert selected.items() <= result[part]["spec"]["template"]["metadata"]["labels"].items()
 
 
 def test_pods_meet_the_restricted_level_on_paper():
-    made = evictor()
+    result = evictor()
     for part in ("deployment", "autoscaler"):
-        spec = made[part]["spec"]["template"]["spec"]
+        spec = result[part]["spec"]["template"]["spec"]
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        security = container(made[part])["securityContext"]
+        security = container(result[part])["securityContext"]
         assert security["capabilities"] == {"drop": ["ALL"]}
         assert security["allowPrivilegeEscalation"] is False
 

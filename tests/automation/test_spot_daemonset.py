@@ -9,10 +9,10 @@ from tests.automation.test_controller_manifests import a_release, env
 
 def objects(**changes: Any) -> dict[str, Any]:
     release = replace(a_release(**changes), spot_daemonset=True)
-    made = manifests.objects(release, cluster_id="the-id", encoded_token="a2V5", digest="abc")
+    result = manifests.objects(release, cluster_id="the-id", encoded_token="a2V5", digest="abc")
     return {
         part.removeprefix("spot-handler-"): one
-        for part, one in made.items()
+        for part, one in result.items()
         if part.startswith("spot-handler-")
     }
 
@@ -28,14 +28,14 @@ def test_it_runs_without_the_controller_and_brings_the_shared_objects():
 
 
 def test_its_account_reads_and_marks_nodes_and_nothing_else():
-    made = objects()
-    rules = [rule for one in made.values() for rule in one.get("rules", [])]
+    result = objects()
+    rules = [rule for one in result.values() for rule in one.get("rules", [])]
 
     assert rules == [
         {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": [""], "resources": ["nodes"], "verbs": ["patch"]},
     ]
-    bound = {one["roleRef"]["name"] for one in made.values() if "roleRef" in one}
+    bound = {one["roleRef"]["name"] for one in result.values() if "roleRef" in one}
     assert bound == {"castai-spot-handler", "castai-spot-handler-phase2"}
 
 

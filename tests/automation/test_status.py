@@ -27,8 +27,8 @@ def cluster(**fields):
 
 
 def node(managed_by=None, **labels):
-    made = {"provisioner.cast.ai/managed-by": managed_by} if managed_by else {}
-    return Node("n", "n", "i", {**made, **labels})
+    result = {"provisioner.cast.ai/managed-by": managed_by} if managed_by else {}
+    return Node("n", "n", "i", {**result, **labels})
 
 
 POLICIES = {

@@ -51,7 +51,7 @@ def test_the_default_route_decides(route, way_out):
     ],
 )  # fmt: skip
 def test_a_subnet_follows_its_own_table_or_the_main_one(tables, public, reason):
-    found = without_a_way_out(["subnet-a"], public, tables)
+    result = without_a_way_out(["subnet-a"], public, tables)
 
-    assert (reason is None) is (found == {})
-    assert reason is None or reason in found["subnet-a"]
+    assert (reason is None) is (result == {})
+    assert reason is None or reason in result["subnet-a"]

@@ -44,12 +44,12 @@ class SwiftClock:
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    made = SwiftClock()
-    monkeypatch.setattr(waiting, "CLOCK", made)
+    result = SwiftClock()
+    monkeypatch.setattr(waiting, "CLOCK", result)
     monkeypatch.setattr(client.Retry, "sleep", lambda *_: None)
     for name in ("CASTAI_API_KEY", "CASTAI_API_URL"):
         monkeypatch.delenv(name, raising=False)
-    return made
+    return result
 
 
 @pytest.fixture
@@ -107,31 +107,31 @@ def any_type(request, one, cluster_id):
 
 def test_after_a_create_a_refresh_finds_no_difference(any_type):
     kind, props = any_type
-    made = kind.create(props)
-    refreshed = kind.read(made.id, made.outs)
+    result = kind.create(props)
+    refreshed = kind.read(result.id, result.outs)
 
-    assert refreshed.id == made.id
-    assert refreshed.outs == made.outs
-    assert not kind.diff(made.id, refreshed.outs, props).changes
+    assert refreshed.id == result.id
+    assert refreshed.outs == result.outs
+    assert not kind.diff(result.id, refreshed.outs, props).changes
 
 
 def test_a_change_by_others_is_drift_and_the_next_update_takes_it_back(any_type):
     kind, props = any_type
-    made = kind.create(props)
+    created_result = kind.create(props)
     name, theirs = {
         "NodeConfiguration": ("disk_gib", 200),
         "AutoscalerPolicies": ("max_cores", 400),
         "NodeTemplate": ("min_cpu", 8),
         "EvictorConfiguration": ("cycle_interval_seconds", 90),
     }[kind.name]
-    kind.update(made.id, made.outs, {**props, name: theirs})
+    kind.update(created_result.id, created_result.outs, {**props, name: theirs})
 
-    found = kind.read(made.id, made.outs)
-    assert found.outs == {**made.outs, name: theirs}
-    assert kind.diff(made.id, found.outs, props).changes
+    result = kind.read(created_result.id, created_result.outs)
+    assert result.outs == {**created_result.outs, name: theirs}
+    assert kind.diff(created_result.id, result.outs, props).changes
 
-    updated = kind.update(made.id, found.outs, props)
-    assert updated.outs == made.outs == kind.read(made.id, updated.outs).outs
+    updated = kind.update(created_result.id, result.outs, props)
+    assert updated.outs == created_result.outs == kind.read(created_result.id, updated.outs).outs
 
 
 def test_creating_again_after_a_lost_answer_is_the_same_object(any_type):
@@ -149,20 +149,20 @@ def test_a_cluster_that_is_unknown_is_an_error_with_its_id(any_type):
 
 def test_what_is_gone_with_its_cluster_is_reported_gone_and_deleted_quietly(any_type, castai):
     kind, props = any_type
-    made = kind.create(props)
-    outs = {**made.outs, "cluster_id": NOBODY}
+    result = kind.create(props)
+    outs = {**result.outs, "cluster_id": NOBODY}
 
-    assert kind.read(made.id, outs).id == ""
+    assert kind.read(result.id, outs).id == ""
     before = requests(castai, "UpdatePoliciesV2", "UpdateEvictorConfig")
-    kind.delete(made.id, outs)
+    kind.delete(result.id, outs)
     assert requests(castai, "UpdatePoliciesV2", "UpdateEvictorConfig") == before
 
 
 def test_a_plan_of_an_update_expects_what_the_update_gives(any_type):
     kind, props = any_type
-    made = kind.create(props)
+    result = kind.create(props)
 
-    assert kind.plan(made.outs, props) == kind.update(made.id, made.outs, props).outs
+    assert kind.plan(result.outs, props) == kind.update(result.id, result.outs, props).outs
 
 
 # -- node configuration -------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def configuration(one, cluster_id):
 
 def theirs(api, cluster_id, name="default", *, default=True, **eks):
     """A node configuration that somebody made in the console."""
-    made = api.create_node_configuration(
+    result = api.create_node_configuration(
         cluster_id,
         {
             "name": name,
@@ -190,18 +190,18 @@ def theirs(api, cluster_id, name="default", *, default=True, **eks):
         },
     )
     if default:
-        api.make_node_configuration_default(cluster_id, made["id"])
-    return made["id"]
+        api.make_node_configuration_default(cluster_id, result["id"])
+    return result["id"]
 
 
 def test_a_new_node_configuration_is_the_default_one(configuration, api, cluster_id):
     kind, props = configuration
-    made = kind.create(props)
+    created_result = kind.create(props)
 
-    [found] = api.node_configurations(cluster_id)
-    assert (found["id"], found["default"]) == (made.id, True)
-    assert found["tags"] == {"team_name": "Core"}
-    assert found["eks"]["imdsV1"] is False
+    [result] = api.node_configurations(cluster_id)
+    assert (result["id"], result["default"]) == (created_result.id, True)
+    assert result["tags"] == {"team_name": "Core"}
+    assert result["eks"]["imdsV1"] is False
 
 
 def test_one_of_the_name_is_taken_over_and_the_preview_says_what_changes(
@@ -211,18 +211,18 @@ def test_one_of_the_name_is_taken_over_and_the_preview_says_what_changes(
     id_ = theirs(api, cluster_id, default=False)
 
     checked(kind, {}, props)
-    told = capfd.readouterr().err
-    assert "Node configuration default exists at CAST AI and is taken over" in told
-    assert "subnet_ids: subnet-0c -> subnet-0a, subnet-0b" in told
-    assert "disk_gib: 120 -> 100" in told
-    assert "imds_v1: True -> False" in told
-    assert "instance_profile_arn" not in told, "it is the same"
+    messages = capfd.readouterr().err
+    assert "Node configuration default exists at CAST AI and is taken over" in messages
+    assert "subnet_ids: subnet-0c -> subnet-0a, subnet-0b" in messages
+    assert "disk_gib: 120 -> 100" in messages
+    assert "imds_v1: True -> False" in messages
+    assert "instance_profile_arn" not in messages, "it is the same"
 
-    made = kind.create(props)
-    [found] = api.node_configurations(cluster_id)
-    assert made.id == found["id"] == id_
-    assert found["default"]
-    assert found["diskCpuRatio"] == 5, "the program does not set it"
+    created_result = kind.create(props)
+    [result] = api.node_configurations(cluster_id)
+    assert created_result.id == result["id"] == id_
+    assert result["default"]
+    assert result["diskCpuRatio"] == 5, "the program does not set it"
 
 
 def test_a_take_over_is_announced_once(configuration, api, cluster_id, capfd):
@@ -262,33 +262,33 @@ def test_nothing_is_written_where_a_take_over_changes_nothing(configuration, cas
 
 def test_another_default_one_is_drift(configuration, api, cluster_id):
     kind, props = configuration
-    made = kind.create(props)
+    created_result = kind.create(props)
     theirs(api, cluster_id, name="other")
 
-    found = kind.read(made.id, made.outs)
-    assert found.outs["is_default"] is False
-    assert kind.diff(made.id, found.outs, props).changes
-    kind.update(made.id, found.outs, props)
-    assert api.node_configuration(cluster_id, made.id)["default"]
+    result = kind.read(created_result.id, created_result.outs)
+    assert result.outs["is_default"] is False
+    assert kind.diff(created_result.id, result.outs, props).changes
+    kind.update(created_result.id, result.outs, props)
+    assert api.node_configuration(cluster_id, created_result.id)["default"]
 
 
 def test_the_default_one_stays_when_it_is_deleted(configuration, api, cluster_id, capfd):
     kind, props = configuration
-    made = kind.create(props)
-    kind.delete(made.id, made.outs)
+    result = kind.create(props)
+    kind.delete(result.id, result.outs)
 
-    assert api.node_configuration(cluster_id, made.id)
+    assert api.node_configuration(cluster_id, result.id)
     assert "CAST AI does not delete" in capfd.readouterr().err
 
 
 def test_one_that_is_no_longer_the_default_is_deleted(configuration, api, cluster_id):
     kind, props = configuration
-    made = kind.create(props)
+    created_result = kind.create(props)
     kind.create({**props, "name": "renamed"})
-    kind.delete(made.id, made.outs)
+    kind.delete(created_result.id, created_result.outs)
 
-    assert [found["name"] for found in api.node_configurations(cluster_id)] == ["renamed"]
-    kind.delete(made.id, made.outs)
+    assert [result["name"] for result in api.node_configurations(cluster_id)] == ["renamed"]
+    kind.delete(created_result.id, created_result.outs)
 
 
 @pytest.mark.parametrize(
@@ -329,12 +329,12 @@ def switch_v1_on(api, cluster_id):
 @pytest.mark.parametrize("first", [True, False])
 def test_nothing_is_written_while_policies_of_v1_are_on(policies, api, cluster_id, castai, first):
     kind, props = policies
-    made = None if first else kind.create(props)
+    result = None if first else kind.create(props)
     before = requests(castai, "UpdatePoliciesV2")
     switch_v1_on(api, cluster_id)
 
     with pytest.raises(ResourceError, match=r"deprecated policies \(V1\)") as refused:
-        kind.create(props) if made is None else kind.update(made.id, made.outs, props)
+        kind.create(props) if result is None else kind.update(result.id, result.outs, props)
     assert "automation.autoscaler.enabled" in str(refused.value)
     assert requests(castai, "UpdatePoliciesV2") == before
 
@@ -350,10 +350,10 @@ def test_policies_of_v1_end_a_run_before_its_first_write(castai, api, cluster_id
     if v1:
         switch_v1_on(api, cluster_id)
     raw = {**switched(enabled=autoscales), "api": {"url": castai.url}}
-    found = completed(castai_findings(validate(raw, "castai"), API_KEY))
+    result = completed(castai_findings(validate(raw, "castai"), API_KEY))
 
     expected = (v1_refusal(cluster_id),) if v1 and autoscales else ()
-    assert found == Findings(problems=expected)
+    assert result == Findings(problems=expected)
     assert bool(requests(castai, "GetPolicies")) is (autoscales or v1)
 
 
@@ -394,12 +394,12 @@ def test_a_write_that_is_always_outdated_ends(policies, monkeypatch):
 
 def test_a_delete_switches_the_policies_off_and_nothing_else(policies, api, cluster_id):
     kind, props = policies
-    made = kind.create(props)
-    kind.delete(made.id, made.outs)
+    created_result = kind.create(props)
+    kind.delete(created_result.id, created_result.outs)
 
-    found = api.policies(cluster_id)
-    assert found["enabled"] is False
-    assert found["clusterLimits"]["cpu"]["maxCores"] == 20
+    result = api.policies(cluster_id)
+    assert result["enabled"] is False
+    assert result["clusterLimits"]["cpu"]["maxCores"] == 20
 
 
 def test_policies_of_others_in_the_same_section_stay(policies, api, cluster_id):
@@ -424,10 +424,10 @@ def node(phase, maker="cast.ai"):
 
 def test_a_delete_waits_for_nodes_that_are_being_made_or_removed(policies, monkeypatch, capfd):
     kind, props = policies
-    made = kind.create(props)
+    result = kind.create(props)
     answers = [[node("creating")], [node("draining")], [node("ready"), node("creating", "else")]]
     monkeypatch.setattr(client.CastaiApi, "list_nodes", lambda *_: answers.pop(0))
-    kind.delete(made.id, made.outs)
+    kind.delete(result.id, result.outs)
 
     assert not answers
     assert "node-1 (creating)" in capfd.readouterr().err
@@ -435,11 +435,11 @@ def test_a_delete_waits_for_nodes_that_are_being_made_or_removed(policies, monke
 
 def test_a_delete_ends_when_nodes_never_settle(policies, monkeypatch):
     kind, props = policies
-    made = kind.create(props)
+    result = kind.create(props)
     monkeypatch.setattr(client.CastaiApi, "list_nodes", lambda *_: [node("creating")])
 
     with pytest.raises(ResourceError, match="are off, and CAST AI still adds or removes nodes"):
-        kind.delete(made.id, made.outs)
+        kind.delete(result.id, result.outs)
 
 
 # -- node template ------------------------------------------------------------------------------
@@ -475,13 +475,13 @@ def with_template(template, one, cluster_id):
 
 def test_constraints_of_others_stay(with_template, api, cluster_id):
     kind, props = with_template
-    made = kind.create(props)
+    result = kind.create(props)
     remote = api.node_template(cluster_id, DEFAULT_TEMPLATE)
     more = {"burstable": "disabled", "instanceFamilies": {"include": [], "exclude": ["t3"]}}
     api.update_node_template(
         cluster_id, DEFAULT_TEMPLATE, {"constraints": {**remote["constraints"], **more}}
     )
-    kind.update(made.id, made.outs, {**props, "include_families": ["c5"]})
+    kind.update(result.id, result.outs, {**props, "include_families": ["c5"]})
 
     constraints = api.node_template(cluster_id, DEFAULT_TEMPLATE)["constraints"]
     assert constraints["burstable"] == "disabled"
@@ -503,20 +503,20 @@ def test_labels_and_taints_of_others_stay(with_template, api, cluster_id):
 
 def test_a_constraint_that_is_taken_out_of_the_settings_is_cleared(with_template, api, cluster_id):
     kind, props = with_template
-    made = kind.create(props)
+    result = kind.create(props)
     news = {name: value for name, value in props.items() if name not in {"zones", "min_cpu"}}
 
-    assert kind.diff(made.id, made.outs, news).changes
-    outs = kind.update(made.id, made.outs, news).outs
+    assert kind.diff(result.id, result.outs, news).changes
+    outs = kind.update(result.id, result.outs, news).outs
     constraints = api.node_template(cluster_id, DEFAULT_TEMPLATE)["constraints"]
     assert (constraints["azs"], constraints["minCpu"]) == ([], 0)
-    assert not kind.diff(made.id, outs, news).changes
+    assert not kind.diff(result.id, outs, news).changes
 
 
 def test_a_template_stays_when_it_is_deleted(with_template, api, cluster_id):
     kind, props = with_template
-    made = kind.create(props)
-    kind.delete(made.id, made.outs)
+    result = kind.create(props)
+    kind.delete(result.id, result.outs)
 
     assert api.node_template(cluster_id, DEFAULT_TEMPLATE)["constraints"]["minCpu"] == 2
 
@@ -526,9 +526,9 @@ def test_a_template_stays_when_it_is_deleted(with_template, api, cluster_id):
 
 def test_a_delete_switches_the_evictor_off(one, api, cluster_id):
     kind = one(EvictorConfigurationHandler)
-    made = kind.create({**EVICTOR, "cluster_id": cluster_id})
+    created_result = kind.create({**EVICTOR, "cluster_id": cluster_id})
     assert (api.evictor(cluster_id)["enabled"], api.evictor(cluster_id)["dryRun"]) == (True, True)
-    kind.delete(made.id, made.outs)
+    kind.delete(created_result.id, created_result.outs)
 
-    found = api.evictor(cluster_id)
-    assert (found["enabled"], found["dryRun"]) == (False, True)
+    result = api.evictor(cluster_id)
+    assert (result["enabled"], result["dryRun"]) == (False, True)

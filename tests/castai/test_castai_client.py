@@ -57,9 +57,9 @@ def no_pauses(monkeypatch):
 
 @pytest.fixture
 def service():
-    made = Service()
-    yield made
-    made.server.close()
+    result = Service()
+    yield result
+    result.server.close()
 
 
 @pytest.fixture
@@ -376,9 +376,9 @@ def test_no_secret_is_in_a_repr_a_log_or_an_error(api, service, caplog):
     )
     with pytest.raises(CastaiError) as caught:
         api.hand_over_keys(ID, "AKIAEXAMPLE", SECRET)
-    told = f"{api!r} {vars(api)!r} {caught.value!r} {vars(caught.value)!r} {caplog.text}"
-    assert KEY not in told, "the API key is told"
-    assert SECRET not in told, "the secret access key is told"
+    messages = f"{api!r} {vars(api)!r} {caught.value!r} {vars(caught.value)!r} {caplog.text}"
+    assert KEY not in messages, "the API key is told"
+    assert SECRET not in messages, "the secret access key is told"
     assert "you sent *** and ***" in str(caught.value)
 
 

@@ -62,9 +62,9 @@ class SwiftClock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    made = SwiftClock()
-    monkeypatch.setattr(waiting, "CLOCK", made)
-    return made
+    result = SwiftClock()
+    monkeypatch.setattr(waiting, "CLOCK", result)
+    return result
 
 
 @pytest.fixture(autouse=True)
@@ -82,18 +82,18 @@ def plain_environment(monkeypatch, clock):
 
 @pytest.fixture
 def make(tmp_path):
-    made = []
+    result = []
 
     def a_service(**options):
         running = serve(
             tmp_path, "http://127.0.0.1:1", options=Options(**{**vars(QUICK), **options})
         )
         running.service.cloud = StubCloud()
-        made.append(running)
+        result.append(running)
         return running
 
     yield a_service
-    for running in made:
+    for running in result:
         running.close()
 
 
@@ -139,8 +139,8 @@ def handed_over(castai, props):
 
 
 def state(castai, cluster_id):
-    [found] = [one for one in castai.service.state()["clusters"] if one["id"] == cluster_id]
-    return found
+    [result] = [one for one in castai.service.state()["clusters"] if one["id"] == cluster_id]
+    return result
 
 
 # -- what holds for all -------------------------------------------------------------------------
@@ -181,9 +181,9 @@ def test_without_an_address_it_is_the_services_own(castai):
 
 
 def test_a_registration_is_known_by_the_services_id(castai, api):
-    made = configured(ClusterRegistrationHandler, castai).create(dict(CLUSTER))
-    assert api.get_cluster(made.id).name == "demo"
-    assert made.outs["organization_id"]
+    result = configured(ClusterRegistrationHandler, castai).create(dict(CLUSTER))
+    assert api.get_cluster(result.id).name == "demo"
+    assert result.outs["organization_id"]
 
 
 def test_registering_again_gives_the_same_id(castai):
@@ -286,15 +286,15 @@ def test_a_disconnect_that_ends_in_a_removal_asks_for_a_refresh(castai, cluster_
 
 def test_what_depends_on_a_disconnected_cluster_is_made_again(castai, cluster_id):
     token = configured(ClusterTokenHandler, castai)
-    made = token.create({"cluster_id": cluster_id})
-    castai.service.agent_delta(cluster_id, made.outs["token"], {})
+    result = token.create({"cluster_id": cluster_id})
+    castai.service.agent_delta(cluster_id, result.outs["token"], {})
     online = configured(AgentOnlineHandler, castai)
     hand_over, outs = handed_over(castai, keys(cluster_id))
     castai.service.clusters[cluster_id].status = "deleted"
 
-    assert token.read(made.id, dict(made.outs)).id == made.id, "a token that works is kept"
+    assert token.read(result.id, dict(result.outs)).id == result.id, "a token that works is kept"
     castai.service.clusters[cluster_id].tokens[0].replaced = True
-    assert token.read(made.id, dict(made.outs)).id == ""
+    assert token.read(result.id, dict(result.outs)).id == ""
     assert online.read("gate", {"cluster_id": cluster_id}).id == ""
     state = hand_over.read(cluster_id, outs)
     assert hand_over.diff(cluster_id, state.outs, keys(cluster_id)).changes
@@ -353,8 +353,8 @@ def test_a_cluster_that_somebody_else_connected_is_removed_when_told(
 
 
 def test_a_token_is_made_once(castai, cluster_id):
-    made = configured(ClusterTokenHandler, castai).create({"cluster_id": cluster_id})
-    assert castai.service.cluster_of_token(made.outs["token"]) == cluster_id
+    result = configured(ClusterTokenHandler, castai).create({"cluster_id": cluster_id})
+    assert castai.service.cluster_of_token(result.outs["token"]) == cluster_id
     assert state(castai, cluster_id)["tokens"] == 1
 
 
@@ -370,14 +370,14 @@ def test_refresh_drops_a_token_that_expired_before_its_first_use(make, capfd):
     castai = make(token_lifetime=1)
     cluster_id = CastaiApi(castai.url, API_KEY).register("demo", REGION, ACCOUNT).id
     provider = configured(ClusterTokenHandler, castai)
-    made = provider.create({"cluster_id": cluster_id})
-    assert provider.read(made.id, dict(made.outs)).id == made.id
+    result = provider.create({"cluster_id": cluster_id})
+    assert provider.read(result.id, dict(result.outs)).id == result.id
     time.sleep(1.05)
-    gone = provider.read(made.id, dict(made.outs))
+    gone = provider.read(result.id, dict(result.outs))
     assert (gone.id, gone.outs) == ("", {})
-    told = capfd.readouterr().err
-    assert "expired before any agent used it" in told
-    assert made.outs["token"] not in told, "the token is told"
+    messages = capfd.readouterr().err
+    assert "expired before any agent used it" in messages
+    assert result.outs["token"] not in messages, "the token is told"
 
 
 def test_refresh_keeps_a_token_that_an_agent_used_whatever_happened_since(make):
@@ -385,10 +385,10 @@ def test_refresh_keeps_a_token_that_an_agent_used_whatever_happened_since(make):
     api = CastaiApi(castai.url, API_KEY)
     cluster_id = api.register("demo", REGION, ACCOUNT).id
     provider = configured(ClusterTokenHandler, castai)
-    made = provider.create({"cluster_id": cluster_id})
-    castai.service.agent_delta(cluster_id, made.outs["token"], {})
+    result = provider.create({"cluster_id": cluster_id})
+    castai.service.agent_delta(cluster_id, result.outs["token"], {})
     api.create_token(cluster_id)  # takes the place of ours
-    assert provider.read(made.id, dict(made.outs)).outs == made.outs
+    assert provider.read(result.id, dict(result.outs)).outs == result.outs
 
 
 def test_refresh_keeps_a_token_when_the_service_stumbles_over_it(castai, cluster_id, monkeypatch):
@@ -400,16 +400,16 @@ def test_refresh_keeps_a_token_when_the_service_stumbles_over_it(castai, cluster
             raise CastaiError("look", status=503)
 
     provider = configured(ClusterTokenHandler, castai)
-    made = provider.create({"cluster_id": cluster_id})
+    result = provider.create({"cluster_id": cluster_id})
     monkeypatch.setattr(client, "CastaiApi", Stumbling)
-    assert provider.read(made.id, dict(made.outs)).outs == made.outs
+    assert provider.read(result.id, dict(result.outs)).outs == result.outs
 
 
 def test_refresh_drops_the_token_of_a_cluster_that_is_gone(castai, cluster_id):
     provider = configured(ClusterTokenHandler, castai)
-    made = provider.create({"cluster_id": cluster_id})
+    result = provider.create({"cluster_id": cluster_id})
     castai.service.archive(cluster_id)
-    assert provider.read(made.id, dict(made.outs)).id == ""
+    assert provider.read(result.id, dict(result.outs)).id == ""
 
 
 def test_a_token_that_was_never_written_down_is_not_taken_for_one(castai, cluster_id):
@@ -440,8 +440,8 @@ def secret_of(monkeypatch, answer):
 def test_the_token_of_an_agent_that_is_taken_over_stays_valid(castai, api, cluster_id, monkeypatch):
     in_use = api.create_token(cluster_id)
     with secret_of(monkeypatch, {"API_KEY": in_use}) as place:
-        made = configured(ClusterTokenHandler, castai).create({"cluster_id": cluster_id, **place})
-    assert made.outs == {"cluster_id": cluster_id, "token": in_use}
+        result = configured(ClusterTokenHandler, castai).create({"cluster_id": cluster_id, **place})
+    assert result.outs == {"cluster_id": cluster_id, "token": in_use}
     assert state(castai, cluster_id)["tokens"] == 1
     assert castai.service.cluster_of_token(in_use) == cluster_id
 
@@ -451,11 +451,11 @@ def test_a_secret_without_a_valid_token_leads_to_a_new_one(
     castai, cluster_id, monkeypatch, capfd, held
 ):
     with secret_of(monkeypatch, held) as place:
-        made = configured(ClusterTokenHandler, castai).create({"cluster_id": cluster_id, **place})
-    assert castai.service.cluster_of_token(made.outs["token"]) == cluster_id
-    told = capfd.readouterr().err
-    assert ("kubectl rollout restart" in told) == bool(held)
-    assert "of-another-cluster" not in told
+        result = configured(ClusterTokenHandler, castai).create({"cluster_id": cluster_id, **place})
+    assert castai.service.cluster_of_token(result.outs["token"]) == cluster_id
+    messages = capfd.readouterr().err
+    assert ("kubectl rollout restart" in messages) == bool(held)
+    assert "of-another-cluster" not in messages
 
 
 def test_a_secret_that_may_not_be_read_is_a_sentence_and_no_new_token(
@@ -487,8 +487,8 @@ def test_a_principal_survives_a_request_that_was_carried_out_and_answered_with_a
 ):
     rule = {"action": "castai:CreatePrincipal", "status": 500, "times": 1, "after_effect": True}
     castai.faults.set_faults({"rules": [rule]})
-    made = configured(AssumeRolePrincipalHandler, castai).create({"cluster_id": cluster_id})
-    assert made.outs["arn"].endswith(cluster_id)
+    result = configured(AssumeRolePrincipalHandler, castai).create({"cluster_id": cluster_id})
+    assert result.outs["arn"].endswith(cluster_id)
 
 
 def test_a_principal_that_cannot_be_made_is_an_error(castai, cluster_id):
@@ -499,11 +499,11 @@ def test_a_principal_that_cannot_be_made_is_an_error(castai, cluster_id):
 
 def test_a_principal_that_is_gone_is_reported_gone_and_deleted_quietly(castai, cluster_id):
     provider = configured(AssumeRolePrincipalHandler, castai)
-    made = provider.create({"cluster_id": cluster_id})
-    assert provider.read(made.id, dict(made.outs)).outs == made.outs
-    provider.delete(made.id, dict(made.outs))
-    assert provider.read(made.id, dict(made.outs)).id == ""
-    provider.delete(made.id, dict(made.outs))
+    result = provider.create({"cluster_id": cluster_id})
+    assert provider.read(result.id, dict(result.outs)).outs == result.outs
+    provider.delete(result.id, dict(result.outs))
+    assert provider.read(result.id, dict(result.outs)).id == ""
+    provider.delete(result.id, dict(result.outs))
 
 
 # -- agent online -------------------------------------------------------------------------------
@@ -526,8 +526,8 @@ def test_the_gate_opens_when_the_agent_is_heard_of(castai, cluster_id, clock):
             castai.service.agent_delta(cluster_id, token, {})
 
     clock.while_waiting = after_three_seconds
-    made = configured(AgentOnlineHandler, castai).create(gate(cluster_id))
-    assert made.outs == {"cluster_id": cluster_id}
+    result = configured(AgentOnlineHandler, castai).create(gate(cluster_id))
+    assert result.outs == {"cluster_id": cluster_id}
     assert 3 < clock.passed < 10
 
 
@@ -548,8 +548,10 @@ def test_a_closed_gate_tells_what_the_pods_say(castai, cluster_id, monkeypatch, 
 
 
 def test_pods_that_cannot_be_looked_at_do_not_hide_the_gates_own_message():
-    told = handlers.describe_pods(Settings(kubeconfig="/nowhere"), "castai-agent")
-    assert told.startswith("the pods could not be looked at: cluster.kubeconfig: there is no file")
+    messages = handlers.describe_pods(Settings(kubeconfig="/nowhere"), "castai-agent")
+    assert messages.startswith(
+        "the pods could not be looked at: cluster.kubeconfig: there is no file"
+    )
 
 
 def test_pods_are_asked_for_by_the_agents_label(monkeypatch):
@@ -567,8 +569,8 @@ def test_pods_are_asked_for_by_the_agents_label(monkeypatch):
             return []
 
     monkeypatch.setattr(connection, "connect", lambda *_: Client())
-    told = handlers.describe_pods(Settings(), "castai-agent")
-    assert told == "no pod exists, and no event says why"
+    messages = handlers.describe_pods(Settings(), "castai-agent")
+    assert messages == "no pod exists, and no event says why"
     assert asked[0] == (
         "Pod",
         {"namespace": "castai-agent", "labels": {"app.kubernetes.io/name": "castai-agent"}},
@@ -807,15 +809,15 @@ def test_the_same_role_handed_over_again_is_still_ours_to_disconnect(castai, api
 
 def test_nodes_that_would_lose_their_role_stop_the_disconnect(castai, api, cluster_id, monkeypatch):
     provider, outs = handed_over(castai, keys(cluster_id))
-    made = castai.service.launch_node(cluster_id, "", "")
+    result = castai.service.launch_node(cluster_id, "", "")
     with pytest.raises(ResourceError) as caught:
         provider.delete(cluster_id, outs)
-    assert f"CAST AI made 1 nodes ({made})" in str(caught.value)
+    assert f"CAST AI made 1 nodes ({result})" in str(caught.value)
     assert "api.deleteNodesOnDisconnect" in str(caught.value)
     assert api.get_cluster(cluster_id).status != "deleting", "disconnected all the same"
     monkeypatch.setenv(castai_provider.LEAVE_NODES, "yes")
     provider.delete(cluster_id, outs)
-    assert castai.service.cloud.running == [made]
+    assert castai.service.cloud.running == [result]
 
 
 def test_nodes_are_deleted_before_the_disconnect_counts_as_done(castai, cluster_id):
@@ -830,10 +832,10 @@ def test_nodes_that_the_service_gave_up_on_are_named_and_what_follows_is_spared(
 ):
     """The time line of terraform-provider-castai, pull request 768, from the caller's side."""
     provider, outs = handed_over(castai, keys(cluster_id, delete_nodes_on_disconnect=True))
-    made = castai.service.launch_node(cluster_id, "", "")
+    result = castai.service.launch_node(cluster_id, "", "")
     castai.service.cloud.works = False
     for _ in ("the run", "a pipeline that tries once more"):
-        with pytest.raises(ResourceError, match=rf"left 1 nodes \({made}\) behind"):
+        with pytest.raises(ResourceError, match=rf"left 1 nodes \({result}\) behind"):
             provider.delete(cluster_id, outs)
     monkeypatch.setenv(castai_provider.LEAVE_NODES, "yes")
     provider.delete(cluster_id, outs)
@@ -843,13 +845,13 @@ def test_nodes_of_a_cluster_that_a_person_disconnected_are_spared_as_well(
     castai, api, cluster_id, monkeypatch
 ):
     provider, outs = handed_over(castai, keys(cluster_id))
-    made = castai.service.launch_node(cluster_id, "", "")
+    result = castai.service.launch_node(cluster_id, "", "")
     api.disconnect(cluster_id, delete_nodes=False)
     deadline = time.monotonic() + 20
     while api.get_cluster(cluster_id).status != "deleted":
         assert time.monotonic() < deadline, "it was never disconnected"
         time.sleep(0.05)
-    with pytest.raises(ResourceError, match=rf"left 1 nodes \({made}\) behind"):
+    with pytest.raises(ResourceError, match=rf"left 1 nodes \({result}\) behind"):
         provider.delete(cluster_id, outs)
     monkeypatch.setenv(castai_provider.LEAVE_NODES, "yes")
     provider.delete(cluster_id, outs)
@@ -869,11 +871,11 @@ def ready(outs, seconds=60):
 def test_ready_waits_until_the_access_is_used(castai, api, cluster_id):
     _, outs = handed_over(castai, keys(cluster_id))
     provider = configured(CredentialsReadyHandler, castai)
-    made = provider.create(ready(outs))
+    result = provider.create(ready(outs))
     assert api.get_cluster(cluster_id).status == "ready"
-    assert provider.diff(made.id, made.outs, ready(outs, seconds=5)).changes is False
-    assert provider.diff(made.id, made.outs, {**ready(outs), "credentials_id": UNKNOWN}).changes
-    assert provider.update(made.id, made.outs, ready(outs)).outs == made.outs
+    assert provider.diff(result.id, result.outs, ready(outs, seconds=5)).changes is False
+    assert provider.diff(result.id, result.outs, {**ready(outs), "credentials_id": UNKNOWN}).changes
+    assert provider.update(result.id, result.outs, ready(outs)).outs == result.outs
 
 
 def test_ready_says_how_it_goes(make, clock, capfd):
@@ -887,9 +889,9 @@ def test_ready_says_how_it_goes(make, clock, capfd):
 
     clock.while_waiting = after_twenty_seconds
     configured(CredentialsReadyHandler, castai).create(ready(outs))
-    told = capfd.readouterr().err.splitlines()
-    assert told[0] == f"CAST AI's access to cluster {cluster_id}: connecting, 0 of 60 s"
-    assert "connecting (the agent, whose status is " in told[1]
+    messages = capfd.readouterr().err.splitlines()
+    assert messages[0] == f"CAST AI's access to cluster {cluster_id}: connecting, 0 of 60 s"
+    assert "connecting (the agent, whose status is " in messages[1]
 
 
 def test_ready_has_a_failed_cluster_tried_again(castai, api, cluster_id):

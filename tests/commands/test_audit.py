@@ -334,14 +334,14 @@ def test_an_access_entry_of_the_programs_principals_is_a_leftover(account):
         resourcesVpcConfig={"subnetIds": [vpc["SubnetId"]]},
         accessConfig={"authenticationMode": "API"},
     )
-    made = account("iam").create_role(
+    result = account("iam").create_role(
         RoleName="cast-entries-eks-3f2b8a4c", AssumeRolePolicyDocument=TRUST
     )["Role"]["Arn"]
-    eks.create_access_entry(clusterName="entries", principalArn=made, type="EC2_LINUX")
+    eks.create_access_entry(clusterName="entries", principalArn=result, type="EC2_LINUX")
     answer = audit.audit(audit.Target("entries", REGION, ACCOUNT), ["aws"])
 
     assert answer.problems == []
-    assert ("access entry", made) in {(one.kind, one.name) for one in answer.leftovers}
+    assert ("access entry", result) in {(one.kind, one.name) for one in answer.leftovers}
 
 
 def test_what_was_taken_over_is_told_from_what_another_installer_still_owns(account):
@@ -398,10 +398,10 @@ def test_one_refusal_hides_no_other_answer(account, monkeypatch, capsys):
 
     monkeypatch.setattr(aws_kinds, "entries", refused)
     assert audit.main(without("kubernetes", "castai")) == 2
-    told = capsys.readouterr()
-    assert "cast-eks-demo" in told.out
-    assert "not everything could be asked" in told.out
-    assert told.err == "audit: SQS queues: AWS answers AccessDenied: no\n"
+    messages = capsys.readouterr()
+    assert "cast-eks-demo" in messages.out
+    assert "not everything could be asked" in messages.out
+    assert messages.err == "audit: SQS queues: AWS answers AccessDenied: no\n"
 
 
 def test_a_live_cluster_in_castai_is_a_leftover_and_an_archived_one_is_not(castai, capsys):
@@ -415,14 +415,14 @@ def test_a_live_cluster_in_castai_is_a_leftover_and_an_archived_one_is_not(casta
     assert audit.main(arguments) == 0
 
 
-@pytest.mark.parametrize(("key", "told"), [("", "set CASTAI_API_KEY"), ("wrong", "HTTP 401")])
+@pytest.mark.parametrize(("key", "messages"), [("", "set CASTAI_API_KEY"), ("wrong", "HTTP 401")])
 def test_without_a_working_key_castai_does_not_count_as_clean(
-    castai, monkeypatch, capsys, key, told
+    castai, monkeypatch, capsys, key, messages
 ):
     del castai
     monkeypatch.setenv("CASTAI_API_KEY", key)
     assert audit.main(without("aws", "kubernetes")) == 2
-    assert told in capsys.readouterr().err
+    assert messages in capsys.readouterr().err
 
 
 def test_an_unreachable_cluster_does_not_count_as_clean(capsys):
@@ -523,9 +523,9 @@ def test_an_item_without_id_is_one_sentence(castai, monkeypatch, capsys):
 
     assert audit.main(without("aws", "kubernetes")) == 2
 
-    told = capsys.readouterr().err
-    assert told.startswith("audit: CAST AI: ")
-    assert told.count("\n") == 1
+    messages = capsys.readouterr().err
+    assert messages.startswith("audit: CAST AI: ")
+    assert messages.count("\n") == 1
 
 
 def test_without_a_cluster_nothing_is_asked(capsys):

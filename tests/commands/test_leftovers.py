@@ -91,7 +91,7 @@ def test_objects_of_other_clusters_or_without_an_owner_are_no_leftovers(kind, na
 
 
 @pytest.mark.parametrize(
-    ("tags", "found"),
+    ("tags", "result"),
     [
         ({"kubernetes.io/cluster/demo": "owned", "cast:cluster-id": "x"}, True),
         ({"kubernetes.io/cluster/demo": "owned", "Name": "demo-cast-ab12"}, True),
@@ -100,5 +100,5 @@ def test_objects_of_other_clusters_or_without_an_owner_are_no_leftovers(kind, na
         ({"cast:cluster-id": "x"}, False),
     ],
 )
-def test_only_nodes_that_castai_launched_are_leftovers(tags, found):
-    assert (instance_origin("demo", tags) is not None) is found
+def test_only_nodes_that_castai_launched_are_leftovers(tags, result):
+    assert (instance_origin("demo", tags) is not None) is result

@@ -40,13 +40,13 @@ Make = Callable[[Client, dict[str, Any]], Any]
 
 
 def function(client: Client, tags: dict[str, Any], name: str = "n") -> None:
-    made = client("iam").create_role(
+    result = client("iam").create_role(
         RoleName=f"of-{name}", AssumeRolePolicyDocument=policy("lambda.amazonaws.com")
     )
     client("lambda").create_function(
         FunctionName=name,
         Runtime="python3.13",
-        Role=made["Role"]["Arn"],
+        Role=result["Role"]["Arn"],
         Handler="handler.handle",
         Code={"ZipFile": code()},
         **tags,
@@ -179,25 +179,25 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 @pytest.mark.parametrize("type_", TABLE)
 def test_what_is_there_is_found_if_it_bears_this_clusters_tag(client: Client, type_: str):
-    inputs, tags, found, make = TABLE[type_]
-    said: list[str] = []
+    inputs, tags, result, make = TABLE[type_]
+    message: list[str] = []
 
     def look(cluster: str) -> str | None:
         def no_service() -> Any:
             raise AssertionError("CAST AI was asked")
 
-        lookup = PendingLookup(client, no_service, Target(cluster, REGION, ACCOUNT), said.append)
+        lookup = PendingLookup(client, no_service, Target(cluster, REGION, ACCOUNT), message.append)
         return lookup.import_id(Pending(f"urn:pulumi:dev::castai-eks::{type_}::x", type_, inputs))
 
     assert look("demo") is None, "there is none yet"
-    assert said == []
+    assert message == []
 
     make(client, tags)
 
-    assert found in str(look("demo"))
+    assert result in str(look("demo"))
     if type_ != PERMISSION:  # It goes with its function.
         assert look("other") is None
-        assert "somebody else created it" in said.pop()
+        assert "somebody else created it" in message.pop()
 
 
 @pytest.mark.parametrize(

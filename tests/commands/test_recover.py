@@ -65,9 +65,9 @@ def test_only_creates_are_pending_creates():
             operation("deleting", "aws:iam/role:Role", "role"),
         ]
     }
-    [found] = pending_creates.pending(deployment, "creating")
-    assert (found.name, found.type) == ("user", "aws:iam/user:User")
-    assert found.inputs == {"name": "cast-eks-demo"}
+    [result] = pending_creates.pending(deployment, "creating")
+    assert (result.name, result.type) == ("user", "aws:iam/user:User")
+    assert result.inputs == {"name": "cast-eks-demo"}
     assert list(pending_creates.pending({}, "creating")) == []
 
 
@@ -113,8 +113,8 @@ def test_an_object_with_the_stacks_tag_is_imported_by_its_name():
 
 @pytest.mark.parametrize("tags", [[], [{"Key": CLUSTER_TAG, "Value": "other"}]])
 def test_an_object_of_that_name_without_the_tag_is_refused(tags, capsys):
-    found = lookup(Iam(tags)).import_id(pending("aws:iam/user:User", name="cast-eks-demo"))
-    assert found is None
+    result = lookup(Iam(tags)).import_id(pending("aws:iam/user:User", name="cast-eks-demo"))
+    assert result is None
     assert "exists without the tag castai-eks:cluster=demo" in capsys.readouterr().out
 
 
@@ -134,7 +134,7 @@ def test_a_create_that_disappears_with_its_parent_is_dropped_without_a_question(
 
 
 @pytest.mark.parametrize(
-    ("type_", "inputs", "found"),
+    ("type_", "inputs", "result"),
     [
         (
             "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
@@ -156,20 +156,20 @@ def test_a_create_that_disappears_with_its_parent_is_dropped_without_a_question(
         (pending_creates.LEFTOVERS, {"namespace": "castai-agent"}, "castai-agent"),
     ],
 )
-def test_parts_of_imported_objects_are_imported(type_, inputs, found):
-    assert lookup(iam=object()).import_id(pending(type_, **inputs)) == found
+def test_parts_of_imported_objects_are_imported(type_, inputs, result):
+    assert lookup(iam=object()).import_id(pending(type_, **inputs)) == result
 
 
 @pytest.mark.parametrize(
-    ("metadata", "found"),
+    ("metadata", "result"),
     [
         ({"name": "n", "namespace": "ns"}, "ns/n"),
         ({"name": "n"}, "n"),
         ({}, None),
     ],
 )
-def test_objects_of_the_cluster_are_found_by_their_name(metadata, found):
-    assert lookup().import_id(pending("kubernetes:core/v1:Secret", metadata=metadata)) == found
+def test_objects_of_the_cluster_are_found_by_their_name(metadata, result):
+    assert lookup().import_id(pending("kubernetes:core/v1:Secret", metadata=metadata)) == result
 
 
 def test_what_castai_may_have_heard_is_read_again():
@@ -234,8 +234,8 @@ def test_half_written_attributes_are_found_unless_a_process_writes_them(tmp_path
     monkeypatch.setattr(
         killed_engine.time, "sleep", lambda _: (tmp_path / "busy.json.attrs").write_text("{}")
     )
-    found = [path.name for path in killed_engine.half_written(tmp_path)]
-    assert found == ["cut.json.attrs", "empty.json.attrs"]
+    result = [path.name for path in killed_engine.half_written(tmp_path)]
+    assert result == ["cut.json.attrs", "empty.json.attrs"]
     assert killed_engine.half_written(tmp_path / "nothing") == []
 
 
@@ -367,9 +367,9 @@ def test_an_engine_that_changes_a_state_is_found_under_any_parent(tmp_path, word
     a_process(tmp_path / "proc", 7, *words, cwd=project)
     a_process(tmp_path / "proc", 8, *words, cwd=elsewhere)
 
-    found = killed_engine.engines(project, tmp_path / "proc")
+    result = killed_engine.engines(project, tmp_path / "proc")
 
-    assert [(one.pid, one.command) for one in found] == ([(7, command)] if command else [])
+    assert [(one.pid, one.command) for one in result] == ([(7, command)] if command else [])
 
 
 def test_a_live_engine_is_a_refusal_that_names_it(monkeypatch, tmp_path, capsys):
@@ -536,9 +536,9 @@ def test_a_plugin_below_a_language_host_has_the_engine_above_it(tmp_path, engine
         (processes / str(pid) / "stat").write_text(f"{pid} (a) b) S {parent} 0")
         (processes / str(pid) / "environ").write_text(f"PULUMI_PROJECT={killed_engine.PROJECT}\0")
 
-    found = killed_engine.orphans(tmp_path, processes=processes)
+    result = killed_engine.orphans(tmp_path, processes=processes)
 
-    assert [pid for pid, _ in found] == orphans
+    assert [pid for pid, _ in result] == orphans
 
 
 @pytest.mark.parametrize(

@@ -33,15 +33,15 @@ def castai(tmp_path, monkeypatch):
 def cluster_id(castai):
     """A cluster whose agent is online, with the credentials of a role in use."""
     api = AutomationApi(castai.url, API_KEY)
-    found = api.register("demo", REGION, ACCOUNT).id
-    api.hand_over_role(found, "arn:aws:iam::012345678901:role/r")
-    cluster = castai.service.clusters[found]
+    result = api.register("demo", REGION, ACCOUNT).id
+    api.hand_over_role(result, "arn:aws:iam::012345678901:role/r")
+    cluster = castai.service.clusters[result]
     cluster.agent_state, cluster.status = "online", "ready"
     kind = next(one for one in RESOURCE_TYPES if one.name == "NodeConfiguration")
     handler(kind, api_key=API_KEY, api_url=castai.url).create(
-        {**CONFIGURATION, "cluster_id": found}
+        {**CONFIGURATION, "cluster_id": result}
     )
-    return found
+    return result
 
 
 def stack_file(tmp_path, **settings):
@@ -59,23 +59,23 @@ def told(capsys, path):
     return code, {part["part"]: part for part in document["parts"]}, document["problems"]
 
 
-def parts_of(found):
-    return [name for name in found if found[name]["toDo"]]
+def parts_of(result):
+    return [name for name in result if result[name]["toDo"]]
 
 
 @pytest.mark.usefixtures("castai")
 def test_a_cluster_that_is_not_registered_is_something_to_do(tmp_path, capsys):
-    code, found, problems = told(capsys, stack_file(tmp_path))
+    code, result, problems = told(capsys, stack_file(tmp_path))
 
-    assert (code, list(found), problems) == (NEGATIVE, ["registration"], [])
-    assert "`pulumi up` registers it" in found["registration"]["toDo"]
+    assert (code, list(result), problems) == (NEGATIVE, ["registration"], [])
+    assert "`pulumi up` registers it" in result["registration"]["toDo"]
 
 
 def test_what_is_missing_is_something_to_do(cluster_id, tmp_path, capsys):
     wanting = {"automation": {"autoscaler": {"enabled": True}}}
-    code, found, _ = told(capsys, stack_file(tmp_path, **wanting))
+    code, result, _ = told(capsys, stack_file(tmp_path, **wanting))
 
-    assert list(found) == [
+    assert list(result) == [
         "registration",
         "agent",
         "controller",
@@ -85,10 +85,10 @@ def test_what_is_missing_is_something_to_do(cluster_id, tmp_path, capsys):
         "evictor",
         "nodes",
     ]
-    assert found["node configuration"]["state"] == "default: 2 subnets, 2 security groups"
-    assert cluster_id in found["registration"]["state"]
+    assert result["node configuration"]["state"] == "default: 2 subnets, 2 security groups"
+    assert cluster_id in result["registration"]["state"]
     assert code == NEGATIVE
-    assert "policies" in parts_of(found)
+    assert "policies" in parts_of(result)
 
 
 def test_the_table_has_a_row_for_each_part(cluster_id, tmp_path, capsys):
@@ -125,18 +125,18 @@ def test_a_place_without_an_answer_hides_no_other(tmp_path, capsys, monkeypatch)
         raise CommandError("Kubernetes: no answer")
 
     monkeypatch.setattr(status, "_pods", unreachable)
-    code, found, problems = told(capsys, stack_file(tmp_path))
+    code, result, problems = told(capsys, stack_file(tmp_path))
 
     assert (code, problems) == (FAILED, ["Kubernetes: no answer"])
-    assert "its pods were not asked for" in found["agent"]["state"]
+    assert "its pods were not asked for" in result["agent"]["state"]
 
 
 @pytest.mark.usefixtures("castai")
 def test_without_a_key_the_message_says_where_to_put_one(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("CASTAI_API_KEY")
-    code, found, problems = told(capsys, stack_file(tmp_path))
+    code, result, problems = told(capsys, stack_file(tmp_path))
 
-    assert (code, found) == (FAILED, {})
+    assert (code, result) == (FAILED, {})
     assert "set CASTAI_API_KEY" in problems[0]
 
 

@@ -50,9 +50,9 @@ SUBNETS = {"subnetIds": ["subnet-0000000a", "subnet-0000000b"]}
     ],
 )  # fmt: skip
 def test_what_cannot_be_together_is_one_line_with_its_key(automation, others, line):
-    found = problems(automation, **others)
+    result = problems(automation, **others)
 
-    assert any(one.startswith(f"automation.{line}") for one in found), found
+    assert any(one.startswith(f"automation.{line}") for one in result), result
 
 
 @pytest.mark.parametrize(
@@ -78,21 +78,21 @@ def test_what_fits_is_accepted(automation, others):
 @pytest.mark.parametrize("controller", [True, False])
 def test_nodes_are_set_where_castai_has_access_and_a_controller(mode, register, controller):
     principal = {} if mode != "role" else {"principalArn": "arn:aws:iam::809060229965:user/castai"}
-    found = settings(
+    result = settings(
         {"controller": {"enabled": controller}},
         credentials={"mode": mode},
         api={} if register else {**BY_HAND, **principal},
     )
 
     acts = mode != "none" and register and controller
-    assert found.sets_nodes is found.creates_security_group is acts
-    assert found.autoscales is False
+    assert result.sets_nodes is result.creates_security_group is acts
+    assert result.autoscales is False
 
 
 def test_each_switch_takes_its_part_away():
     assert settings(ON).autoscales
     assert not settings({"nodes": {"enabled": False}}).sets_nodes
     assert not settings({"nodes": {"enabled": False}}).creates_security_group
-    kept = settings({"nodes": {"createSecurityGroup": False}})
-    assert kept.sets_nodes
-    assert not kept.creates_security_group
+    remaining = settings({"nodes": {"createSecurityGroup": False}})
+    assert remaining.sets_nodes
+    assert not remaining.creates_security_group

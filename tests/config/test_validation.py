@@ -189,7 +189,7 @@ def test_a_possible_password_or_private_key_is_never_shown():
 
 
 @pytest.mark.parametrize(
-    ("written", "found"),
+    ("written", "result"),
     [
         ("012345670123", "a number"),
         ("123456789012", "a number"),
@@ -200,13 +200,13 @@ def test_a_possible_password_or_private_key_is_never_shown():
         ("2001-01-01", "a date"),
     ],
 )
-def test_a_value_that_yaml_converted_is_never_shown(written, found):
+def test_a_value_that_yaml_converted_is_never_shown(written, result):
     # YAML 1.1 as some tools read it; PyYAML takes `1e3` for a text, which the engine does not.
     value = 1000.0 if written == "1e3" else yaml.safe_load(written)
     assert isinstance(value, bool | int | float | dt.date)
 
     assert problems({"cluster": {**CLUSTER, "accountId": value}}) == [
-        f"  {KEY}.cluster.accountId: found {found} without quotes; allowed: a text, in quotes"
+        f"  {KEY}.cluster.accountId: found {result} without quotes; allowed: a text, in quotes"
     ]
 
 

@@ -21,7 +21,7 @@ COMMAND = re.compile(r"pulumi (?:up|destroy|preview) [^>|\n]*?--non-interactive"
 
 
 def commands(text: str) -> set[str]:
-    return {" ".join(found.split()) for found in COMMAND.findall(text)}
+    return {" ".join(result.split()) for result in COMMAND.findall(text)}
 
 
 @pytest.mark.skipif(not shutil.which("go"), reason="actionlint is built with go")

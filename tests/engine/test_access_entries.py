@@ -92,8 +92,8 @@ def entry(eks, arn) -> dict[str, Any] | None:
 
 
 def policies(eks, arn):
-    found = eks.list_associated_access_policies(clusterName=CLUSTER, principalArn=arn)
-    return [one["policyArn"] for one in found["associatedAccessPolicies"]]
+    result = eks.list_associated_access_policies(clusterName=CLUSTER, principalArn=arn)
+    return [one["policyArn"] for one in result["associatedAccessPolicies"]]
 
 
 def mapped(sandbox: Sandbox):
@@ -120,9 +120,9 @@ class Mapping:
 
 @pytest.fixture
 def mapping(sandbox, cluster, tmp_path):  # noqa: ARG001 - the cluster must be there
-    made = Mapping(sandbox, tmp_path)
-    yield made
-    made.stack("aws-auth").destroy()
+    result = Mapping(sandbox, tmp_path)
+    yield result
+    result.stack("aws-auth").destroy()
 
 
 def kinds(result, operation):
@@ -165,14 +165,14 @@ def test_a_change_of_mode_makes_before_it_deletes_and_entries_follow_the_role(
 @pytest.mark.exhaustive
 def test_an_entry_is_made_again_with_a_role_that_was_made_again(mapping, eks, sandbox):
     mapping.stack("access-entries").up()
-    made = entry(eks, NODE_ARN)["createdAt"]
+    result = entry(eks, NODE_ARN)["createdAt"]
     sandbox.client("iam").delete_role(RoleName="mapped-nodes")
     stack = mapping.stack("access-entries")
     stack.refresh()
 
     stack.up()
 
-    assert entry(eks, NODE_ARN)["createdAt"] != made, "it would admit the role that is gone"
+    assert entry(eks, NODE_ARN)["createdAt"] != result, "it would admit the role that is gone"
 
 
 def test_an_entry_that_exists_is_refused_or_made_anew(mapping, eks):

@@ -103,9 +103,9 @@ def pods(api: Client) -> dict[str, Any]:
 
 
 def agent_container(api: Client) -> dict[str, Any]:
-    found = api.get(Deployment, AGENT, namespace=NAMESPACE).to_dict()
+    result = api.get(Deployment, AGENT, namespace=NAMESPACE).to_dict()
     return next(
-        one for one in found["spec"]["template"]["spec"]["containers"] if one["name"] == "agent"
+        one for one in result["spec"]["template"]["spec"]["containers"] if one["name"] == "agent"
     )
 
 
@@ -261,13 +261,13 @@ def test_an_agent_of_the_chart_is_found_and_taken_over_without_a_restart(
     install_the_chart(api)
     before = pods(api)
 
-    found = adoption.find(api, a_release())
-    assert len(found) == 14
-    refusal = adoption.refusal(found, a_release())
+    result = adoption.find(api, a_release())
+    assert len(result) == 14
+    refusal = adoption.refusal(result, a_release())
     assert refusal is not None
     assert "the chart castai-agent-0.153.2" in refusal
 
-    adopted = agent.stack(adopt=True, existing=adoption.existing(found))
+    adopted = agent.stack(adopt=True, existing=adoption.existing(result))
     preview = changes(adopted.preview())
     assert preview["import"] == 14, "every object that exists is imported"
     assert "replace" not in preview
@@ -366,10 +366,10 @@ def test_what_keeps_the_pods_from_running_is_said(agent: AgentStack, api: Client
     api.create(ResourceQuota(metadata=team, spec=ResourceQuotaSpec(hard={"pods": "0"})))
     bounded = {"create_namespace": False, "rollout_timeout_seconds": 10}
 
-    said = agent.failing_up(**bounded)
+    message = agent.failing_up(**bounded)
 
-    assert "a resource quota refuses the pods of ReplicaSet castai-agent-" in said
-    assert "exceeded quota: team" in said
+    assert "a resource quota refuses the pods of ReplicaSet castai-agent-" in message
+    assert "exceeded quota: team" in message
     stack = agent.stack(**bounded)
     api.delete(ResourceQuota, "team", namespace=NAMESPACE)
     assert changes(stack.up()) == {"create": 1}, "the next up goes on where this one stopped"

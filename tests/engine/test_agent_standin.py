@@ -126,10 +126,10 @@ def test_ready_pods_with_the_right_key_bring_the_agent_online(
 
 
 def memory_of_agent(admin: Client) -> str:
-    found = admin.get(Deployment, "castai-agent", namespace=NAMESPACE)
-    assert found.spec
-    assert found.spec.template.spec
-    agent = next(one for one in found.spec.template.spec.containers if one.name == "agent")
+    result = admin.get(Deployment, "castai-agent", namespace=NAMESPACE)
+    assert result.spec
+    assert result.spec.template.spec
+    agent = next(one for one in result.spec.template.spec.containers if one.name == "agent")
     limits = (agent.resources.limits or {}) if agent.resources else {}
     return limits.get("memory", "")
 

@@ -35,20 +35,20 @@ def found(control_plane):
 def test_objects_and_mappings_are_found_in_the_cluster(control_plane, kubernetes):
     ours = {"app.kubernetes.io/part-of": "castai-eks"}
     before = found(control_plane)
-    made = [
+    result = [
         Namespace(metadata=named("castai-agent", **ours)),
         ConfigMap(metadata=named("castai-agent-metadata", "castai-agent")),
         ConfigMap(metadata=named("kept-by-somebody", "castai-agent")),
         ClusterRole(metadata=named("castai-agent")),
         ConfigMap(metadata=named("aws-auth", "kube-system"), data={"mapRoles": AUTH}),
     ]
-    for one in made:
+    for one in result:
         with contextlib.suppress(ApiError):  # another test may have left a namespace
             kubernetes.create(one)
     try:
         after = found(control_plane)
     finally:
-        for one in reversed(made):
+        for one in reversed(result):
             kubernetes.delete(type(one), one.metadata.name, namespace=one.metadata.namespace)
         wait_for(lambda: gone(kubernetes, Namespace, "castai-agent"))
     assert after - before == {

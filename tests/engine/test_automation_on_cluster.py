@@ -226,12 +226,12 @@ def test_what_keeps_the_controllers_pods_from_running_is_said(
     team = ObjectMeta(name="team", namespace=NAMESPACE)
     api.create(ResourceQuota(metadata=team, spec=ResourceQuotaSpec(hard={"pods": "0"})))
 
-    said = automation.failing_up(rollout_timeout_seconds=10)
+    message = automation.failing_up(rollout_timeout_seconds=10)
 
-    assert "CAST AI's automation is not rolled out within 10 s" in said
-    assert "exceeded quota: team" in said
-    assert "a refused token or a blocked way to the API shows as a failed probe" in said
-    assert "automation.rolloutTimeoutSeconds sets the time" in said
+    assert "CAST AI's automation is not rolled out within 10 s" in message
+    assert "exceeded quota: team" in message
+    assert "a refused token or a blocked way to the API shows as a failed probe" in message
+    assert "automation.rolloutTimeoutSeconds sets the time" in message
 
 
 def of_helm(instance: str) -> dict[str, str]:
@@ -288,13 +288,13 @@ def test_a_controller_of_the_script_is_found_and_taken_over_in_place(
     install_the_chart(api, "cluster-controller")
     before = api.get(Deployment, CONTROLLER, namespace=NAMESPACE).metadata.uid
 
-    found = look(api, adopt=True)
-    refusal = existing_automation.refusal(found, a_release())
+    result = look(api, adopt=True)
+    refusal = existing_automation.refusal(result, a_release())
     assert refusal is not None
     assert "helm uninstall cluster-controller -n castai-agent" in refusal
-    assert existing_automation.refusal(found, a_release(adopt=True)) is None
+    assert existing_automation.refusal(result, a_release(adopt=True)) is None
 
-    adopted = automation.stack(adopt=True, existing=adoption.existing(found))
+    adopted = automation.stack(adopt=True, existing=adoption.existing(result))
     adopted.up()
     assert changes(adopted.preview()) == {}
     assert api.get(Deployment, CONTROLLER, namespace=NAMESPACE).metadata.uid == before

@@ -58,11 +58,11 @@ def test_show_tells_ours_from_everybody_elses(client, run):
     make(client, FOREIGN)
     writer.write(client, EnsureEntry(NODES), ())
 
-    status, said = run("show")
+    status, message = run("show")
 
     version = client.get(ConfigMap, entries.NAME, namespace="kube-system").metadata.resourceVersion
     assert status == 0
-    assert said.splitlines() == [
+    assert message.splitlines() == [
         f"kube-system/aws-auth: version {version}",
         "  mapRoles",
         f"    foreign  arn:aws:iam::{ACCOUNT}:role/admin is admin in [system:masters]",
@@ -115,14 +115,14 @@ def test_restore_shows_the_difference_and_writes_with_yes_only(client, run):
     writer.write(client, EnsureEntry(NODES), ())
     before = data(client)
 
-    status, said = run("restore")
+    status, message = run("restore")
     assert status == 0
-    assert f"-- rolearn: {NODES.arn}" in said.splitlines()
-    assert said.endswith("nothing was written; repeat with --yes to put the copy back\n")
+    assert f"-- rolearn: {NODES.arn}" in message.splitlines()
+    assert message.endswith("nothing was written; repeat with --yes to put the copy back\n")
     assert data(client) == before
 
-    status, said = run("restore", "--yes")
-    assert (status, said.splitlines()[-1]) == (
+    status, message = run("restore", "--yes")
+    assert (status, message.splitlines()[-1]) == (
         0,
         "kube-system/aws-auth is as it was before this program's first entry, and the copy is "
         "deleted; run `pulumi refresh` to update the state",
@@ -147,9 +147,9 @@ def test_restore_keeps_to_the_guards_too(client, run):
     admin = FOREIGN["mapRoles"]
     client.patch(ConfigMap, entries.NAME, {"data": {"mapRoles": admin}}, namespace="kube-system")
 
-    status, said = run("restore", "--yes")
+    status, message = run("restore", "--yes")
     assert status == 1
-    assert "the last mapping to system:masters would vanish" in said
+    assert "the last mapping to system:masters would vanish" in message
     assert data(client) == {"mapRoles": admin}
 
     assert run("restore", "--yes", "--override", "last-masters")[0] == 0

@@ -101,8 +101,8 @@ def test_a_whole_life_under_the_engine_leaves_the_map_as_it_was(entries, live, c
     both = {"nodes": NODES, "user": USER}
 
     assert entries.up(**both) == {"create": 4}
-    made = live.read()
-    assert made.data["mapRoles"].startswith(FOREIGN["mapRoles"])
+    result = live.read()
+    assert result.data["mapRoles"].startswith(FOREIGN["mapRoles"])
     assert live.roles()[-1]["rolearn"] == MAPPED_ARN, "a role is mapped without its path"
     assert live.read(COPY).data == FOREIGN
     assert control_plane.token_of("admin") not in entries.state()
@@ -110,10 +110,10 @@ def test_a_whole_life_under_the_engine_leaves_the_map_as_it_was(entries, live, c
 
     entries.forget("AwsAuthEntry")
     assert entries.up(**both) == {"create": 2}, "after a crash it knows its own entries"
-    version = made.metadata.resourceVersion
+    version = result.metadata.resourceVersion
     assert live.read().metadata.resourceVersion == version, "there was nothing left to write"
 
-    live.edit(mapRoles=made.data["mapRoles"].replace("# people", "# others"))
+    live.edit(mapRoles=result.data["mapRoles"].replace("# people", "# others"))
     entries.refresh()
     assert entries.preview(**both) == {}, "an edit of others is no drift"
 
@@ -142,9 +142,11 @@ def test_a_deletion_under_the_engine_is_refused_in_words_and_allowed_by_the_prov
     live.make({"mapRoles": ""})
     entries.up(user=USER, nodes=NODES)
 
-    said = entries.refusal("up", nodes=NODES)
-    assert "kube-system/aws-auth is left as it is: the last mapping to system:masters would" in said
-    assert "CASTAI_ACCESS_OVERRIDE=last-masters in the environment for `pulumi destroy`" in said
+    message = entries.refusal("up", nodes=NODES)
+    assert (
+        "kube-system/aws-auth is left as it is: the last mapping to system:masters would" in message
+    )
+    assert "CASTAI_ACCESS_OVERRIDE=last-masters in the environment for `pulumi destroy`" in message
     assert USER["arn"] in live.read().data["mapUsers"]
 
     # What is deleted knows only its old inputs; the provider of this run reaches it all the same.
@@ -157,10 +159,10 @@ def test_a_kubeconfig_with_a_secret_is_refused_without_printing_it(entries, live
     secret = json.dumps({"users": [{"user": {"token": "hush-hush"}}]})
 
     entries.provider = {"kubeconfig": secret}
-    said = entries.refusal("preview", nodes=NODES)
+    message = entries.refusal("preview", nodes=NODES)
 
-    assert "the text of this kubeconfig holds a secret, which the state would keep" in said
-    assert "hush-hush" not in said
+    assert "the text of this kubeconfig holds a secret, which the state would keep" in message
+    assert "hush-hush" not in message
     assert live.read() is None
 
 
@@ -175,8 +177,8 @@ def test_only_what_the_entry_says_is_a_difference(provider):
     for other in ({"groups": ["x"]}, {"username": "x"}, {"arn": MAPPED_ARN + "x"}):
         assert diff("", olds, {**props, **other}).changes is True, other
     for unknown in ({"arn": UNKNOWN}, {"groups": [UNKNOWN]}, {"username": UNKNOWN}):
-        found = diff("", olds, {**props, **unknown})
-        assert (found.changes, found.replaces) == (True, []), "never replaced for an unknown"
+        result = diff("", olds, {**props, **unknown})
+        assert (result.changes, result.replaces) == (True, []), "never replaced for an unknown"
     assert diff("", {**olds, "live": [expected, expected]}, props).changes is True
     assert diff("", olds, {**USER}).replaces == ["kind"]
 
@@ -184,28 +186,31 @@ def test_only_what_the_entry_says_is_a_difference(provider):
 def test_what_is_read_is_ours_alone(provider, live):
     props = {**NODES}
     live.make(FOREIGN)
-    made = provider().create(props)
+    result = provider().create(props)
     read = provider().read
 
-    assert read(made.id, made.outs).outs["live"] == made.outs["live"]
+    assert read(result.id, result.outs).outs["live"] == result.outs["live"]
     live.edit(mapUsers=None)
-    assert read(made.id, made.outs).outs["live"] == made.outs["live"]
+    assert read(result.id, result.outs).outs["live"] == result.outs["live"]
     live.edit(mapRoles=live.read().data["mapRoles"].replace("system:nodes", "viewers"))
-    assert read(made.id, made.outs).outs["live"][0]["groups"] == ["system:bootstrappers", "viewers"]
+    assert read(result.id, result.outs).outs["live"][0]["groups"] == [
+        "system:bootstrappers",
+        "viewers",
+    ]
     live.edit(mapRoles="a: b")
-    assert "unreadable" in read(made.id, made.outs).outs["live"][0]
+    assert "unreadable" in read(result.id, result.outs).outs["live"][0]
     live.edit(mapRoles=FOREIGN["mapRoles"])
-    assert (read(made.id, made.outs).id, read(made.id, made.outs).outs) == ("", {})
+    assert (read(result.id, result.outs).id, read(result.id, result.outs).outs) == ("", {})
     live.client.delete(ConfigMap, access_entries.NAME, namespace="kube-system")
-    assert read(made.id, made.outs).id == ""
+    assert read(result.id, result.outs).id == ""
 
 
 def test_the_kubeconfig_of_the_provider_is_the_one_that_counts(provider, live):
-    made = provider().create(NODES)
+    result = provider().create(NODES)
 
     with pytest.raises(KubeconfigError, match="there is no file /nowhere/config"):
-        provider(kubeconfig="/nowhere/config").read(made.id, made.outs)
-    provider().delete(made.id, made.outs)
+        provider(kubeconfig="/nowhere/config").read(result.id, result.outs)
+    provider().delete(result.id, result.outs)
     assert live.read() is None, "the map was ours, and empty"
 
 
@@ -233,22 +238,22 @@ def test_an_entry_that_is_not_ours_is_refused_or_adopted(provider, live):
 
 def test_the_last_masters_stay_until_the_environment_says_otherwise(provider, live, monkeypatch):
     live.make({"mapRoles": ""})
-    made = provider().create({**USER})
+    result = provider().create({**USER})
 
     with pytest.raises(access_entries.AwsAuthError, match="the last mapping to system:masters"):
-        provider().delete(made.id, made.outs)
+        provider().delete(result.id, result.outs)
     monkeypatch.setenv("CASTAI_ACCESS_OVERRIDE", "caller, last-masters")
-    provider().delete(made.id, made.outs)
+    provider().delete(result.id, result.outs)
 
     assert live.read().data == {"mapRoles": ""}
 
 
 def test_an_entry_edited_by_hand_goes_with_a_warning(provider, live, capsys):
     live.make(FOREIGN)
-    made = provider().create({**NODES})
+    result = provider().create({**NODES})
     live.edit(mapRoles=live.read().data["mapRoles"].replace("system:nodes", "viewers"))
 
-    provider().delete(made.id, made.outs)
+    provider().delete(result.id, result.outs)
 
     assert capsys.readouterr().err == (
         f"warning: kube-system/aws-auth: the program's entry for {MAPPED_ARN} was edited "
@@ -265,12 +270,12 @@ def test_an_unreadable_list_is_refused_and_set_aside_on_demand(provider, live, c
         access_entries.AwsAuthError, match=r"found a mapping.*Guards: \[unreadable\]"
     ):
         provider().create(props)
-    made = provider(override_guards="unreadable").create(props)
+    result = provider(override_guards="unreadable").create(props)
 
     assert "the authenticator reads nothing of this list" in capsys.readouterr().err
     assert [r["rolearn"] for r in live.roles()] == [MAPPED_ARN]
     assert live.read(COPY).data == {"mapRoles": "a: b"}
-    provider(override_guards="unreadable").delete(made.id, made.outs)
+    provider(override_guards="unreadable").delete(result.id, result.outs)
     assert live.read().data == {"mapRoles": "a: b"}
 
 

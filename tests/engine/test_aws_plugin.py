@@ -125,11 +125,11 @@ def test_drift_is_found_and_repaired(stack: Stack, cloud: aws.Seed):
         Tags={"theirs": "x"},
     )
 
-    found = {step.name: step.operation for step in stack.refresh().steps if step.changed}
+    result = {step.name: step.operation for step in stack.refresh().steps if step.changed}
     gone = {"role-policy", "permission"}
     repaired = stack.up()
 
-    assert set(found) >= {"role", "function", "rule", "queue"}
+    assert set(result) >= {"role", "function", "rule", "queue"}
     assert {step.name for step in repaired.changing() if step.operation == "create"} == gone
     assert inventory(cloud) == wanted
     assert stack.preview().empty
@@ -195,19 +195,19 @@ def test_an_object_left_half_made_is_kept_and_completed(stack: Stack, cloud: aws
 
 
 @pytest.mark.parametrize(
-    ("told", "sentence"),
+    ("messages", "sentence"),
     [
         ({"unknown": True}, "knows no resource type aws:s3/bucket"),
         ({"account": "999999999999"}, "AWS account id not allowed: 012345678901"),
     ],
 )
 def test_what_it_does_not_know_is_refused_before_anything_is_written(
-    stack: Stack, cloud: aws.Seed, told: dict[str, Any], sentence: str
+    stack: Stack, cloud: aws.Seed, messages: dict[str, Any], sentence: str
 ):
     requests.delete(f"{cloud.endpoint}/_sandbox/requests", timeout=60)
 
     with pytest.raises(OperationError) as refused:
-        telling(stack, **told).up()
+        telling(stack, **messages).up()
 
     assert sentence in refused.value.output
     assert writes(cloud) == []

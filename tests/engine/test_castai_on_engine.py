@@ -212,11 +212,11 @@ def a_service(directory):
 def life(tmp_path_factory, programs):
     """A stack that is up in user mode; every test leaves it so."""
     with a_service(tmp_path_factory.mktemp("castai")) as castai:
-        made = Life(tmp_path_factory.mktemp("life"), programs, castai)
-        made.run("up")
-        yield made
-        made.run("destroy")
-        assert made.api.list_clusters() == [], "a live cluster is left"
+        result = Life(tmp_path_factory.mktemp("life"), programs, castai)
+        result.run("up")
+        yield result
+        result.run("destroy")
+        assert result.api.list_clusters() == [], "a live cluster is left"
 
 
 @pytest.fixture
@@ -379,8 +379,8 @@ def test_no_secret_is_in_the_state_its_backups_or_a_log(life):
             texts[str(path)] = path.read_bytes().decode(errors="replace")
     assert any("backups" in name for name in texts), "no backup was looked at"
     for secret in (SECRET, API_KEY, *tokens):
-        found = [name for name, text in texts.items() if secret in text]
-        assert found == [], "a secret is told"
+        result = [name for name, text in texts.items() if secret in text]
+        assert result == [], "a secret is told"
 
 
 def test_a_destroy_disconnects_first_and_removes_the_cluster_last(new_life):

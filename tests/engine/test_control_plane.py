@@ -103,9 +103,9 @@ def test_the_request_log_tells_reads_writes_and_dry_runs_apart(control_plane: Co
 
 def test_another_process_finds_it_and_ends_it(programs: Programs, tmp_path: Path):
     started = ControlPlane.start(tmp_path, programs, with_parent=True)
-    found = ControlPlane.at(tmp_path)
-    assert found.url == started.url
-    assert set(found.processes.alive()) == {
+    result = ControlPlane.at(tmp_path)
+    assert result.url == started.url
+    assert set(result.processes.alive()) == {
         "etcd",
         "apiserver",
         "controller-manager",
@@ -113,7 +113,7 @@ def test_another_process_finds_it_and_ends_it(programs: Programs, tmp_path: Path
         "kwok",
     }
 
-    found.stop()
+    result.stop()
 
     assert Processes(tmp_path).alive() == [], "a process outlived the control plane"
     started.stop()

@@ -47,8 +47,8 @@ def test_castai_waits_for_a_controller_and_goes_on_with_one(life: Life):
     everything = dict(setting.split("=") for setting in EVERYTHING)
     life.base |= {"automation.controller.enabled": "true", "api.readyTimeoutSeconds": "120"}
     life.base |= everything
-    made = operations(life.stack().up())
-    assert {"automation-controller-deployment", "evictor-configuration"} <= made.keys()
+    result = operations(life.stack().up())
+    assert {"automation-controller-deployment", "evictor-configuration"} <= result.keys()
     assert life.castai()["status"] == "ready"
     require_empty([life.stack().preview(), life.stack().up()])
     with life.kubernetes() as client:

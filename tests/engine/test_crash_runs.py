@@ -82,21 +82,21 @@ def test_a_write_to_kubernetes_is_carried_out_before_its_sender_dies(control_pla
     finally:
         proxy.close()
     with Client(config=KubeConfig.from_file(control_plane.kubeconfig)) as client:
-        found = [one.metadata.name for one in client.list(ConfigMap, namespace="default")]
+        result = [one.metadata.name for one in client.list(ConfigMap, namespace="default")]
         for name in ("first", "second"):
             client.delete(ConfigMap, name, namespace="default")
 
     assert sender.returncode == -9
-    assert "second" in found, "the write was not carried out"
-    assert "third" not in found, "the sender went on"
+    assert "second" in result, "the write was not carried out"
+    assert "third" not in result, "the sender went on"
 
 
 def test_a_watch_comes_through_the_proxy_as_it_happens(control_plane, tmp_path):
     proxy = KubernetesProxy(control_plane, tmp_path)
     try:
         with Client(config=KubeConfig.from_file(proxy.kubeconfig)) as client:
-            made = ConfigMap(metadata=ObjectMeta(name="watched", namespace="default"))
-            client.create(made)
+            result = ConfigMap(metadata=ObjectMeta(name="watched", namespace="default"))
+            client.create(result)
             seen = client.watch(ConfigMap, namespace="default", fields={"metadata.name": "watched"})
             assert next(iter(seen))[1].metadata.name == "watched"
             client.delete(ConfigMap, "watched", namespace="default")

@@ -24,9 +24,9 @@ INTERRUPTED_SECONDS = 60
 
 @pytest.fixture
 def bad_days(sandbox):
-    made = BadDays(sandbox)
-    yield made
-    made.forget()
+    result = BadDays(sandbox)
+    yield result
+    result.forget()
 
 
 class BadDays:
@@ -84,8 +84,10 @@ class BadDays:
         return answer.json()["instanceIds"]
 
     def running(self, instances):
-        found = self.sandbox.client("ec2").describe_instances(InstanceIds=instances)["Reservations"]
-        shown = [one for reservation in found for one in reservation["Instances"]]
+        result = self.sandbox.client("ec2").describe_instances(InstanceIds=instances)[
+            "Reservations"
+        ]
+        shown = [one for reservation in result for one in reservation["Instances"]]
         return [one["InstanceId"] for one in shown if one["State"]["Name"] == "running"]
 
 

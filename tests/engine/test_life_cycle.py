@@ -48,8 +48,8 @@ def life(sandbox: Sandbox) -> Iterator[Life]:
     stack = life.stack()
     with life.writing_nothing():
         preview = stack.preview()
-    made = stack.up()
-    assert operations(made) == operations(preview), "the preview promised something else"
+    result = stack.up()
+    assert operations(result) == operations(preview), "the preview promised something else"
     yield life
     life.stack().destroy()
     assert audit(life) == (0, "0 leftovers")
@@ -161,13 +161,13 @@ def test_drift_is_found_and_repaired_and_other_peoples_text_stays(life: Life):
     theirs = EDIT + aws_auth(ACCOUNT)["mapRoles"]
     life.write_map_roles(theirs)
     try:
-        found = life.stack().refresh()
+        result = life.stack().refresh()
         repaired = life.stack().up()
         mapped = life.map_roles()
     finally:
         life.write_map_roles(life.map_roles().replace(EDIT, ""))
 
-    drift = {s.name for s in found.steps if s.operation not in {"same", "refresh"}}
+    drift = {s.name for s in result.steps if s.operation not in {"same", "refresh"}}
     assert drift == set(operations(repaired)), "what drifted is what is repaired"
     assert {"spot-role", "access-node-role"} <= drift
     after = json.loads(functions.get_policy(FunctionName=FUNCTION)["Policy"])["Statement"]
@@ -178,8 +178,8 @@ def test_drift_is_found_and_repaired_and_other_peoples_text_stays(life: Life):
 
 
 def keys(life: Life) -> dict[str, str]:
-    found = life.aws("iam").list_access_keys(UserName=USER)["AccessKeyMetadata"]
-    return {key["AccessKeyId"]: key["Status"] for key in found}
+    result = life.aws("iam").list_access_keys(UserName=USER)["AccessKeyMetadata"]
+    return {key["AccessKeyId"]: key["Status"] for key in result}
 
 
 def test_a_key_that_somebody_else_made_is_told_and_left_alone(life: Life):
@@ -192,9 +192,9 @@ def test_a_key_that_somebody_else_made_is_told_and_left_alone(life: Life):
     finally:
         iam.delete_access_key(UserName=USER, AccessKeyId=theirs)
     require_empty([preview])
-    told = [line for line in preview.output.splitlines() if "outside of the stack" in line]
-    assert told
-    assert all(theirs in line for line in told)
+    messages = [line for line in preview.output.splitlines() if "outside of the stack" in line]
+    assert messages
+    assert all(theirs in line for line in messages)
 
 
 def test_keys_rotate_one_after_the_other_and_castai_uses_the_new_one(life: Life):
@@ -250,7 +250,7 @@ def test_going_to_none_is_refused_without_a_switch(life: Life):
 
 
 def test_no_secret_is_anywhere_in_plain(life: Life):
-    told = {
+    messages = {
         "export": json.dumps(life.stack().export()),
         "outputs": json.dumps(life.stack().outputs()),
     }
@@ -262,4 +262,4 @@ def test_no_secret_is_anywhere_in_plain(life: Life):
     printed = (sandbox.directory / "logs" / "operations.log").read_text()
     assert "spot-function" in printed, "what operations print is not searched"
     assert len(search.secrets()) >= 5, "the API key, the token and every generation of keys"
-    assert search.plain(told) == []
+    assert search.plain(messages) == []

@@ -135,18 +135,18 @@ def logins(
 ) -> Iterator[Logins]:
     directory = tmp_path_factory.mktemp("logins")
     server = aws.serve(directory / "aws")
-    made = Logins(directory, server.url, control_plane, programs.authenticator)
-    made.mode("CONFIG_MAP")
-    services = made.services()
-    authenticator.start(directory, programs, control_plane, made.port, services, with_parent=True)
+    result = Logins(directory, server.url, control_plane, programs.authenticator)
+    result.mode("CONFIG_MAP")
+    services = result.services()
+    authenticator.start(directory, programs, control_plane, result.port, services, with_parent=True)
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         try:
-            made.review("")
+            result.review("")
             break
         except requests.ConnectionError:
             time.sleep(0.05)
-    yield made
+    yield result
     Processes(directory).stop()
     server.close()
 

@@ -37,10 +37,10 @@ def lived(life: Life) -> Iterator[Life]:
 
 def up_and_nothing_more(life: Life) -> Result:
     """Make it, and see that a preview would not change it."""
-    made = life.stack().up()
+    result = life.stack().up()
     with life.writing_nothing():
         require_empty([life.stack().preview()])
-    return made
+    return result
 
 
 def test_an_agent_alone_is_followed_by_access_and_access_by_a_wanted_disconnect(sandbox: Sandbox):
@@ -50,9 +50,9 @@ def test_an_agent_alone_is_followed_by_access_and_access_by_a_wanted_disconnect(
         assert life.castai()["credentialsKind"] == "none"
 
         life.base = {"credentials.mode": "user", "spot.enabled": "false"}
-        made = operations(life.stack().up())
-        assert not [name for name in made if name.startswith("spot")], "Spot is switched off"
-        assert set(made.values()) <= {"create", "update"}
+        result = operations(life.stack().up())
+        assert not [name for name in result if name.startswith("spot")], "Spot is switched off"
+        assert set(result.values()) <= {"create", "update"}
         assert life.castai()["credentialsKind"] == "user"
         require_empty([life.stack().preview()])
 
@@ -101,8 +101,8 @@ def test_a_role_by_access_entries_under_the_documented_names_and_permissions(
     with lived(Life(sandbox, "entries", settings)) as life:
         up_and_nothing_more(life)
 
-        found = life.castai()
-        assert (found["credentialsKind"], found["status"]) == ("role", "ready")
+        result = life.castai()
+        assert (result["credentialsKind"], result["status"]) == ("role", "ready")
         assert life.castai_can_work()
         iam, eks = life.aws("iam"), life.aws("eks")
         policies = {p["PolicyName"] for p in iam.list_policies(Scope="Local")["Policies"]}

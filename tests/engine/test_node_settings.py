@@ -36,8 +36,8 @@ def lived(sandbox: Sandbox) -> Iterator[Life]:
     base = {"credentials.mode": "role", "spot.enabled": "false", **ON}
     life = Life(sandbox, "nodes", base)
     try:
-        made = operations(life.stack().up())
-        assert TOLD | {"node-security-group"} <= made.keys()
+        result = operations(life.stack().up())
+        assert TOLD | {"node-security-group"} <= result.keys()
         with life.writing_nothing():
             require_empty([life.stack().preview(), life.stack().preview("--refresh")])
         yield life
@@ -124,7 +124,7 @@ def noted(life: Life, cluster_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "messages"),
     [
         (
             {"automation.nodes.subnetIds": json.dumps(["subnet-99999999"])},
@@ -146,13 +146,13 @@ def noted(life: Life, cluster_id: str) -> list[str]:
     ids=["subnet", "group", "limit", "family"],
 )
 def test_what_cannot_work_ends_before_the_first_write(
-    sandbox: Sandbox, settings: dict[str, str], told: str
+    sandbox: Sandbox, settings: dict[str, str], messages: str
 ):
     life = Life(sandbox, "nodes-refused", {**ON, **settings})
     with life.writing_nothing(), pytest.raises(OperationError) as refused:
         life.stack().up()
 
-    assert told in str(refused.value)
+    assert messages in str(refused.value)
 
 
 def test_a_group_of_another_vpc_and_a_taken_name_end_before_the_first_write(sandbox: Sandbox):

@@ -64,7 +64,7 @@ def project(programs: Programs, tmp_path: Path) -> Project:
     folder.mkdir()
     (folder / "Pulumi.yaml").write_text(PROJECT.format(virtualenv=sys.prefix))
     (folder / "pyproject.toml").write_text(PYPROJECT)
-    made = Project(
+    result = Project(
         folder,
         {
             **os.environ,
@@ -73,9 +73,9 @@ def project(programs: Programs, tmp_path: Path) -> Project:
             "UV_OFFLINE": "1",
         },
     )
-    made.program(OUTPUTS)
-    made.run("stack", "init", "dev")
-    return made
+    result.program(OUTPUTS)
+    result.run("stack", "init", "dev")
+    return result
 
 
 def test_the_ordinary_commands_run_a_program_with_its_configuration(project: Project):
@@ -142,14 +142,14 @@ def test_an_interrupt_ends_the_program(project: Project):
 
 
 def processes_in(folder: Path) -> list[str]:
-    found = []
+    result = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if (entry / "cwd").readlink() == folder:
-                found.append((entry / "cmdline").read_text().replace("\0", " "))
+                result.append((entry / "cmdline").read_text().replace("\0", " "))
         except OSError:
             continue
-    return found
+    return result
 
 
 def plugin(project: Project, text: str) -> None:

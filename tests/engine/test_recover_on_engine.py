@@ -171,31 +171,31 @@ class Life:
 def life(tmp_path, programs):
     castai = serve(tmp_path / "castai", "http://127.0.0.1:1", options=QUICK)
     castai.service.cloud = StubCloud()
-    made = Life(tmp_path, programs, castai)
-    yield made
-    for pid, _ in made.orphans():
+    result = Life(tmp_path, programs, castai)
+    yield result
+    for pid, _ in result.orphans():
         killed_engine.end(pid)
-    search = SecretSearch(tmp_path, aws_url=made.aws.url, castai_url=castai.url)
-    plain = search.plain({"what recovery said": made.told})
+    search = SecretSearch(tmp_path, aws_url=result.aws.url, castai_url=castai.url)
+    plain = search.plain({"what recovery said": result.told})
     castai.close()
-    made.aws.close()
+    result.aws.close()
     assert plain == []
 
 
 @pytest.mark.parametrize(
-    ("action", "told"),
+    ("action", "messages"),
     [
         ("CreateUser", "user (aws:iam/user:User): taken into the state as cast-eks-demo"),
         ("CreateAccessKey", "of cast-eks-demo: its secret is lost; deleted"),
     ],
 )
-def test_what_aws_made_before_the_state_knew_is_taken_in_or_taken_away(life, action, told):
+def test_what_aws_made_before_the_state_knew_is_taken_in_or_taken_away(life, action, messages):
     life.killed("up", life.aws.url, action)
     plugin = life.plugin_without_engine()
     assert (plugin, "pulumi-resource-double") in life.orphans()
     done = life.recover()
     assert done.returncode == 0, done.stderr
-    assert told in done.stdout
+    assert messages in done.stdout
     assert life.orphans() == [], "a plugin without an engine runs on"
     life.stack.up()
     assert len(life.key_ids()) == 1

@@ -47,7 +47,7 @@ def refused(stack: Stack, operation: str) -> str:
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "messages"),
     [
         (["cluster.accountId=111122223333"], "111122223333"),
         (["cluster.name=nosuch"], "cluster nosuch in eu-central-1"),
@@ -64,11 +64,11 @@ def refused(stack: Stack, operation: str) -> str:
     ],
 )
 def test_a_wrong_setting_is_told_and_starts_nothing(
-    sandbox: Sandbox, settings: list[str], told: str
+    sandbox: Sandbox, settings: list[str], messages: str
 ):
     stack = sandbox.stack(settings, name="refusals")
 
-    assert told in refused(stack, "up")
+    assert messages in refused(stack, "up")
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -82,8 +82,8 @@ def test_an_up_by_the_reader_says_what_is_missing_and_starts_nothing(sandbox: Sa
 
     text = refused(stack, "up")
 
-    kept = {one["type"] for one in stack.export()["deployment"]["resources"]}
-    assert all(kind.startswith(("pulumi:pulumi:Stack", "pulumi:providers:")) for kind in kept)
+    remaining = {one["type"] for one in stack.export()["deployment"]["resources"]}
+    assert all(kind.startswith(("pulumi:pulumi:Stack", "pulumi:providers:")) for kind in remaining)
     assert "iam:CreateUser" in text
     assert "namespaces" in text
 

@@ -63,7 +63,7 @@ def command(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
 def test_the_cluster_was_there_before_the_program(sandbox: Sandbox):
     with client(sandbox, "operator") as api:
         nodes = list(api.list(Node))
-        found = api.get(ConfigMap, "aws-auth", namespace="kube-system").data
+        result = api.get(ConfigMap, "aws-auth", namespace="kube-system").data
 
     assert len(nodes) == 3
     assert all(node.spec.providerID.startswith("aws:///eu-central-1") for node in nodes)
@@ -71,7 +71,7 @@ def test_the_cluster_was_there_before_the_program(sandbox: Sandbox):
         "ON_DEMAND",
         "SPOT",
     }
-    assert found == aws_auth(ACCOUNT)
+    assert result == aws_auth(ACCOUNT)
 
 
 def test_who_is_taken_out_of_aws_auth_is_locked_out_and_the_sandbox_is_not(sandbox: Sandbox):

@@ -156,8 +156,8 @@ class Place:
         )
 
     def pods(self) -> set[str]:
-        found = self.api.list(Pod, namespace=NAMESPACE, fields={"spec.nodeName": self.name})
-        return {p.metadata.name for p in found if not p.metadata.deletionTimestamp}
+        result = self.api.list(Pod, namespace=NAMESPACE, fields={"spec.nodeName": self.name})
+        return {p.metadata.name for p in result if not p.metadata.deletionTimestamp}
 
 
 def soon(seconds: float) -> Deadline:

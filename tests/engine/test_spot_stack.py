@@ -120,14 +120,14 @@ def run_as_the_role(account: str, cluster: str, variables: dict[str, str]) -> No
 
 def spot_instance(account: str, cluster: str) -> str:
     tags = [{"Key": f"kubernetes.io/cluster/{cluster}", "Value": "owned"}]
-    made = client(account, "ec2").run_instances(
+    result = client(account, "ec2").run_instances(
         ImageId="ami-12c6146b",
         MinCount=1,
         MaxCount=1,
         InstanceMarketOptions={"MarketType": "spot"},
         TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
     )
-    return made["Instances"][0]["InstanceId"]
+    return result["Instances"][0]["InstanceId"]
 
 
 def client(account: str, service: str):

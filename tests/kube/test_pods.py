@@ -51,8 +51,8 @@ def an_event(reason: str, message: str, name: str = POD, kind: str = "Pod", at: 
 
 
 def waiting(reason: str, message: str | None = None) -> dict[str, Any]:
-    said = {} if message is None else {"message": message}
-    return {"waiting": {"reason": reason, **said}}
+    text = {} if message is None else {"message": message}
+    return {"waiting": {"reason": reason, **text}}
 
 
 CRASH = waiting("CrashLoopBackOff", "back-off 5m0s restarting failed container=agent")
@@ -283,9 +283,9 @@ def test_an_old_refusal_is_no_news_once_all_pods_are_ready():
 def test_in_a_rollout_a_refusal_counts_beside_the_pods_of_before():
     refused = an_event("FailedCreate", "exceeded quota: team", REPLICA_SET, "ReplicaSet")
 
-    said = kube_pods.diagnose([a_pod(ready=True)], [refused], rolling_out=True)
+    message = kube_pods.diagnose([a_pod(ready=True)], [refused], rolling_out=True)
 
-    assert said.startswith("a resource quota refuses the pods of ReplicaSet")
+    assert message.startswith("a resource quota refuses the pods of ReplicaSet")
 
 
 def test_a_container_that_restarted_and_runs_again_is_not_called_crashing():

@@ -233,16 +233,16 @@ def test_the_security_group_is_the_operators_by_the_tag_of_the_cluster_and_only_
         document = permissions_operator.policy(needed, apply=True)
         return {s["Sid"]: s for s in document["Statement"] if "ec2" in s["Action"][0]}
 
-    found = statements()
-    assert found["SecurityGroup"]["Condition"] == {
+    result = statements()
+    assert result["SecurityGroup"]["Condition"] == {
         "StringEquals": {"aws:ResourceTag/castai-eks:cluster": "demo"}
     }
-    assert found["TagsOfTheNewSecurityGroup"]["Condition"]["StringEquals"] == {
+    assert result["TagsOfTheNewSecurityGroup"]["Condition"]["StringEquals"] == {
         "aws:RequestTag/castai-eks:cluster": "demo",
         "ec2:CreateAction": "CreateSecurityGroup",
     }
-    kept = {"automation": {"nodes": {"createSecurityGroup": False}}}
-    assert set(statements(**kept)) == {"Networks"}
+    remaining = {"automation": {"nodes": {"createSecurityGroup": False}}}
+    assert set(statements(**remaining)) == {"Networks"}
     assert not statements(automation={"nodes": {"enabled": False}})
     assert not statements(credentials={"mode": "none"})
     stated = statements(cluster={**CLUSTER, "vpcId": "vpc-0123456789abcdef0"})

@@ -145,9 +145,9 @@ class Client:
 
 @pytest.fixture
 def client(engine):
-    made = Client(engine)
-    yield made
-    made.close()
+    result = Client(engine)
+    yield result
+    result.close()
 
 
 def test_an_error_of_a_resource_is_its_sentence_and_nothing_else(client):

@@ -74,9 +74,9 @@ def look(nodes=None, network=None, facts=FACTS, **more):
 
 
 def test_subnets_with_a_way_out_are_chosen_and_the_cluster_s_group_is_joined():
-    found, findings = look({"securityGroupIds": [MORE]})
+    result, findings = look({"securityGroupIds": [MORE]})
 
-    assert found == networks.NodeNetwork((PRIVATE, PUBLIC), (OWN, MORE))
+    assert result == networks.NodeNetwork((PRIVATE, PUBLIC), (OWN, MORE))
     assert findings == Findings()
 
 
@@ -91,9 +91,9 @@ def test_subnets_of_the_scoped_permissions_narrow_the_choice():
 
 
 def test_no_subnet_with_a_way_out_is_a_problem_that_names_each():
-    found, findings = look(iam={"subnetIds": [CLOSED]})
+    result, findings = look(iam={"subnetIds": [CLOSED]})
 
-    assert found.subnet_ids == ()
+    assert result.subnet_ids == ()
     assert findings.problems == (
         f"automation.nodes.subnetIds: {VPC} has no subnet with a way out among those of "
         f"iam.subnetIds ({CLOSED}) ({CLOSED}: its route table has no default route). Name the "
@@ -102,15 +102,15 @@ def test_no_subnet_with_a_way_out_is_a_problem_that_names_each():
 
 
 def test_given_subnets_are_taken_as_they_are():
-    found, findings = look({"subnetIds": [PUBLIC]})
+    result, findings = look({"subnetIds": [PUBLIC]})
 
-    assert (found.subnet_ids, findings) == ((PUBLIC,), Findings())
+    assert (result.subnet_ids, findings) == ((PUBLIC,), Findings())
 
 
 def test_a_given_subnet_without_a_way_out_is_a_warning():
-    found, findings = look({"subnetIds": [CLOSED]})
+    result, findings = look({"subnetIds": [CLOSED]})
 
-    assert found.subnet_ids == (CLOSED,)
+    assert result.subnet_ids == (CLOSED,)
     [line] = findings.inconclusive
     assert line.startswith(f"automation.nodes.subnetIds: {CLOSED}: its route table has no default")
     assert findings.problems == ()
@@ -154,8 +154,8 @@ def test_a_lookup_without_an_answer_stops_only_where_it_is_needed(refused):
     network = Network(refuses=(refused,))
 
     assert "were not looked up: UnauthorizedOperation: no" in look(network=network)[1].problems[0]
-    found, findings = look({"subnetIds": [PUBLIC]}, network)
-    assert found.subnet_ids == (PUBLIC,)
+    result, findings = look({"subnetIds": [PUBLIC]}, network)
+    assert result.subnet_ids == (PUBLIC,)
     assert findings.problems == ()
     assert "were not checked: UnauthorizedOperation: no" in findings.inconclusive[0]
 

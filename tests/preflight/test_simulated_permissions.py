@@ -290,9 +290,11 @@ def test_the_root_user_is_not_asked_for():
     """The simulator takes users, groups and roles; a question about the root user is an error."""
     root = Caller("012345678901", "arn:aws:iam::012345678901:root")
 
-    found = completed(permissions.permission_findings(root, [ROLE], settings(), None, preview=True))
+    result = completed(
+        permissions.permission_findings(root, [ROLE], settings(), None, preview=True)
+    )
 
-    assert found == Findings(
+    assert result == Findings(
         inconclusive=(
             "AWS permissions were not checked: the simulator does not know the root user",
         )

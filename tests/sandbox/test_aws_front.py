@@ -33,9 +33,9 @@ CASTAI_USER = f"arn:aws:iam::{CASTAI_ACCOUNT}:user/cast-crossrole-"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    made = aws.serve(tmp_path_factory.mktemp("aws"))
-    yield made
-    made.close()
+    result = aws.serve(tmp_path_factory.mktemp("aws"))
+    yield result
+    result.close()
 
 
 @pytest.fixture(scope="module")
@@ -75,24 +75,24 @@ def document(*statements):
 
 
 def allow(action, resource="*", **condition):
-    found = {"Effect": "Allow", "Action": action, "Resource": resource}
-    return {**found, "Condition": condition} if condition else found
+    result = {"Effect": "Allow", "Action": action, "Resource": resource}
+    return {**result, "Condition": condition} if condition else result
 
 
 def trust(principal, **condition):
-    found = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
-    return document({**found, "Condition": condition} if condition else found)
+    result = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+    return document({**result, "Condition": condition} if condition else result)
 
 
 LAMBDA = {"Service": "lambda.amazonaws.com"}
 
 
-def refused(call, code, said="", **arguments):
+def refused(call, code, message="", **arguments):
     with pytest.raises(ClientError) as raised:
         call(**arguments)
     error = raised.value.response["Error"]
     assert error["Code"] == code, error
-    assert said in error["Message"], error
+    assert message in error["Message"], error
     return error["Message"]
 
 
@@ -306,7 +306,7 @@ def test_instances_are_started_with_the_tag_in_the_vpc_only(iam, url, seeded):
 
     with pytest.raises(ClientError, match=r"UnauthorizedOperation.*instance/"):
         run_instances(mine, seeded, [("Name", "x")])
-    made = run_instances(mine, seeded, [own])["Instances"][0]["InstanceId"]
+    result = run_instances(mine, seeded, [own])["Instances"][0]["InstanceId"]
     profile = fresh("profile")
     iam.create_instance_profile(InstanceProfileName=profile)
     iam.add_role_to_instance_profile(InstanceProfileName=profile, RoleName="demo-general-nodes")
@@ -315,7 +315,7 @@ def test_instances_are_started_with_the_tag_in_the_vpc_only(iam, url, seeded):
     iam.remove_role_from_instance_profile(
         InstanceProfileName=profile, RoleName="demo-general-nodes"
     )
-    assert made.startswith("i-")
+    assert result.startswith("i-")
 
 
 def test_an_instance_without_a_subnet_goes_to_the_default_vpc(iam, url, seeded):
@@ -373,8 +373,8 @@ def test_a_security_group_needs_its_vpc_and_its_tags_allowed(iam, url, seeded):
     refused(ec2.create_security_group, "UnauthorizedOperation", "security-group/*", **wanted)
     refused(ec2.create_security_group, "UnauthorizedOperation", "vpc-none",
             TagSpecifications=tags, **{**wanted, "VpcId": "vpc-none"})  # fmt: skip
-    made = ec2.create_security_group(TagSpecifications=tags, **wanted)["GroupId"]
-    refused(ec2.create_tags, "UnauthorizedOperation", "ec2:CreateTags", Resources=[made],
+    result = ec2.create_security_group(TagSpecifications=tags, **wanted)["GroupId"]
+    refused(ec2.create_tags, "UnauthorizedOperation", "ec2:CreateTags", Resources=[result],
             Tags=[{"Key": "x", "Value": "y"}])  # fmt: skip
 
 
@@ -417,8 +417,8 @@ def test_tags_of_aws_are_written_by_aws_alone(client, seeded):
 
     refused(ec2.create_tags, "InvalidParameterValue", "reserved for internal use",
             Resources=[seeded.nodes[1]], Tags=[tag])  # fmt: skip
-    found = ec2.describe_instances(InstanceIds=[seeded.nodes[1]])["Reservations"][0]
-    assert tag in found["Instances"][0]["Tags"], "the nodes of a group bear it all the same"
+    result = ec2.describe_instances(InstanceIds=[seeded.nodes[1]])["Reservations"][0]
+    assert tag in result["Instances"][0]["Tags"], "the nodes of a group bear it all the same"
 
 
 # AssumeRole
@@ -428,8 +428,8 @@ def test_tags_of_aws_are_written_by_aws_alone(client, seeded):
 def castai(url):
     """A principal of CAST AI, as its service would make one."""
     name = CASTAI_USER + fresh("c")
-    made = internal(url, "PUT", f"foreign-principals/{quote(name)}").json()
-    yield made
+    result = internal(url, "PUT", f"foreign-principals/{quote(name)}").json()
+    yield result
     internal(url, "DELETE", f"foreign-principals/{quote(name)}")
 
 
@@ -449,15 +449,17 @@ def castai_role(iam, principal, external_id="secret-id"):
 
 def test_a_role_is_assumed_with_its_external_id_only(iam, url, castai):
     role = castai_role(iam, castai)
-    said = (
+    message = (
         f"User: {castai['arn']} is not authorized to perform: sts:AssumeRole on resource: "
         f"{arn('role', role)}"
     )
 
-    refused(lambda: assume(url, castai, role), "AccessDenied", said)
-    refused(lambda: assume(url, castai, role, ExternalId="other"), "AccessDenied", said)
-    made = assume(url, castai, role, ExternalId="secret-id")["Credentials"]
-    sts = signing(url, "sts", made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"])
+    refused(lambda: assume(url, castai, role), "AccessDenied", message)
+    refused(lambda: assume(url, castai, role, ExternalId="other"), "AccessDenied", message)
+    result = assume(url, castai, role, ExternalId="secret-id")["Credentials"]
+    sts = signing(
+        url, "sts", result["AccessKeyId"], result["SecretAccessKey"], result["SessionToken"]
+    )
     assert sts.get_caller_identity()["Arn"].endswith(f":assumed-role/{role}/session")
 
 
@@ -475,8 +477,10 @@ def test_a_session_has_the_permissions_of_its_role_and_ends_with_it(iam, url, ca
     iam.put_role_policy(
         RoleName=role, PolicyName="p", PolicyDocument=document(allow("iam:ListRoles"))
     )
-    made = assume(url, castai, role)["Credentials"]
-    mine = signing(url, "iam", made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"])
+    result = assume(url, castai, role)["Credentials"]
+    mine = signing(
+        url, "iam", result["AccessKeyId"], result["SecretAccessKey"], result["SessionToken"]
+    )
 
     assert mine.list_roles()
     refused(mine.list_users, "AccessDenied", "iam:ListUsers")
@@ -667,16 +671,16 @@ def test_simulation_tells_allowed_denied_and_neither(iam):
     deny = {"Effect": "Deny", "Action": "s3:DeleteObject", "Resource": "*"}
     tagged = allow("ec2:StopInstances", StringEquals={"ec2:ResourceTag/own": "yes"})
     user = make_user(iam, allow("s3:*"), deny, tagged)[0]
-    found = iam.simulate_principal_policy(
+    answer = iam.simulate_principal_policy(
         PolicySourceArn=arn("user", user),
         ActionNames=["s3:GetObject", "s3:DeleteObject", "iam:GetRole", "ec2:StopInstances"],
     )["EvaluationResults"]
 
-    assert [result["EvalDecision"] for result in found] == [
+    assert [result["EvalDecision"] for result in answer] == [
         "allowed", "explicitDeny", "implicitDeny", "implicitDeny",
     ]  # fmt: skip
-    assert found[3]["MissingContextValues"] == ["ec2:ResourceTag/own"]
-    assert found[0]["MatchedStatements"][0]["SourcePolicyId"] == "own"
+    assert answer[3]["MissingContextValues"] == ["ec2:ResourceTag/own"]
+    assert answer[0]["MatchedStatements"][0]["SourcePolicyId"] == "own"
     with_tag = iam.simulate_principal_policy(
         PolicySourceArn=arn("user", user), ActionNames=["ec2:StopInstances"],
         ContextEntries=[{"ContextKeyName": "ec2:ResourceTag/own", "ContextKeyValues": ["yes"],
@@ -688,12 +692,12 @@ def test_simulation_tells_allowed_denied_and_neither(iam):
 def test_simulation_counts_the_boundary(iam):
     role = make_role(iam, PermissionsBoundary="arn:aws:iam::aws:policy/ReadOnlyAccess")
     iam.attach_role_policy(RoleName=role, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
-    found = iam.simulate_principal_policy(
+    answer = iam.simulate_principal_policy(
         PolicySourceArn=arn("role", role), ActionNames=["iam:GetRole", "iam:CreateRole"]
     )["EvaluationResults"]
 
-    assert [result["EvalDecision"] for result in found] == ["allowed", "implicitDeny"]
-    detail = found[1]["PermissionsBoundaryDecisionDetail"]
+    assert [result["EvalDecision"] for result in answer] == ["allowed", "implicitDeny"]
+    detail = answer[1]["PermissionsBoundaryDecisionDetail"]
     assert detail == {"AllowedByPermissionsBoundary": False}
 
 
@@ -742,23 +746,23 @@ def cluster(eks, seeded):
 
 
 def entry(url, principal):
-    found = internal(url, "GET", "access-entries").json()
-    return next(e for e in found if e["principalArn"] == principal)
+    result = internal(url, "GET", "access-entries").json()
+    return next(e for e in result if e["principalArn"] == principal)
 
 
 def test_the_seeded_cluster_is_active_with_a_vpc_and_a_mode(eks, seeded):
-    found = eks.describe_cluster(name="demo")["cluster"]
+    result = eks.describe_cluster(name="demo")["cluster"]
 
-    assert found["status"] == "ACTIVE"
-    assert found["resourcesVpcConfig"]["vpcId"] == seeded.vpc_id
-    assert found["accessConfig"]["authenticationMode"] == "CONFIG_MAP"
+    assert result["status"] == "ACTIVE"
+    assert result["resourcesVpcConfig"]["vpcId"] == seeded.vpc_id
+    assert result["accessConfig"]["authenticationMode"] == "CONFIG_MAP"
 
 
 def test_access_entries_need_a_mode_that_has_them(eks, seeded):
-    said = "must be set to one of [API, API_AND_CONFIG_MAP]"
-    refused(eks.create_access_entry, "InvalidRequestException", said, clusterName="demo",
+    message = "must be set to one of [API, API_AND_CONFIG_MAP]"
+    refused(eks.create_access_entry, "InvalidRequestException", message, clusterName="demo",
             principalArn=seeded.node_role_arn, type="EC2_LINUX")  # fmt: skip
-    refused(eks.list_access_entries, "InvalidRequestException", said, clusterName="demo")
+    refused(eks.list_access_entries, "InvalidRequestException", message, clusterName="demo")
     refused(eks.list_access_entries, "ResourceNotFoundException", "No cluster found for name: no.",
             clusterName="no")  # fmt: skip
 
@@ -786,14 +790,14 @@ def test_the_authentication_mode_goes_one_way_step_by_step(eks, seeded):
 
 def test_a_node_entry_is_made_shown_and_deleted(eks, cluster, iam):
     role = arn("role", make_role(iam, {"Service": "ec2.amazonaws.com"}))
-    made = eks.create_access_entry(
+    result = eks.create_access_entry(
         clusterName=cluster, principalArn=role, type="EC2_LINUX", tags={"a": "b"}
     )["accessEntry"]
 
-    assert made["username"] == "system:node:{{EC2PrivateDNSName}}"
-    assert made["kubernetesGroups"] == ["system:nodes"]
+    assert result["username"] == "system:node:{{EC2PrivateDNSName}}"
+    assert result["kubernetesGroups"] == ["system:nodes"]
     assert role in eks.list_access_entries(clusterName=cluster)["accessEntries"]
-    eks.tag_resource(resourceArn=made["accessEntryArn"], tags={"c": "d"})
+    eks.tag_resource(resourceArn=result["accessEntryArn"], tags={"c": "d"})
     shown = eks.describe_access_entry(clusterName=cluster, principalArn=role)["accessEntry"]
     assert shown["tags"] == {"a": "b", "c": "d"}
     refused(eks.create_access_entry, "ResourceInUseException", "already in use",
@@ -835,8 +839,8 @@ def test_access_policies_are_checked_associated_and_taken_away(eks, cluster, iam
     refused(eks.associate_access_policy, "InvalidParameterException", policyArn=admin,
             accessScope={"type": "namespace"}, **mine)  # fmt: skip
     eks.associate_access_policy(policyArn=admin, accessScope=whole, **mine)
-    found = eks.list_associated_access_policies(**mine)["associatedAccessPolicies"]
-    assert [(p["policyArn"], p["accessScope"]["type"]) for p in found] == [(admin, "cluster")]
+    result = eks.list_associated_access_policies(**mine)["associatedAccessPolicies"]
+    assert [(p["policyArn"], p["accessScope"]["type"]) for p in result] == [(admin, "cluster")]
     eks.update_access_entry(**mine, kubernetesGroups=["editors"])
     assert eks.describe_access_entry(**mine)["accessEntry"]["kubernetesGroups"] == ["editors"]
     eks.disassociate_access_policy(policyArn=admin, **mine)
@@ -857,19 +861,19 @@ def test_an_entry_is_bound_to_the_principal_that_was_and_not_to_its_name(eks, cl
 
 
 def test_whoever_makes_a_cluster_with_entries_may_do_everything_in_it(cluster, url):
-    made = entry(url, arn("role", "platform-admin"))
+    result = entry(url, arn("role", "platform-admin"))
 
-    assert made["cluster"] == cluster
-    assert made["policies"][0]["policyArn"].endswith("AmazonEKSClusterAdminPolicy")
+    assert result["cluster"] == cluster
+    assert result["policies"][0]["policyArn"].endswith("AmazonEKSClusterAdminPolicy")
 
 
 def test_a_cluster_shows_the_address_that_it_was_given(eks, url, cluster):
     shown = {"endpoint": "https://127.0.0.1:6443", "certificateAuthority": "Q0E="}
     internal(url, "PUT", f"clusters/{REGION}/{cluster}", json=shown)
-    found = eks.describe_cluster(name=cluster)["cluster"]
+    result = eks.describe_cluster(name=cluster)["cluster"]
 
-    assert found["endpoint"] == "https://127.0.0.1:6443"
-    assert found["certificateAuthority"]["data"] == "Q0E="
+    assert result["endpoint"] == "https://127.0.0.1:6443"
+    assert result["certificateAuthority"]["data"] == "Q0E="
 
 
 # Lambda, events, logs, queues, alarms, secrets
@@ -899,13 +903,13 @@ def test_a_function_is_kept_as_it_was_given(client, iam):
         EphemeralStorage={"Size": 600}, Tags={"a": "b"}, Description="d",
         LoggingConfig={"LogFormat": "JSON", "LogGroup": "/x"},
     )  # fmt: skip
-    found = functions.get_function(FunctionName=name)
-    shown = found["Configuration"]
+    result = functions.get_function(FunctionName=name)
+    shown = result["Configuration"]
 
     assert shown["CodeSha256"] == base64.b64encode(hashlib.sha256(code()).digest()).decode()
     assert (shown["Timeout"], shown["MemorySize"], shown["Architectures"]) == (60, 256, ["arm64"])
     assert shown["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": "/x"}
-    assert (shown["State"], found["Tags"]) == ("Active", {"a": "b"})
+    assert (shown["State"], result["Tags"]) == ("Active", {"a": "b"})
     functions.update_function_code(FunctionName=name, ZipFile=code("other"))
     functions.update_function_configuration(
         FunctionName=name, TracingConfig={"Mode": "PassThrough"}, Timeout=30,
@@ -918,12 +922,12 @@ def test_a_function_is_kept_as_it_was_given(client, iam):
 
 
 def test_a_function_needs_a_role_that_lambda_may_assume(client, iam):
-    said = "The role defined for the function cannot be assumed by Lambda"
+    message = "The role defined for the function cannot be assumed by Lambda"
     invalid = "InvalidParameterValueException"
 
-    refused(lambda: make_function(client, "never-made"), invalid, said)
+    refused(lambda: make_function(client, "never-made"), invalid, message)
     wrong = make_role(iam, {"Service": "ec2.amazonaws.com"})
-    refused(lambda: make_function(client, wrong), invalid, said)
+    refused(lambda: make_function(client, wrong), invalid, message)
 
 
 def test_a_dead_letter_queue_needs_a_role_that_may_send(client, iam):
@@ -940,8 +944,8 @@ def test_a_dead_letter_queue_needs_a_role_that_may_send(client, iam):
     iam.put_role_policy(
         RoleName=role, PolicyName="p", PolicyDocument=document(allow("sqs:SendMessage", queue))
     )
-    made = make_function(client, role, DeadLetterConfig={"TargetArn": queue})
-    shown = client("lambda").get_function_configuration(FunctionName=made)
+    result = make_function(client, role, DeadLetterConfig={"TargetArn": queue})
+    shown = client("lambda").get_function_configuration(FunctionName=result)
     assert shown["DeadLetterConfig"] == {"TargetArn": queue}
     put(FunctionName=name, DestinationConfig=letters)
 
@@ -954,9 +958,9 @@ def test_invocation_settings_are_replaced_by_put_and_merged_by_update(client, ia
     replaced = functions.get_function_event_invoke_config(FunctionName=name)
     assert "MaximumRetryAttempts" not in replaced, "the first settings are gone"
     functions.update_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=2)
-    found = functions.get_function_event_invoke_config(FunctionName=name)
+    result = functions.get_function_event_invoke_config(FunctionName=name)
 
-    assert (found["MaximumRetryAttempts"], found["MaximumEventAgeInSeconds"]) == (2, 120)
+    assert (result["MaximumRetryAttempts"], result["MaximumEventAgeInSeconds"]) == (2, 120)
     functions.delete_function_event_invoke_config(FunctionName=name)
     refused(functions.get_function_event_invoke_config, "ResourceNotFoundException",
             FunctionName=name)  # fmt: skip
@@ -983,9 +987,12 @@ def test_permissions_of_a_function_have_unique_ids(client, iam):
 
 def test_an_environment_has_its_limits(client, iam):
     role, invalid = make_role(iam), "InvalidParameterValueException"
-    for variables, said in (({"AWS_REGION": "x"}, "reserved keys"), ({"KEY": "x" * 4096}, "4KB")):
+    for variables, message in (
+        ({"AWS_REGION": "x"}, "reserved keys"),
+        ({"KEY": "x" * 4096}, "4KB"),
+    ):
         refused(lambda given=variables: make_function(
-            client, role, Environment={"Variables": given}), invalid, said)  # fmt: skip
+            client, role, Environment={"Variables": given}), invalid, message)  # fmt: skip
 
 
 def test_a_rule_with_targets_stays(client):
@@ -1049,10 +1056,12 @@ def test_instances_tell_their_cluster_and_whether_they_are_spot(client, seeded):
 
 
 def test_unknown_services_and_operations_are_refused(client, url):
-    said = "will not invent an answer"
-    refused(client("eks").list_addons, "UnknownOperationException", said, clusterName="demo")
-    refused(client("sts").get_session_token, "UnknownOperationException", said)
-    refused(client("iam").get_mfa_device, "UnknownOperationException", said, SerialNumber="s" * 9)
+    message = "will not invent an answer"
+    refused(client("eks").list_addons, "UnknownOperationException", message, clusterName="demo")
+    refused(client("sts").get_session_token, "UnknownOperationException", message)
+    refused(
+        client("iam").get_mfa_device, "UnknownOperationException", message, SerialNumber="s" * 9
+    )
     refused(client("dynamodb").list_tables, "UnknownServiceException", "has no service 'dynamodb'")
     answers = internal(url, "GET", "requests").json()["log"]
     assert answers[-1]["fault"] == "unknown"
@@ -1063,8 +1072,8 @@ def test_a_fault_of_the_sandbox_is_told_without_what_it_was_about(client, monkey
         return {}["a-value-that-nobody-sees"]
 
     monkeypatch.setitem(aws_sts.HANDLERS, "GetCallerIdentity", fail)
-    said = refused(client("sts").get_caller_identity, "InternalFailure", "KeyError at ")
-    assert "nobody-sees" not in said
+    message = refused(client("sts").get_caller_identity, "InternalFailure", "KeyError at ")
+    assert "nobody-sees" not in message
 
 
 class Cbor:
@@ -1076,18 +1085,23 @@ class Cbor:
 
     def ask(self, name, secret=None, **params):
         operation = self.model.operation_model(name)
-        made = RpcV2CBORSerializer().serialize_to_request(params, operation)
-        request = AWSRequest("POST", self.url + made["url_path"], made["headers"], made["body"])
+        created_result = RpcV2CBORSerializer().serialize_to_request(params, operation)
+        request = AWSRequest(
+            "POST",
+            self.url + created_result["url_path"],
+            created_result["headers"],
+            created_result["body"],
+        )
         keys = self.keys
         secret = secret or keys.secret_access_key
         held = Keys(keys.access_key_id, secret, keys.session_token)
         SigV4Auth(held, "monitoring", REGION).add_auth(request)
         ready = request.prepare()
         answer = requests.post(ready.url, data=ready.body, headers=dict(ready.headers), timeout=60)
-        found = {
+        result = {
             "body": answer.content, "headers": answer.headers, "status_code": answer.status_code,
         }  # fmt: skip
-        return RpcV2CBORParser().parse(found, operation.output_shape)
+        return RpcV2CBORParser().parse(result, operation.output_shape)
 
 
 def test_alarms_are_kept_for_those_who_speak_cbor(url, seeded, client):
@@ -1218,7 +1232,7 @@ def test_new_permissions_take_effect_only_later(iam, url):
 
 def test_the_delay_is_the_same_for_the_same_seed(iam, url):
     def delays(seed):
-        found = []
+        result = []
         for name in ("same-1", "same-2"):
             internal(url, "PUT", "faults", json={"propagation_seconds": 1000, "seed": seed})
             iam.create_user(UserName=name)
@@ -1226,16 +1240,16 @@ def test_the_delay_is_the_same_for_the_same_seed(iam, url):
             waited = 0
             while waited < 1000:
                 try:
-                    made = make_role(iam, role)
+                    created_result = make_role(iam, role)
                 except ClientError:
                     advance(url, 25)
                     waited += 25
                 else:
-                    iam.delete_role(RoleName=made)
+                    iam.delete_role(RoleName=created_result)
                     break
-            found.append(waited)
+            result.append(waited)
             iam.delete_user(UserName=name)
-        return found
+        return result
 
     first, second, other = delays(1), delays(1), delays(2)
     assert first == second
@@ -1281,17 +1295,17 @@ def test_the_inventory_tells_every_kind_and_hides_values(client, url, cluster):
     client("logs").create_log_group(logGroupName=name)
     client("events").put_rule(Name=name, EventPattern=json.dumps({"source": ["aws.ec2"]}))
     answer = internal(url, "GET", "inventory")
-    found = answer.json()
+    result = answer.json()
 
     assert "a-value-that-nobody-sees" not in answer.text
-    assert found["secretsmanager-secret"][name]["value"].startswith("sha256:")
-    assert name in found["sqs-queue"]
-    assert name in found["logs-group"]
-    assert found["events-rule"][f"default/{name}"]["pattern"] == {"source": ["aws.ec2"]}
-    assert cluster in found["eks-cluster"]
-    assert f"{cluster}/{arn('role', 'platform-admin')}" in found["eks-access-entry"]
-    assert found["ec2-instance"]
-    assert found["ec2-security-group"]
+    assert result["secretsmanager-secret"][name]["value"].startswith("sha256:")
+    assert name in result["sqs-queue"]
+    assert name in result["logs-group"]
+    assert result["events-rule"][f"default/{name}"]["pattern"] == {"source": ["aws.ec2"]}
+    assert cluster in result["eks-cluster"]
+    assert f"{cluster}/{arn('role', 'platform-admin')}" in result["eks-access-entry"]
+    assert result["ec2-instance"]
+    assert result["ec2-security-group"]
 
 
 def test_many_callers_at_once_get_their_own_answers(client):

@@ -234,8 +234,8 @@ def test_a_lookup_wants_its_arguments(provider):
     ],
 )
 def test_a_wrong_input_is_refused_before_aws_is_asked(provider, kind, inputs, sentence):
-    assert any(sentence in said for said in provider.failures(kind, inputs)), provider.failures(
-        kind, inputs
+    assert any(sentence in message for message in provider.failures(kind, inputs)), (
+        provider.failures(kind, inputs)
     )
 
 
@@ -703,9 +703,9 @@ def test_an_update_that_failed_half_way_keeps_what_is_true(provider, faults):
     with pytest.raises(RefusedError) as refused:
         provider.update(LOG_GROUP, identifier, state, wanted)
 
-    kept = properties(refused.value.half_made.properties)
-    assert kept["retentionInDays"] == 14
-    assert "tags" not in kept
+    remaining = properties(refused.value.half_made.properties)
+    assert remaining["retentionInDays"] == 14
+    assert "tags" not in remaining
 
 
 def test_code_that_was_not_taken_is_still_to_be_sent(provider, faults):
@@ -719,8 +719,8 @@ def test_code_that_was_not_taken_is_still_to_be_sent(provider, faults):
     with pytest.raises(RefusedError, match="AWS refused UpdateFunctionCode") as refused:
         provider.update(FUNCTION, identifier, state, wanted)
 
-    kept = properties(refused.value.half_made.properties)
-    assert changes(provider.diff(FUNCTION, kept, wanted)) == {"code": "update"}
+    remaining = properties(refused.value.half_made.properties)
+    assert changes(provider.diff(FUNCTION, remaining, wanted)) == {"code": "update"}
 
 
 def test_refused_requests_are_repeated(provider, faults):

@@ -9,9 +9,9 @@ from sandbox.kubernetes import furnished
 
 
 def test_the_log_outlives_the_server(tmp_path):
-    made = aws.serve(tmp_path)
-    aws.root(made.url).client("iam", made.url).list_roles()
-    made.close()
+    result = aws.serve(tmp_path)
+    aws.root(result.url).client("iam", result.url).list_roles()
+    result.close()
 
     written = (tmp_path / "aws-requests.jsonl").read_text().splitlines()
     assert json.loads(written[-1])["action"] == "ListRoles"
@@ -27,26 +27,26 @@ def test_the_cluster_and_its_node_group_fit_the_nodes_and_the_map(tmp_path):
         group = eks.describe_nodegroup(clusterName=constants.CLUSTER, nodegroupName=group_name)
         ec2 = seeded.operator.client("ec2", server.url)
         security_group = cluster["resourcesVpcConfig"]["clusterSecurityGroupId"]
-        found = ec2.describe_security_groups(GroupIds=[security_group])["SecurityGroups"][0]
+        result = ec2.describe_security_groups(GroupIds=[security_group])["SecurityGroups"][0]
     finally:
         server.close()
 
     assert cluster["kubernetesNetworkConfig"]["serviceIpv4Cidr"] == constants.SERVICE_CIDR
-    assert found["VpcId"] == seeded.vpc_id
+    assert result["VpcId"] == seeded.vpc_id
     assert group_name == constants.NODE_GROUP
     assert group["nodegroup"]["nodeRole"] == seeded.node_role_arn
     assert seeded.node_role_arn in furnished.aws_auth(constants.ACCOUNT)["mapRoles"]
 
 
 def test_a_seeded_cluster_with_entries_has_its_people_and_nodes(tmp_path):
-    made = aws.serve(tmp_path, authentication_mode="API")
-    found = aws.seed(made.url)
-    entries = requests.get(f"{made.url}/_sandbox/access-entries", timeout=60).json()
-    made.close()
+    created_result = aws.serve(tmp_path, authentication_mode="API")
+    result = aws.seed(created_result.url)
+    entries = requests.get(f"{created_result.url}/_sandbox/access-entries", timeout=60).json()
+    created_result.close()
 
     own = {e["principalArn"].rpartition("/")[2]: e for e in entries if e["cluster"] == "demo"}
     assert own["platform-admin"]["policies"][0]["policyArn"].endswith("AmazonEKSClusterAdminPolicy")
     assert own["pull-request"]["groups"] == ["platform:read-only"]
     assert own["demo-general-nodes"]["type"] == "EC2_LINUX"
     assert all(e["valid"] for e in entries)
-    assert found.node_role_arn == own["demo-general-nodes"]["principalArn"]
+    assert result.node_role_arn == own["demo-general-nodes"]["principalArn"]

@@ -245,10 +245,10 @@ def test_an_action_is_served_until_it_is_acknowledged(world, call, cluster_id):
 
 
 def test_the_first_configuration_has_our_profile_the_clusters_groups_and_the_way_out():
-    made = first_configuration("01234567-89ab", "demo", SEEN)
-    assert made["eks"] == {"instanceProfileArn": PROFILE, "securityGroups": ["sg-1", "sg-2"]}
-    assert made["subnets"] == ["subnet-1"]
-    require_resolved(NodeConfigurations().create(made), SEEN)
+    result = first_configuration("01234567-89ab", "demo", SEEN)
+    assert result["eks"] == {"instanceProfileArn": PROFILE, "securityGroups": ["sg-1", "sg-2"]}
+    assert result["subnets"] == ["subnet-1"]
+    require_resolved(NodeConfigurations().create(result), SEEN)
 
 
 @pytest.mark.parametrize(

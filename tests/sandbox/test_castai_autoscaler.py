@@ -78,8 +78,8 @@ class World:
         self.api.hand_over_keys(self.id, "AKIA", "secret")
         eventually(lambda: self.api.get_cluster(self.id).status == "ready")
         self.clusters = f"/v1/kubernetes/clusters/{self.id}"
-        made = call(castai, "POST", f"{self.clusters}/node-configurations", CONFIGURATION).json()
-        call(castai, "POST", f"{self.clusters}/node-configurations/{made['id']}/default")
+        result = call(castai, "POST", f"{self.clusters}/node-configurations", CONFIGURATION).json()
+        call(castai, "POST", f"{self.clusters}/node-configurations/{result['id']}/default")
 
     def policies(self, **more):
         path = f"/cluster-autoscaler/v2/clusters/{self.id}/policies"

@@ -24,14 +24,14 @@ def aws_url(tmp_path_factory):
 
 @pytest.fixture
 def make(tmp_path, aws_url):
-    made = []
+    result = []
 
     def a_world(**options):
-        made.append(World(tmp_path, aws_url, Options(**{**vars(QUICK), **options})))
-        return made[-1]
+        result.append(World(tmp_path, aws_url, Options(**{**vars(QUICK), **options})))
+        return result[-1]
 
     yield a_world
-    for world in made:
+    for world in result:
         world.close()
 
 
@@ -375,8 +375,8 @@ def launch(world, cluster_id, count=1):
 
 def test_nodes_are_launched_and_deleted_with_the_credentials(world, api, cluster_id):
     api.hand_over_keys(cluster_id, *world.user_with_key())
-    made = launch(world, cluster_id, 2)
-    assert sorted(world.instances()) == sorted(made)
+    result = launch(world, cluster_id, 2)
+    assert sorted(world.instances()) == sorted(result)
     assert all(node.made_by_castai for node in api.list_nodes(cluster_id))
     api.disconnect(cluster_id, delete_nodes=True)
     eventually(lambda: api.get_cluster(cluster_id).status == "deleted")
@@ -385,10 +385,10 @@ def test_nodes_are_launched_and_deleted_with_the_credentials(world, api, cluster
 
 def test_nodes_stay_when_nobody_asks_for_their_deletion(world, api, cluster_id):
     api.hand_over_keys(cluster_id, *world.user_with_key())
-    made = launch(world, cluster_id)
+    result = launch(world, cluster_id)
     api.disconnect(cluster_id, delete_nodes=False)
     eventually(lambda: api.get_cluster(cluster_id).status == "deleted")
-    assert world.instances() == made
+    assert world.instances() == result
 
 
 def test_nodes_are_orphaned_when_access_goes_before_they_do(make):
@@ -397,12 +397,12 @@ def test_nodes_are_orphaned_when_access_goes_before_they_do(make):
     api = CastaiApi(world.castai.url, API_KEY)
     cluster_id = api.register("demo", REGION, world.account).id
     api.hand_over_keys(cluster_id, *world.user_with_key())
-    made = launch(world, cluster_id)
+    result = launch(world, cluster_id)
     api.disconnect(cluster_id, delete_nodes=True)
     world.drop_user()
     eventually(lambda: api.get_cluster(cluster_id).archived)
     state = world.state(cluster_id)
-    assert world.instances() == made
+    assert world.instances() == result
     assert sum("attempt" in line for line in state["log"]) == 10
     assert state["log"][-1] == "gave up, 1 nodes left"
 
@@ -411,10 +411,10 @@ def test_the_state_and_the_log_file_hold_no_secret(world, api, cluster_id, tmp_p
     key, secret = world.user_with_key()
     token = api.create_token(cluster_id)
     api.hand_over_keys(cluster_id, key, secret)
-    told = world.call("GET", "/_sandbox/state").text + (tmp_path / "castai.log").read_text()
-    assert secret not in told, "the secret access key is told"
-    assert token not in told, "the token is told"
-    assert API_KEY not in told, "the API key is told"
+    messages = world.call("GET", "/_sandbox/state").text + (tmp_path / "castai.log").read_text()
+    assert secret not in messages, "the secret access key is told"
+    assert token not in messages, "the token is told"
+    assert API_KEY not in messages, "the API key is told"
 
 
 def test_throttling_is_a_429_that_the_client_gets_over(world, api):

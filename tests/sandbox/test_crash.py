@@ -56,9 +56,9 @@ def test_what_belongs_to_another_cluster_is_a_difference():
 
 
 def test_pods_follow_from_their_deployment_and_are_not_compared():
-    found = {"Pod (api/v1)": {"castai-agent/castai-agent-848b48454c-dmdzl": {}}}
+    result = {"Pod (api/v1)": {"castai-agent/castai-agent-848b48454c-dmdzl": {}}}
 
-    assert comparable(found, ONE) == {}
+    assert comparable(result, ONE) == {}
 
 
 def test_a_sample_is_spread_evenly_and_is_the_same_every_time():
@@ -80,9 +80,9 @@ BROKEN = Outcome(
 )
 
 
-def printed(made):
+def printed(result):
     console = Console(width=200, file=io.StringIO())
-    console.print(made)
+    console.print(result)
     return [line.split() for line in console.file.getvalue().splitlines()]
 
 

@@ -354,8 +354,8 @@ def test_create_action_limits_tagging_to_the_creating_call():
         )
     ]
     instance = "arn:aws:ec2:us-east-1:123456789012:instance/i-1"
-    made = Request("ec2:CreateTags", instance, {"ec2:CreateAction": "RunInstances"})
-    assert may(policies, made)
+    result = Request("ec2:CreateTags", instance, {"ec2:CreateAction": "RunInstances"})
+    assert may(policies, result)
     assert not may(policies, Request("ec2:CreateTags", instance))
 
 

@@ -33,11 +33,11 @@ def wait_for(log: Path) -> None:
 def test_another_object_finds_and_ends_what_was_started(tmp_path: Path):
     start(Processes(tmp_path), tmp_path, "one")
     start(Processes(tmp_path), tmp_path, "two")
-    found = Processes(tmp_path)
+    result = Processes(tmp_path)
     wait_for(tmp_path / "logs" / "two.log")
-    assert found.alive() == ["one", "two"]
+    assert result.alive() == ["one", "two"]
 
-    found.stop()
+    result.stop()
 
     assert Processes(tmp_path).alive() == []
 

@@ -20,8 +20,8 @@ def search(tmp_path: Path):
     service = castai.serve(tmp_path / "castai", cloud.url)
     iam = aws.root(cloud.url).client("iam", cloud.url)
     iam.create_user(UserName="u")
-    made = iam.create_access_key(UserName="u")["AccessKey"]
-    iam.delete_access_key(UserName="u", AccessKeyId=made["AccessKeyId"])
+    result = iam.create_access_key(UserName="u")["AccessKey"]
+    iam.delete_access_key(UserName="u", AccessKeyId=result["AccessKeyId"])
     api = CastaiApi(service.url, API_KEY)
     cluster = api.register("demo", "eu-central-1", "012345678901")
     for _ in range(2):

@@ -176,7 +176,7 @@ def test_kill_counts_the_calls_that_fit_its_actions_only():
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"),
+    ("wanted", "message"),
     [
         ({"throttle": 2}, "throttle: found 2"),
         ({"bucket": {"rate": 0, "burst": 1}}, "bucket.rate: found 0"),
@@ -191,11 +191,11 @@ def test_kill_counts_the_calls_that_fit_its_actions_only():
         ({"kill": {"after": 1, "pid": 1}}, "never 0, 1 or the sandbox's own"),
     ],
 )
-def test_malformed_faults_are_refused(url, wanted, said):
+def test_malformed_faults_are_refused(url, wanted, message):
     answer = faults(url, **wanted)
 
     assert answer.status_code == 400
-    assert said in answer.json()["message"]
+    assert message in answer.json()["message"]
 
 
 def test_faults_and_the_log_are_taken_away_by_delete(url):

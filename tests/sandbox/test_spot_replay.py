@@ -56,30 +56,30 @@ def test_a_report_of_a_foreign_instance_is_seen(monkeypatch):
         return honest(notice, mistaken, cluster)
 
     monkeypatch.setattr(handler, "judge", careless)
-    found = deviations(replay(a_stream(), Weather(()), seed=7))
+    result = deviations(replay(a_stream(), Weather(()), seed=7))
 
-    assert any(text.startswith("reported wrongly: ") for text in found)
+    assert any(text.startswith("reported wrongly: ") for text in result)
 
 
 def test_a_report_that_never_comes_is_seen(monkeypatch):
     monkeypatch.setattr(handler, "judge", lambda *_: decide.Ignore("foreign"))
-    found = deviations(replay(a_stream(), Weather(()), seed=7))
+    result = deviations(replay(a_stream(), Weather(()), seed=7))
 
-    assert any(text.startswith("never reported: ") for text in found)
+    assert any(text.startswith("never reported: ") for text in result)
 
 
 def test_a_handler_without_a_memory_of_foreign_instances_is_seen(monkeypatch):
     monkeypatch.setattr(handler.instances.ForeignInstances, "__contains__", lambda *_: False)
-    found = deviations(replay(a_stream(), Weather(()), seed=7))
+    result = deviations(replay(a_stream(), Weather(()), seed=7))
 
-    assert any("describes for a foreign event, wanted at most 1" in text for text in found)
+    assert any("describes for a foreign event, wanted at most 1" in text for text in result)
 
 
 def test_a_key_in_the_log_is_seen(monkeypatch):
     monkeypatch.setattr(handler, "_labels", lambda _event: {"key": spot_replay.KEY})
-    found = deviations(replay(a_stream(20), Weather(()), seed=7))
+    result = deviations(replay(a_stream(20), Weather(()), seed=7))
 
-    assert "the API key is in the log" in found
+    assert "the API key is in the log" in result
 
 
 @pytest.mark.parametrize(("broken", "status"), [(False, 0), (True, 1)])

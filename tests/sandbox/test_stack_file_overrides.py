@@ -59,12 +59,12 @@ def test_an_override_changes_one_setting_of_the_copy_only(source: Path):
     ],
 )
 def test_values_are_yaml_and_keys_are_paths(source: Path, override: str, path: tuple, value):
-    found = settings(source, override)
+    result = settings(source, override)
     for step in path:
-        found = found[step]
+        result = result[step]
 
-    assert found == value
-    assert type(found) is type(value)
+    assert result == value
+    assert type(result) is type(value)
 
 
 @pytest.mark.parametrize("account", ["012345678901", "012345670123", "123456789012"])
@@ -83,7 +83,7 @@ def test_a_file_without_our_object_gets_one(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "messages"),
     [
         ("credentials.mode", "write KEY=VALUE"),
         ("=role", "write KEY=VALUE"),
@@ -93,22 +93,22 @@ def test_a_file_without_our_object_gets_one(tmp_path: Path):
         ("a={", "the value is not YAML"),
     ],
 )
-def test_a_bad_override_is_told_by_its_own_text(source: Path, override: str, told: str):
-    with pytest.raises(StackFileError, match=told) as refused:
+def test_a_bad_override_is_told_by_its_own_text(source: Path, override: str, messages: str):
+    with pytest.raises(StackFileError, match=messages) as refused:
         render(source, [override])
 
     assert override.partition("=")[0].rstrip("=") in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "messages"),
     [("a: [", "is not YAML"), ("- 1", "is no stack file"), ("config: 3", "is no stack file")],
 )
-def test_a_file_that_is_none_is_named(tmp_path: Path, content: str, told: str):
+def test_a_file_that_is_none_is_named(tmp_path: Path, content: str, messages: str):
     path = tmp_path / "Pulumi.bad.yaml"
     path.write_text(content)
 
-    with pytest.raises(StackFileError, match=told) as refused:
+    with pytest.raises(StackFileError, match=messages) as refused:
         render(path, ["a=1"])
 
     assert str(path) in str(refused.value)

@@ -54,8 +54,8 @@ def built(machine: Path) -> list[str]:
 
 def programs(*, own: bool = False) -> tuple[toolchain.Programs, str]:
     output = io.StringIO()
-    found = toolchain.programs(own=own, console=Console(file=output, width=300))
-    return found, output.getvalue()
+    result = toolchain.programs(own=own, console=Console(file=output, width=300))
+    return result, output.getvalue()
 
 
 def test_all_are_built_in_order_and_only_once(machine: Path):
@@ -121,10 +121,10 @@ def test_a_half_built_toolchain_is_finished_and_not_begun_again(machine: Path):
     executable(folder / "pulumi")
     (folder / "pulumi-resource-kubernetes.part").write_text("half of it")
 
-    found, _ = programs()
+    result, _ = programs()
 
     assert built(machine) == NAMES[1:]
-    assert found.kubernetes_plugin.read_text() == "built\n"
+    assert result.kubernetes_plugin.read_text() == "built\n"
 
 
 def test_two_starts_at_once_build_once(machine: Path):
@@ -193,11 +193,11 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
 def test_a_program_on_path_is_taken_and_said(machine: Path, name: str):
     mine = executable(machine / "bin" / name)
 
-    found, said = programs()
+    result, message = programs()
 
-    taken = {found.pulumi, found.kubernetes_plugin, found.aws_plugin}
+    taken = {result.pulumi, result.kubernetes_plugin, result.aws_plugin}
     assert mine in taken
-    assert f"{name}: taking the one found at {mine}" in said
+    assert f"{name}: taking the one found at {mine}" in message
     assert name not in built(machine), "nothing is built that the machine has"
 
 
@@ -207,10 +207,10 @@ def test_a_program_on_path_is_taken_and_said(machine: Path, name: str):
 def test_own_programs_can_be_forced(machine: Path, name: str):
     mine = executable(machine / "bin" / name)
 
-    found, said = programs(own=True)
+    result, message = programs(own=True)
 
-    assert mine not in {found.pulumi, found.kubernetes_plugin, found.aws_plugin}
-    assert str(mine) not in said
+    assert mine not in {result.pulumi, result.kubernetes_plugin, result.aws_plugin}
+    assert str(mine) not in message
     assert built(machine) == NAMES
 
 
@@ -221,20 +221,20 @@ def test_the_newest_complete_plugin_of_pulumi_s_folder_is_taken(machine: Path):
         executable(folder / "pulumi-resource-kubernetes")
     (plugins / "resource-kubernetes-v4.100.0.partial").touch()
 
-    found, _ = programs()
+    result, _ = programs()
 
-    assert found.kubernetes_plugin == (
+    assert result.kubernetes_plugin == (
         plugins / "resource-kubernetes-v4.34.2" / "pulumi-resource-kubernetes"
     )
 
 
 def test_without_a_language_host_the_stand_in_gets_the_sdk_s_executor(machine: Path):
-    found, said = programs()
+    result, message = programs()
 
-    assert found.language_host is None
-    assert found.executor.read_text() == "the executor\n"
-    assert machine / "cache" in found.executor.parents
-    assert "pulumi-language-python: taking the stand-in" in said
+    assert result.language_host is None
+    assert result.executor.read_text() == "the executor\n"
+    assert machine / "cache" in result.executor.parents
+    assert "pulumi-language-python: taking the stand-in" in message
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["machine's", "own"])
@@ -250,18 +250,18 @@ def test_a_real_language_host_is_never_replaced(machine: Path, place: str, own: 
         (machine / "bin" / "pulumi").symlink_to(machine / place / "pulumi")
         own = False
 
-    found, said = programs(own=own)
+    result, message = programs(own=own)
 
-    assert found.language_host == real
-    assert found.executor == executor
-    assert f"pulumi-language-python: taking the one found at {real}" in said
+    assert result.language_host == real
+    assert result.executor == executor
+    assert f"pulumi-language-python: taking the one found at {real}" in message
 
 
 def test_the_program_folder_holds_the_real_language_host_or_the_stand_in(machine: Path):
-    found, _ = programs()
-    folder = program_folder.write(machine / "state" / "bin", found)
+    result, _ = programs()
+    folder = program_folder.write(machine / "state" / "bin", result)
     stand_in = (folder / "pulumi-language-python").read_text()
-    assert f"-m sandbox.language_host --use-executor {found.executor}" in stand_in
+    assert f"-m sandbox.language_host --use-executor {result.executor}" in stand_in
 
     real = executable(machine / "bin" / "pulumi-language-python")
     executable(machine / "bin" / "pulumi-language-python-exec")
@@ -287,10 +287,10 @@ def test_without_a_terminal_a_long_build_says_so_now_and_then(
     monkeypatch.setattr(toolchain, "_QUIET_REPORT_SECONDS", 0.1)
     go(machine, "sleep 0.35")
 
-    _, said = programs()
+    _, message = programs()
 
-    assert "building pulumi: about 3 min 41 s the first time" in said
-    assert said.count("building pulumi: 0 min 0 s of about") >= 2
+    assert "building pulumi: about 3 min 41 s the first time" in message
+    assert message.count("building pulumi: 0 min 0 s of about") >= 2
 
 
 @pytest.mark.usefixtures("machine")

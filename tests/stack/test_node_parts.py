@@ -34,21 +34,21 @@ def inputs(recorder, name):
 
 def of_the_stack(**settings):
     """Return the stack's outputs."""
-    build, found = program(**settings), {}
+    build, result = program(**settings), {}
 
     async def deployed():
         outputs = await build()
-        return pulumi.Output.all(**outputs).apply(found.update)
+        return pulumi.Output.all(**outputs).apply(result.update)
 
     run(deployed, answers=ANSWERS)
-    return found
+    return result
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_connecting_sets_the_node_configuration_and_starts_nothing(mode):
-    made = set(named(ran(mode=mode)))
+    result = set(named(ran(mode=mode)))
 
-    assert made & {*AFTER_READY, "node-configuration", "node-security-group"} == {
+    assert result & {*AFTER_READY, "node-configuration", "node-security-group"} == {
         "node-configuration",
         "node-security-group",
     }
@@ -101,9 +101,9 @@ def test_the_disconnect_comes_before_the_security_group_goes(mode):
     ids=["no access", "by hand", "no controller", "nodes", "group", "autoscaler", "evictor"],
 )
 def test_each_switch_takes_its_part_away_and_keeps_the_connection(settings, gone):
-    made = set(named(ran(**settings)))
+    result = set(named(ran(**settings)))
 
-    assert {*AFTER_READY, "node-configuration", "node-security-group"} - made == gone
+    assert {*AFTER_READY, "node-configuration", "node-security-group"} - result == gone
 
 
 def test_the_node_configuration_has_the_profile_groups_and_subnets_of_this_cluster():
@@ -160,18 +160,18 @@ def test_without_a_limit_the_policies_say_so_and_without_spot_there_is_no_fallba
 
 
 def test_the_evictor_begins_with_a_dry_run():
-    found = inputs(ran(automation=ALL_ON), "evictor-configuration")
+    result = inputs(ran(automation=ALL_ON), "evictor-configuration")
 
-    assert (found["enabled"], found["dryRun"], found["aggressiveMode"]) == (True, True, False)
+    assert (result["enabled"], result["dryRun"], result["aggressiveMode"]) == (True, True, False)
 
 
 def test_the_security_group_is_of_the_cluster_s_vpc_and_carries_castai_s_id():
     recorder = ran(tags={"team": "core"})
-    found = inputs(recorder, "node-security-group")
+    result = inputs(recorder, "node-security-group")
 
-    assert found["vpcId"] == "vpc-0123456789abcdef0"
-    assert found["tags"]["cast:cluster-id"] == CLUSTER_ID
-    assert found["tags"]["team"] == "core"
+    assert result["vpcId"] == "vpc-0123456789abcdef0"
+    assert result["tags"]["cast:cluster-id"] == CLUSTER_ID
+    assert result["tags"]["team"] == "core"
     assert named(recorder)["node-security-group"].deleteBeforeReplace
 
 
@@ -190,11 +190,11 @@ def test_the_security_group_is_of_the_cluster_s_vpc_and_carries_castai_s_id():
     ],
 )
 def test_the_outputs_name_the_objects_and_the_state_of_the_policies(automation, state):
-    found = of_the_stack(automation=automation)
+    result = of_the_stack(automation=automation)
 
-    assert found["policies_state"] == state
-    assert found["security_group_id"] == "node-security-group-id"
-    assert found["node_configuration_id"] == "node-configuration-id"
+    assert result["policies_state"] == state
+    assert result["security_group_id"] == "node-security-group-id"
+    assert result["node_configuration_id"] == "node-configuration-id"
 
 
 def test_without_a_controller_there_are_no_outputs_of_nodes():

@@ -102,14 +102,14 @@ def named(recorder):
 def waits_for(recorder, name):
     """Everything that `name` waits for, directly or not."""
     resources = named(recorder)
-    found, queue = set(), [name]
+    result, queue = set(), [name]
     while queue:
         for urn in resources[queue.pop()].dependencies:
             dependency = urn.rpartition("::")[2]
-            if dependency in resources and dependency not in found:
-                found.add(dependency)
+            if dependency in resources and dependency not in result:
+                result.add(dependency)
                 queue.append(dependency)
-    return found
+    return result
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -200,8 +200,8 @@ def test_nothing_is_composed_after_a_refusal(monkeypatch, preview, allowed, clus
         ran(preview=preview)
 
     assert not composed.is_set()
-    told = "\n".join([str(failure.value), *warnings])
-    assert all(line in told for line in allowed.missing + cluster.problems)
+    messages = "\n".join([str(failure.value), *warnings])
+    assert all(line in messages for line in allowed.missing + cluster.problems)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -271,9 +271,9 @@ def test_nothing_acts_in_the_cluster_without_credentials_or_controller(settings)
 
 
 def test_where_a_person_hands_over_the_controller_runs_as_well():
-    made = named(ran(api={"register": False, "clusterId": CLUSTER_ID}))
+    result = named(ran(api={"register": False, "clusterId": CLUSTER_ID}))
 
-    assert made["automation-config"].object["data"]["CLUSTER_ID"] == CLUSTER_ID
+    assert result["automation-config"].object["data"]["CLUSTER_ID"] == CLUSTER_ID
 
 
 def test_the_agent_alone_touches_no_iam():
@@ -305,10 +305,10 @@ def test_a_rotation_is_guarded_by_what_castai_holds_where_this_stack_hands_over(
 
 
 def keys_at(**credentials):
-    made = named(
+    result = named(
         ran(credentials={"rotation": 1, **credentials.pop("credentials", {})}, **credentials)
     )
-    return {n: r.object["status"] for n, r in made.items() if n.startswith("iam-key-")}
+    return {n: r.object["status"] for n, r in result.items() if n.startswith("iam-key-")}
 
 
 def test_the_retired_key_goes_at_once_when_told():
@@ -322,7 +322,7 @@ def test_where_a_person_hands_over_the_previous_key_stays_active():
 
 
 def test_the_settings_of_the_api_reach_what_they_are_about():
-    made = named(
+    result = named(
         ran(
             api={
                 "organizationId": CLUSTER_ID,
@@ -336,13 +336,13 @@ def test_the_settings_of_the_api_reach_what_they_are_about():
         )
     )
 
-    assert made["registration"].object["organizationId"] == CLUSTER_ID
-    assert made["registration"].object["reviveArchived"] is True
-    assert made["agent-online"].object["timeoutSeconds"] == 11
-    assert made["credentials-ready"].object["timeoutSeconds"] == 12
-    assert made["hand-over"].object["disconnectTimeoutSeconds"] == 13
-    assert made["hand-over"].object["deleteNodesOnDisconnect"] is True
-    assert made["connection"].object["allowDisconnect"] is True
+    assert result["registration"].object["organizationId"] == CLUSTER_ID
+    assert result["registration"].object["reviveArchived"] is True
+    assert result["agent-online"].object["timeoutSeconds"] == 11
+    assert result["credentials-ready"].object["timeoutSeconds"] == 12
+    assert result["hand-over"].object["disconnectTimeoutSeconds"] == 13
+    assert result["hand-over"].object["deleteNodesOnDisconnect"] is True
+    assert result["connection"].object["allowDisconnect"] is True
 
 
 @pytest.mark.parametrize("mode", ["user", "role"])
@@ -376,10 +376,10 @@ def test_without_registration_the_outputs_say_what_to_paste_where(mode, pasted):
     outputs = {}
 
     async def build():
-        made = await program(credentials={"mode": mode}, api=brought)()
-        outputs.update(made)
+        result = await program(credentials={"mode": mode}, api=brought)()
+        outputs.update(result)
         return pulumi.Output.all(
-            **{name: made[name] for name in ("console_url", "cluster_id")}
+            **{name: result[name] for name in ("console_url", "cluster_id")}
         ).apply(outputs.update)
 
     recorder = run(build, answers=ANSWERS)
@@ -412,12 +412,12 @@ def test_the_connection_is_guarded_with_and_without_registration():
 
 def test_types_names_and_parents_are_those_of_the_golden_list():
     """A changed line replaces something in every user's stack, unless it carries an alias."""
-    found = [
+    result = [
         f"{type_} {name} in {parent.rpartition('::')[2] or 'the stack'}"
         for type_, name, parent in ran().inventory()
     ]
 
-    assert "\n".join(found) + "\n" == GOLDEN.read_text()
+    assert "\n".join(result) + "\n" == GOLDEN.read_text()
 
 
 def test_the_resource_types_of_the_plugin_are_those_of_the_golden_list():
@@ -486,9 +486,9 @@ def test_an_apply_without_a_key_writes_nothing(monkeypatch):
 def test_an_apply_that_uses_no_key_needs_none(monkeypatch):
     monkeypatch.delenv("CASTAI_API_KEY")
 
-    made = named(ran(mode="none", api=BY_HAND, agent={"existingSecret": "castai-key"}))
+    result = named(ran(mode="none", api=BY_HAND, agent={"existingSecret": "castai-key"}))
 
-    assert any(name.startswith("agent-") for name in made)
+    assert any(name.startswith("agent-") for name in result)
 
 
 def test_settings_without_effect_are_warned_of(monkeypatch):

@@ -137,9 +137,9 @@ def function(role: aws.iam.Role, logs: aws.cloudwatch.LogGroup) -> aws.lambda_.F
 
 
 def call_function(
-    made: aws.lambda_.Function | None, queue: aws.sqs.Queue, rule: aws.cloudwatch.EventRule
+    result: aws.lambda_.Function | None, queue: aws.sqs.Queue, rule: aws.cloudwatch.EventRule
 ) -> None:
-    name = made.name if made else "the-function"
+    name = result.name if result else "the-function"
     arn = f"arn:aws:lambda:{REGION}:012345678901:function:the-function"
     aws.lambda_.FunctionEventInvokeConfig(
         "failures",
@@ -162,7 +162,7 @@ def call_function(
         "target",
         rule=rule.name,
         target_id="the-target",
-        arn=made.arn if made else arn,
+        arn=result.arn if result else arn,
         retry_policy={"maximum_event_age_in_seconds": 120, "maximum_retry_attempts": 3},
         dead_letter_config={"arn": queue.arn},
         opts=opts("target"),

@@ -103,14 +103,14 @@ class World:
             "Condition": {"StringEquals": {"sts:ExternalId": external_id or cluster_id}},
         }
         iam = self.aws("iam")
-        made = iam.create_role(
+        result = iam.create_role(
             RoleName=name,
             AssumeRolePolicyDocument=json.dumps(
                 {"Version": "2012-10-17", "Statement": [statement]}
             ),
         )
         iam.attach_role_policy(RoleName=name, PolicyArn=ADMINISTRATOR)
-        return str(made["Role"]["Arn"])
+        return str(result["Role"]["Arn"])
 
     def instances(self) -> list[str]:
         """Instances that run."""
@@ -129,12 +129,12 @@ class World:
         return self.call("POST", path, {"items": []}, key).status_code
 
     def state(self, cluster_id: str) -> dict[str, Any]:
-        [found] = [
+        [result] = [
             one
             for one in self.call("GET", "/_sandbox/state").json()["clusters"]
             if one["id"] == cluster_id
         ]
-        return found
+        return result
 
 
 class StubCloud:

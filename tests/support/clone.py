@@ -38,9 +38,9 @@ def user_environment(programs: Path) -> dict[str, str]:
 
     `programs` comes first on PATH.
     """
-    kept = {
+    remaining = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(_OF_THE_USER) and name not in ("PYTHONPATH", "VIRTUAL_ENV")
     }
-    return {**kept, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    return {**remaining, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}

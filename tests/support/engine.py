@@ -89,9 +89,9 @@ class Recorder(MockMonitor):
         )
 
     def one(self, type_: str) -> resource_pb2.RegisterResourceRequest:
-        found = [r for r in self.requests if r.type == type_]
-        assert len(found) == 1, f"{type_}: {[r.name for r in found]}"
-        return found[0]
+        result = [r for r in self.requests if r.type == type_]
+        assert len(result) == 1, f"{type_}: {[r.name for r in result]}"
+        return result[0]
 
 
 def run(program: Any, *, preview: bool = False, answers: dict[str, Any] | None = None) -> Recorder:
