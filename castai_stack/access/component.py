@@ -58,7 +58,6 @@ class AwsAuthMapping(pulumi.ComponentResource):
     """
 
     ready: pulumi.Output[bool]
-    """True once all principals are mapped."""
 
     def __init__(
         self, name: str, args: AwsAuthMappingArgs, opts: pulumi.ResourceOptions | None = None

@@ -37,9 +37,7 @@ class AgentComponent(pulumi.ComponentResource):
     """The agent, one resource per object. The component is complete when the pods run."""
 
     namespace: pulumi.Output[str]
-    """Namespace of the agent."""
     ready: pulumi.Output[bool]
-    """True once both deployments are rolled out."""
 
     def __init__(
         self, name: str, args: AgentArgs, opts: pulumi.ResourceOptions | None = None

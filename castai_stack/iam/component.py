@@ -42,14 +42,11 @@ class CastIamComponent(pulumi.ComponentResource):
     """CAST AI's user, or the role that it assumes, with its policies; and the node role."""
 
     principal_arn: pulumi.Output[str]
-    """ARN of the user or role; known before the policies are attached."""
     ready_principal_arn: pulumi.Output[str]
-    """ARN of the user or role; known once every policy is attached, for the hand-over."""
     principal_name: pulumi.Output[str]
     principal_unique_id: pulumi.Output[str]
     node_role_arn: pulumi.Output[str]
     node_role_unique_id: pulumi.Output[str]
-    """IAM's unique id of the role, to which an access entry is bound."""
     instance_profile_arn: pulumi.Output[str]
 
     def __init__(

@@ -42,11 +42,8 @@ class SpotLambdaComponent(pulumi.ComponentResource):
     """Function, rules, dead-letter queue, log group and alarms of one cluster."""
 
     function_arn: pulumi.Output[str]
-    """ARN of the function."""
     role_arn: pulumi.Output[str]
-    """ARN of the function's role; draining maps it into the cluster."""
     role_unique_id: pulumi.Output[str]
-    """IAM's unique id of the role, to which an access entry is bound."""
 
     def __init__(
         self, name: str, args: SpotLambdaArgs, opts: pulumi.ResourceOptions | None = None
