@@ -120,7 +120,7 @@ class PendingLookup:
             POLICIES: lambda inputs: f"{inputs['clusterId']}/policies",
             EVICTOR: lambda inputs: f"{inputs['clusterId']}/evictor",
             LEFTOVERS: lambda inputs: str(inputs["namespace"]),
-            AWS_AUTH: lambda inputs: f"{entries.WHERE}/{entries.KEYS[inputs['kind']]}",
+            AWS_AUTH: self._aws_auth,
             "aws:iam/rolePolicyAttachment:RolePolicyAttachment": lambda inputs: (
                 f"{inputs['role']}/{inputs['policyArn']}"
             ),
@@ -188,6 +188,22 @@ class PendingLookup:
             api = self._api()
         clusters = castai_account.registered(api, self._target)
         return next((cluster.id for cluster in clusters), None)
+
+    def _aws_auth(self, inputs: Mapping[str, Any]) -> str | None:
+        """Return the id, unless the entry to adopt is still another installer's alone.
+
+        A killed run may not have come to its write: the entry exists all the same, and the map does
+        not list it as this program's. The next `up` adopts it.
+        """
+        if inputs.get("adopt"):
+            from castai_stack.access import protocol, writer  # noqa: PLC0415 - lazy
+            from castai_stack.commands.cluster import connected  # noqa: PLC0415
+
+            with connected(self._target) as client:
+                owned = protocol.owned_entries(writer.look(client).live)
+            if f"{inputs['kind']} {str(inputs['arn']).lower()}" not in owned.entries:
+                return None
+        return f"{entries.WHERE}/{entries.KEYS[inputs['kind']]}"
 
     def _permission(self, inputs: Mapping[str, Any]) -> AwsObject | None:
         # Without a chosen id another one is added beside it; with one the first is in the way.

@@ -1,5 +1,6 @@
 """What recovery decides, without an engine; killed runs are in tests/sandbox."""
 
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,8 @@ from botocore.exceptions import ClientError
 from lightkube.core.exceptions import ApiError
 from lightkube.models.meta_v1 import ObjectMeta, Status
 
-from castai_stack.commands import departures, killed_engine, pending_creates, recover
+from castai_stack.access import protocol, writer
+from castai_stack.commands import cluster, departures, killed_engine, pending_creates, recover
 from castai_stack.commands.command_line import RefusedError
 from castai_stack.commands.pending_creates import Pending, PendingLookup
 from castai_stack.commands.target import Target
@@ -158,6 +160,20 @@ def test_a_create_that_disappears_with_its_parent_is_dropped_without_a_question(
 )
 def test_parts_of_imported_objects_are_imported(type_, inputs, result):
     assert lookup(iam=object()).import_id(pending(type_, **inputs)) == result
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_an_entry_to_adopt_is_imported_only_if_the_killed_run_wrote_it(monkeypatch, is_listed):
+    arn = "arn:aws:iam::012345678901:user/Theirs"
+    listed = [f"user {arn.lower()}"] if is_listed else []
+    annotations = {protocol.ENTRIES_ANNOTATION: json.dumps({"entries": listed})}
+    live = SimpleNamespace(annotations=annotations)
+    monkeypatch.setattr(cluster, "connected", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(writer, "look", lambda _: SimpleNamespace(live=live))
+
+    create = pending(pending_creates.AWS_AUTH, kind="user", arn=arn, adopt=True)
+    found = lookup(iam=object()).import_id(create)
+    assert found == ("kube-system/aws-auth/mapUsers" if is_listed else None)
 
 
 @pytest.mark.parametrize(
