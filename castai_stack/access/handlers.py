@@ -21,6 +21,9 @@ from castai_stack.plugin.handler import (
 from castai_stack.plugin.run import ResourceError
 from castai_stack.plugin.values import is_unknown
 
+_ATTEMPTS = 10
+"""Of a request to EKS; many stacks of one account are throttled together."""
+
 
 class AwsAuthEntryHandler(Handler):
     """Reads, merges and writes one entry by the requests of `access.steps`."""
@@ -132,13 +135,15 @@ class AccessEntryPlaceHandler(Handler):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Refuse an entry that exists, or delete it when it may be adopted."""
         import boto3  # noqa: PLC0415 - heavy, and most runs only compare
+        from botocore.config import Config  # noqa: PLC0415
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
         from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
         cluster, arn = props["cluster_name"], props["principal_arn"]
         which = {"clusterName": cluster, "principalArn": arn}
         try:
-            eks = boto3.client("eks", region_name=props["region"])
+            patient = Config(retries={"mode": "standard", "total_max_attempts": _ATTEMPTS})
+            eks = boto3.client("eks", region_name=props["region"], config=patient)
             entry = _found(eks, which)
             if entry is not None and not props["adopt"]:
                 raise ResourceError(

@@ -4,12 +4,16 @@ from types import SimpleNamespace
 
 import boto3
 import pytest
+import requests
 from botocore.parsers import ResponseParserError
 
 from castai_stack.access.handlers import AccessEntryPlaceHandler
 from castai_stack.plugin.run import ResourceError
 from castai_stack.plugin.values import UNKNOWN
+from sandbox import aws
 from tests.support.plugin import handler
+
+ARN = "arn:aws:iam::012345678901:role/r"
 
 
 def test_the_place_of_an_access_entry_is_looked_at_once_for_each_principal():
@@ -39,3 +43,19 @@ def test_an_incomplete_answer_about_an_access_entry_is_not_quoted(monkeypatch):
         "cluster demo: cannot look for an access entry of a: "
         "AWS's answer is incomplete; run the same command again"
     )
+
+
+def test_a_throttled_look_at_an_access_entry_is_repeated(tmp_path, monkeypatch):
+    server = aws.serve(tmp_path / "aws", authentication_mode="API")
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+    for name, value in aws.root(server.url).environment(server.url).items():
+        monkeypatch.setenv(name, value)
+    rule = {"action": "eks:DescribeAccessEntry", "status": 429, "code": "ThrottlingException"}
+    faults = {"rules": [{**rule, "times": 9}]}
+    requests.put(f"{server.url}/_sandbox/faults", json=faults, timeout=5).raise_for_status()
+
+    props = {"cluster_name": "demo", "region": "eu-central-1", "principal_arn": ARN, "adopt": False}
+    assert handler(AccessEntryPlaceHandler).create(props).id
+    log = requests.get(f"{server.url}/_sandbox/requests", timeout=5).json()["log"]
+    assert [one["status"] for one in log] == [429] * 9 + [404]
+    server.close()
