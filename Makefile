@@ -42,6 +42,7 @@ growth: .venv/.ready  ## what 1, 10 and 100 clusters cost in one account, under 
 
 crash: .venv/.ready  ## the engine killed after every write of up and destroy, recovered each time
 	$(PYTHON) -m sandbox.proofs.crash
+	$(PYTHON) -m sandbox.proofs.crash_adoption
 
 fmt: .venv/.ready  ## rewrite the formatting
 	$(PYTHON) -m ruff format .

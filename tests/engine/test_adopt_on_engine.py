@@ -19,6 +19,7 @@ from sandbox.castai import API_KEY
 from sandbox.constants import ACCOUNT, CLUSTER, FOREIGN_CLUSTER, REGION
 from sandbox.engine.stack import REPOSITORY, Stack
 from sandbox.kubernetes.furnished import aws_auth
+from sandbox.proofs import crash_adoption
 from sandbox.session import Sandbox
 from sandbox.sources import charts, furnish, installers
 from sandbox.toolchain import Programs
@@ -221,3 +222,12 @@ def test_a_stack_of_this_program_whose_state_is_gone(
     stack(again, tmp_path, settings).destroy()
     spot = {f"CastLambdaRoleForSpot-{CLUSTER}", f"CastLambdaBoundary-{CLUSTER}"}
     assert iam_objects_of_castai(again) == spot, "what the printed commands delete"
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("source", crash_adoption.SOURCES)
+def test_a_take_over_that_is_killed_again_and_again_ends_like_any_other(
+    programs: Programs, tmp_path: Path, source: str
+):
+    """`make crash` kills after every write."""
+    assert crash_adoption.run(source, 8, tmp_path, programs) > 1

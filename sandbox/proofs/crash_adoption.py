@@ -1,0 +1,181 @@
+"""Kills the first `up` of a take-over again and again: `python -m sandbox.proofs.crash_adoption`.
+
+One life: each `up` is killed after its first writes, whichever service sees them, and the next one
+goes on from there after `recover`, until one ends by itself. What is there then, and after a
+destroy, must be what an undisturbed take-over of the same footprint leaves.
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import requests
+import yaml
+from rich.console import Console
+
+from castai_stack.config.stack_file import KEY
+from sandbox import castai, toolchain
+from sandbox.constants import ACCOUNT, CLUSTER, REGION
+from sandbox.engine.stack import REPOSITORY, OperationError, Stack
+from sandbox.inventory import Inventory
+from sandbox.proofs.crash import Crash, DeviationError, comparable, require_same
+from sandbox.session import Sandbox
+from sandbox.sources import charts, furnish, installers
+
+NAME = "adopted"
+SOURCES = {
+    "user": (installers.script_with_user, charts.agent),
+    "role": (installers.script_with_role, charts.with_controller),
+}
+_SECONDS = 10
+_ROUNDS = 300
+_OURS = {"AWS": "*", "Kubernetes": "*", "CAST AI": "castai:[!SLA]*"}
+"""Writes that count; what agents and controllers send by themselves begins with S, L or A."""
+
+
+def adopt(sandbox: Sandbox, folder: Path) -> dict[str, object]:
+    """Run the command `adopt`; return the settings that it writes."""
+    where = ("--cluster", CLUSTER, "--region", REGION, "--account-id", ACCOUNT)
+    files = ("--kubeconfig", "ambient", "--into", str(folder), "--stack", NAME)
+    subprocess.run(
+        [sys.executable, "-m", "castai_stack", "adopt", *where, *files],
+        check=True,
+        capture_output=True,
+        env={**os.environ, **sandbox.environment(), "CASTAI_API_KEY": castai.API_KEY},
+    )
+    written = yaml.safe_load((folder / f"Pulumi.{NAME}.yaml").read_text())
+    return written["config"][KEY]
+
+
+def stack_file(folder: Path, settings: dict[str, object]) -> Path:
+    """Write a stack file with these settings, and the API key of the sandbox's own one."""
+    file = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())
+    file["config"][KEY] = settings
+    path = folder / f"Pulumi.{NAME}.yaml"
+    # Without quotes the account id would be a number.
+    text = yaml.dump(file).replace(f"accountId: {ACCOUNT}", f'accountId: "{ACCOUNT}"')
+    path.write_text(text)
+    return path
+
+
+class TakeOver(Crash):
+    """One take-over on one sandbox, with the engine killed or not."""
+
+    def __init__(self, sandbox: Sandbox, source: str, folder: Path) -> None:
+        installer, install = SOURCES[source]
+        self._cluster_id = furnish.connect(sandbox, installer, install=install).cluster_id
+        self._file = stack_file(folder, adopt(sandbox, folder / "written"))
+        super().__init__(sandbox)
+        self._others = frozenset()
+        self.stack = self._stack(source)
+
+    def _stack(self, mode: str) -> Stack:
+        del mode
+        stack = self._sandbox.stack(stack_file=self._file, name=NAME)
+        through = {"KUBECONFIG": str(self._proxy.kubeconfig)}
+        return dataclasses.replace(stack, environment={**stack.environment, **through})
+
+    def seen(self) -> dict[str, Inventory]:
+        """Return what is in AWS and in the cluster, without ids that differ between two runs."""
+        everything = self._inventory()
+        del everything["CAST AI"]
+        # Its port is that of the sandbox.
+        del everything["Kubernetes"]["Service (api/v1)"]["default/kubernetes"]
+        return {
+            where: _without_numbers(comparable(one, self._cluster_id))
+            for where, one in everything.items()
+        }
+
+    def up_killed(self, every: int) -> int:
+        """Run `up` until one is not killed after `every` writes; return how many were."""
+        lay = functools.partial(self._lay_everywhere, every)
+        for kills in range(_ROUNDS):
+            with self._begun(self.stack, "up", lay) as running:
+                running.ended(_ROUNDS * _SECONDS)
+                self._disarm()
+                if running.killed:
+                    self._recover(self.stack)
+                else:
+                    running.result()
+                    return kills
+        raise DeviationError(f"up is killed {_ROUNDS} times and still has something to write")
+
+    def _lay_everywhere(self, number: int, group: int) -> None:
+        for service, pattern in _OURS.items():
+            self._lay(service, [pattern], number, group)
+
+    def _disarm(self) -> None:
+        self._proxy.count_anew()
+        for service in _OURS.keys() - {"Kubernetes"}:
+            requests.delete(f"{self._url(service)}/_sandbox/faults", timeout=_SECONDS)
+
+
+def _without_numbers(things: Inventory) -> Inventory:
+    """Return an inventory without the numbers in the names of EKS's own security groups."""
+    text = json.dumps(things)
+    return json.loads(re.sub(r"(eks-cluster-sg-[a-z]+)-\d+", r"\1", text))
+
+
+def compare(undisturbed: TakeOver, killed: TakeOver, every: int) -> int:
+    """Take both over, kill one of them, and destroy both; return the number of kills.
+
+    Raises DeviationError with the first difference.
+    """
+    undisturbed.stack.up()
+    kills = killed.up_killed(every)
+    require_same(undisturbed.seen(), killed.seen(), "than after an undisturbed take-over")
+    undisturbed.stack.destroy()
+    killed.stack.destroy()
+    require_same(undisturbed.seen(), killed.seen(), "than after an undisturbed destroy")
+    return kills
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Kill a take-over after every write, and see that it comes right."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox.proofs.crash_adoption", description=main.__doc__
+    )
+    parser.add_argument("--source", choices=SOURCES, help="only this one; default: both")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="after each Nth write")
+    options = parser.parse_args(arguments)
+    console, programs = Console(), toolchain.programs()
+    for source in [options.source] if options.source else SOURCES:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                kills = run(source, options.every, Path(folder), programs)
+            except (DeviationError, OperationError) as error:
+                console.print(f"{source}: {error}", markup=False, soft_wrap=True)
+                return 1
+            console.print(f"{source}: killed {kills} times, converged", highlight=False)
+    return 0
+
+
+def run(source: str, every: int, folder: Path, programs: toolchain.Programs) -> int:
+    """Compare two take-overs on sandboxes of their own; return the number of kills."""
+    runs: list[TakeOver] = []
+    sandboxes: list[Sandbox] = []
+    try:
+        for name in ("undisturbed", "killed"):
+            own = folder / name
+            own.mkdir()
+            sandboxes.append(Sandbox.start(own / "sandbox", programs, with_parent=True))
+            runs.append(TakeOver(sandboxes[-1], source, own))
+        undisturbed, killed = runs
+        return compare(undisturbed, killed, every)
+    finally:
+        for one in runs:
+            one.close()
+        for sandbox in sandboxes:
+            sandbox.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
