@@ -41,23 +41,23 @@ def sections(observed: Observations, group: Group | None) -> Sections:
 def _nodes(result: Sections, observed: Observations, group: Group | None) -> None:
     configuration, place = observed.castai.configuration, observed.place
     own = {place.cluster_group, *([group.id] if group is not None else [])}
-    found = castai_settings.nodes(configuration, own, place)
+    section = castai_settings.nodes(configuration, own, place)
     if configuration is None:
         result.automation["nodes"] = {}
         return
     name = str(configuration.get("name") or "default")
-    if found.refused:
+    if section.refused:
         result.automation["nodes"] = {"enabled": False}
-        result.rows.append(_refused("node configuration", name, "nodes", found))
+        result.rows.append(_refused("node configuration", name, "nodes", section))
         return
     used = (configuration.get("eks") or {}).get("securityGroups") or []
     without = {"createSecurityGroup": False} if used and group is None else {}
-    result.automation["nodes"] = found.settings | without
-    result.kms_keys = castai_settings.kms_keys(found.settings)
-    part, _, fate, remark = _taken("node configuration", name, found)
+    result.automation["nodes"] = section.settings | without
+    result.kms_keys = castai_settings.kms_keys(section.settings)
+    part, _, fate, remark = _taken("node configuration", name, section)
     if used and place.cluster_group not in used:
         remark += "; `up` adds the cluster's own security group"
-    if "imageFamily" not in found.settings:
+    if "imageFamily" not in section.settings:
         remark += "; `up` sets an image family, which CAST AI chooses now"
     result.rows.append((part, name, fate, remark))
 
@@ -73,26 +73,26 @@ def _autoscaler(result: Sections, observed: Observations) -> None:
         result.rows.append((part, "V1", LEFT, why))
         return
     default = str((castai.configuration or {}).get("id") or "")
-    found = castai_settings.autoscaler(castai.policies, castai.template, default, observed.place)
-    if not found.settings:
+    section = castai_settings.autoscaler(castai.policies, castai.template, default, observed.place)
+    if not section.settings:
         why = "off, and they stay off; automation.autoscaler switches them on"
         result.rows.append((part, "V2", LEFT, why))
-    elif found.refused:
-        result.rows.append(_refused(part, "V2", "autoscaler", found))
+    elif section.refused:
+        result.rows.append(_refused(part, "V2", "autoscaler", section))
     else:
-        result.automation["autoscaler"] = found.settings
-        result.rows.append(_taken(part, f"V2 and {DEFAULT_TEMPLATE}", found))
+        result.automation["autoscaler"] = section.settings
+        result.rows.append(_taken(part, f"V2 and {DEFAULT_TEMPLATE}", section))
 
 
 def _evictor(result: Sections, observed: Observations) -> None:
     castai = observed.castai
-    found = castai_settings.evictor(castai.evictor, castai.evictor_rules, observed.place)
-    if found.refused:
-        result.rows.append(_refused("evictor's configuration", "V2", "evictor", found))
-    elif found.settings:
-        result.automation["evictor"] = found.settings
+    section = castai_settings.evictor(castai.evictor, castai.evictor_rules, observed.place)
+    if section.refused:
+        result.rows.append(_refused("evictor's configuration", "V2", "evictor", section))
+    elif section.settings:
+        result.automation["evictor"] = section.settings
         why = "its values are in automation.evictor, which is off: its installer runs it"
-        result.rows.append(("evictor's configuration", "V2", LEFT, f"{why}{_beside(found)}"))
+        result.rows.append(("evictor's configuration", "V2", LEFT, f"{why}{_beside(section)}"))
 
 
 def _others(castai: AtCastai) -> Iterator[Row]:
@@ -102,14 +102,14 @@ def _others(castai: AtCastai) -> Iterator[Row]:
         yield "node template", name, LEFT, _CONSOLE
 
 
-def _taken(part: str, name: str, found: Reproduced) -> Row:
-    return part, name, TAKEN, f"its values are settings{_beside(found)}"
+def _taken(part: str, name: str, section: Reproduced) -> Row:
+    return part, name, TAKEN, f"its values are settings{_beside(section)}"
 
 
-def _beside(found: Reproduced) -> str:
-    return f"; no setting has {', '.join(found.beside)}, which stay" if found.beside else ""
+def _beside(section: Reproduced) -> str:
+    return f"; no setting has {', '.join(section.beside)}, which stay" if section.beside else ""
 
 
-def _refused(part: str, name: str, section: str, found: Reproduced) -> Row:
-    lines = "; ".join(found.refused)
+def _refused(part: str, name: str, section: str, reproduced: Reproduced) -> Row:
+    lines = "; ".join(reproduced.refused)
     return part, name, LEFT, f"automation.{section} cannot express it, so it is off: {lines}"

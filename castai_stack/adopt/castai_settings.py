@@ -78,12 +78,12 @@ def nodes(configuration: Remote | None, own_groups: Collection[str], place: Plac
     """Return `automation.nodes`; `own_groups` are the groups that the program names by itself."""
     if configuration is None:
         return Reproduced()
-    found = values(node_configuration.FIELDS, configuration)
-    tags = tag_map(found.get("tags") or [])
-    groups = [one for one in found.get("security_group_ids") or [] if one not in own_groups]
+    remote_values = values(node_configuration.FIELDS, configuration)
+    tags = tag_map(remote_values.get("tags") or [])
+    groups = [one for one in remote_values.get("security_group_ids") or [] if one not in own_groups]
     section = {
         "name": str(configuration.get("name") or "default"),
-        **_chosen(found, _NODES),
+        **_chosen(remote_values, _NODES),
         **({"securityGroupIds": groups} if groups else {}),
         **({"tags": tags} if tags else {}),
     }
@@ -104,16 +104,16 @@ def autoscaler(
 
     `default_configuration` is the id of the default node configuration.
     """
-    found = values(autoscaler_policies.FIELDS, policies or {})
-    if policies is None or not found["enabled"]:
+    remote_values = values(autoscaler_policies.FIELDS, policies or {})
+    if policies is None or not remote_values["enabled"]:
         return Reproduced()
-    delay = found.get("empty_nodes_delay_seconds")
+    delay = remote_values.get("empty_nodes_delay_seconds")
     section: dict[str, Any] = {
         "enabled": True,
-        "unschedulablePods": found["unschedulable_pods"],
-        **({"cpuLimit": found.get("max_cores")} if found["limit_cpu"] else {}),
+        "unschedulablePods": remote_values["unschedulable_pods"],
+        **({"cpuLimit": remote_values.get("max_cores")} if remote_values["limit_cpu"] else {}),
         "emptyNodes": {
-            "enabled": found["empty_nodes"],
+            "enabled": remote_values["empty_nodes"],
             **({} if delay is None else {"delaySeconds": delay}),
         },
     }
@@ -132,25 +132,27 @@ def autoscaler(
 
 def evictor(configuration: Remote | None, rules: int, place: Place) -> Reproduced:
     """Return `automation.evictor` without its switch; nothing while CAST AI has it off."""
-    found = values(evictor_configuration.FIELDS, configuration or {})
-    if configuration is None or not found.pop("enabled"):
+    remote_values = values(evictor_configuration.FIELDS, configuration or {})
+    if configuration is None or not remote_values.pop("enabled"):
         return Reproduced()
-    section = _chosen(found, found)
+    section = _chosen(remote_values, remote_values)
     beside = _beside(evictor_configuration.FIELDS, configuration)
     beside += [f"advanced rules: {rules}"] if rules else []
     return Reproduced(section, tuple(beside), _refused({"evictor": section}, place))
 
 
 def _template(template: Remote) -> dict[str, Any]:
-    found = values(node_template.FIELDS, template)
-    switches = {name: found.pop(name) for name in ("spot", "on_demand", "spot_fallbacks")}
-    del found["enabled"]
-    bounds = {name: value for name, value in found.items() if value}
+    remote_values = values(node_template.FIELDS, template)
+    switches = {name: remote_values.pop(name) for name in ("spot", "on_demand", "spot_fallbacks")}
+    del remote_values["enabled"]
+    bounds = {name: value for name, value in remote_values.items() if value}
     return _chosen(switches | bounds, [*switches, *bounds])
 
 
-def _chosen(found: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {camel(name): found[name] for name in names if found.get(name) is not None}
+def _chosen(remote_values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {
+        camel(name): remote_values[name] for name in names if remote_values.get(name) is not None
+    }
 
 
 def _refused(

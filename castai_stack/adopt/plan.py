@@ -361,9 +361,9 @@ def _node_role(draft: _Draft, role: Principal, partition: str) -> None:
 def _boundary(draft: _Draft) -> None:
     """Keep a boundary that both have; one that only one of them has is said to go."""
     taken = [draft.principal, *([draft.node.role] if draft.node.role is not None else [])]
-    found = {one.boundary for one in taken if "iam-node-boundary" not in draft.imports}
-    if len(found) == 1 and "" not in found:
-        (draft.iam["permissionsBoundaryArn"],) = found
+    boundaries = {one.boundary for one in taken if "iam-node-boundary" not in draft.imports}
+    if len(boundaries) == 1 and "" not in boundaries:
+        (draft.iam["permissionsBoundaryArn"],) = boundaries
         return
     for one in taken:
         if one.boundary and one.boundary not in draft.imports.values():

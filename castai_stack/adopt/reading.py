@@ -113,8 +113,8 @@ def _in_cluster(target: Target) -> InCluster:
 
 
 def _documents(client: lightkube.Client, kind: Any) -> list[dict[str, Any]]:
-    found = client.list(kind, namespace=NAMESPACE)
-    return [{**one.to_dict(), "kind": kind.__name__} for one in found]
+    objects = client.list(kind, namespace=NAMESPACE)
+    return [{**one.to_dict(), "kind": kind.__name__} for one in objects]
 
 
 def workload(document: Mapping[str, Any]) -> Workload:
@@ -182,12 +182,12 @@ def _components(client: lightkube.Client) -> Iterator[str]:
     kind = create_namespaced_resource(group, version, _COMPONENTS[1], "components")
     try:
         with answering():
-            found = list(client.list(kind, namespace=NAMESPACE))
+            components = list(client.list(kind, namespace=NAMESPACE))
     except ClusterError as error:
         if error.not_found:
             return
         raise
-    for one in found:
+    for one in components:
         yield str(one.metadata.name if one.metadata else "")
 
 

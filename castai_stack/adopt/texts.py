@@ -46,16 +46,16 @@ def unknown_sids(document: Mapping[str, Any], known: frozenset[Permission]) -> t
 
 def trusted(document: Mapping[str, Any]) -> tuple[str, ...]:
     """Return everybody who may assume a role, in the spelling of the trust policy."""
-    found = []
+    arns = []
     for statement in listed(document.get("Statement", [])):
         if statement.get("Effect") != "Allow":
             continue
         principals = statement.get("Principal", statement.get("NotPrincipal", "*"))
         if not isinstance(principals, Mapping):
-            found.append(str(principals))
+            arns.append(str(principals))
             continue
-        found += [str(one) for values in principals.values() for one in listed(values)]
-    return tuple(sorted(set(found)))
+        arns += [str(one) for values in principals.values() for one in listed(values)]
+    return tuple(sorted(set(arns)))
 
 
 def _of(statement: Mapping[str, Any]) -> Iterator[Permission]:

@@ -58,8 +58,10 @@ class AwsAudit:
         """Return the leftovers of one type; raises AwsError when AWS does not list it."""
         rule = self._rules.get(kind.name, self._by_name)
         with asking(kind.title):
-            found = [leftover for entry in self._entries(kind) for leftover in rule(kind, entry)]
-        return [replace(one, origin=adopted_origin(one, self._adopted)) for one in found]
+            leftovers = [
+                leftover for entry in self._entries(kind) for leftover in rule(kind, entry)
+            ]
+        return [replace(one, origin=adopted_origin(one, self._adopted)) for one in leftovers]
 
     def _entries(self, kind: AwsKind) -> Iterator[Any]:
         client = self._client(kind.service)

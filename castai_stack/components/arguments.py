@@ -168,8 +168,11 @@ def _wrong_inputs(shape: Shape, inputs: Mapping[str, Any]) -> Iterator[tuple[str
                 context = error.errors(include_url=False)[0].get("ctx", {})
                 allowed = context.get("allowed", "a text")
                 # The value may be a secret.
-                found = type(value).__name__
-                yield camel(argument), f"found a {found} that cannot be used; allowed: {allowed}"
+                type_name = type(value).__name__
+                yield (
+                    camel(argument),
+                    f"found a {type_name} that cannot be used; allowed: {allowed}",
+                )
 
 
 def _renamed(lines: list[str], shape: Shape) -> list[str]:

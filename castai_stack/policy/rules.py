@@ -73,9 +73,9 @@ def beyond_the_cluster(document: str, *, in_vpc: bool = False) -> Iterator[str]:
 
 def _statements(document: str) -> tuple[list[Any], list[str]]:
     """Return the Allow statements in the spelling of our own, and the Sids of unclear ones."""
-    found = json.loads(document)["Statement"]
+    parsed = json.loads(document)["Statement"]
     statements, unclear = [], []
-    for number, one in enumerate(listed(found)):
+    for number, one in enumerate(listed(parsed)):
         sid = one.get("Sid", str(number))
         if one.get("Effect") != "Allow":
             continue

@@ -153,8 +153,8 @@ def _properties(step: Mapping[str, Any], operation: str) -> tuple[str, ...]:
 
 
 def _inputs(step: Mapping[str, Any], state: str) -> Mapping[str, Any]:
-    found = step.get(state)
-    inputs = found.get("inputs") if isinstance(found, dict) else None
+    resource = step.get(state)
+    inputs = resource.get("inputs") if isinstance(resource, dict) else None
     return inputs if isinstance(inputs, dict) else {}
 
 

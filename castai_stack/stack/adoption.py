@@ -34,8 +34,8 @@ class Takeover:
         if identifier is None or not args.type_.startswith("aws:"):
             return None
         self._open.pop(args.name, None)
-        kept = kept_properties(args.type_, self._adoption.values)
-        more = pulumi.ResourceOptions(import_=identifier, ignore_changes=kept)
+        ignored = kept_properties(args.type_, self._adoption.values)
+        more = pulumi.ResourceOptions(import_=identifier, ignore_changes=ignored)
         return pulumi.ResourceTransformationResult(
             args.props, pulumi.ResourceOptions.merge(args.opts, more)
         )

@@ -196,8 +196,8 @@ def _write_run_time_objects(agent: Client, environment: Mapping[str, str], holde
 
 def _size_agent(agent: Client) -> None:
     """Set the agent's memory once, as the autoscaler's first poll does."""
-    found: list[Any] = list(agent.list(Deployment, namespace=NAMESPACE))
-    deployments = {one.metadata.name: one for one in found}
+    agents: list[Any] = list(agent.list(Deployment, namespace=NAMESPACE))
+    deployments = {one.metadata.name: one for one in agents}
     autoscaler, target = deployments.get(AUTOSCALER), deployments.get(NAME)
     if autoscaler is None or target is None or not autoscaler.status.readyReplicas:
         return

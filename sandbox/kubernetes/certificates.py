@@ -36,16 +36,16 @@ def at(directory: Path) -> Certificates:
 def make(directory: Path) -> Certificates:
     """Write a new set of keys and certificates for 127.0.0.1 and localhost."""
     directory.mkdir(parents=True, exist_ok=True)
-    made = at(directory)
+    pair = at(directory)
     authority_key = ec.generate_private_key(ec.SECP256R1())
     serving_key = ec.generate_private_key(ec.SECP256R1())
     authority = _authority(authority_key)
     serving = _serving(serving_key, authority, authority_key)
-    made.authority.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-    made.serving_certificate.write_bytes(serving.public_bytes(serialization.Encoding.PEM))
-    _write_key(made.serving_key, serving_key)
-    _write_key(made.service_account_key, ec.generate_private_key(ec.SECP256R1()))
-    return made
+    pair.authority.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
+    pair.serving_certificate.write_bytes(serving.public_bytes(serialization.Encoding.PEM))
+    _write_key(pair.serving_key, serving_key)
+    _write_key(pair.service_account_key, ec.generate_private_key(ec.SECP256R1()))
+    return pair
 
 
 def _authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:

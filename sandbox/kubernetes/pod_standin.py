@@ -106,8 +106,8 @@ class PodStandIn(StandIn):
                 spec=TokenRequestSpec(audiences=[]),
             )
             account = pod.spec.serviceAccountName or "default"
-            made = self._kubelet.create(request, account, namespace=NAMESPACE)
-            token = made.status.token if made.status is not None else ""
+            response = self._kubelet.create(request, account, namespace=NAMESPACE)
+            token = response.status.token if response.status is not None else ""
             self._running = (pod.metadata.uid, with_token(self._kubeconfig, token or ""))
             for sentence in self.started(self._running[1]):
                 self.say(sentence)

@@ -157,12 +157,12 @@ def test_without_a_group_of_castai_none_is_created():
 
 
 def test_an_image_family_that_castai_chooses_is_said_to_change():
-    said = "sets an image family"
+    remark = "sets an image family"
     named = configuration(groups=[OWN], eks={"imageFamily": "FAMILY_AL2023"})
 
     chosen = made(configuration=configuration(groups=[OWN]))
-    assert said in remarks(chosen)["node configuration"][1]
-    assert said not in remarks(made(configuration=named))["node configuration"][1]
+    assert remark in remarks(chosen)["node configuration"][1]
+    assert remark not in remarks(made(configuration=named))["node configuration"][1]
 
 
 def test_a_key_of_the_volumes_is_allowed_to_castai_too():

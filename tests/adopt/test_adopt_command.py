@@ -73,9 +73,9 @@ def test_every_problem_is_said_at_once_and_nothing_is_written(
     monkeypatch.setattr(reading, "observe", lambda *_: replace(seen, aws=in_aws))
 
     assert main([*ARGUMENTS, "--into", str(tmp_path)]) == 1
-    said = capsys.readouterr().err
-    assert "trusts *" in said
-    assert "choose with --node-role" in said
+    errors = capsys.readouterr().err
+    assert "trusts *" in errors
+    assert "choose with --node-role" in errors
     assert not list(tmp_path.iterdir())
 
 

@@ -140,8 +140,8 @@ def test_a_boundary_of_the_organisation_stays():
         node_roles=(replace(node, boundary=theirs),),
     )
 
-    kept = planned(replace(plain, aws=both))
-    assert kept.settings["iam"]["permissionsBoundaryArn"] == theirs
+    plan = planned(replace(plain, aws=both))
+    assert plan.settings["iam"]["permissionsBoundaryArn"] == theirs
     one_only = replace(both, principals=(principal,))
     rows = [row for row in planned(replace(plain, aws=one_only)).rows if row.part == "boundary"]
     assert [row.name for row in rows] == [theirs]

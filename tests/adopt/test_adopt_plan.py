@@ -35,9 +35,9 @@ def planned(observations: Observations, choices: Choices | None = None) -> Plan:
 
 
 def problems(observations: Observations, choices: Choices | None = None) -> str:
-    plan, found = adopt_plan.make(observations, choices or Choices())
+    plan, sentences = adopt_plan.make(observations, choices or Choices())
     assert plan is None
-    return "\n".join(found)
+    return "\n".join(sentences)
 
 
 def fates(plan: Plan) -> dict[str, str]:
@@ -330,9 +330,9 @@ def test_an_inline_policy_of_others_is_refused(name: str, end: str, request: pyt
     (one,) = seen.aws.principals
     theirs = with_principal(seen, inline={**one.inline, "s3-backup": {"Statement": []}})
 
-    said = problems(theirs)
-    assert f"{one} has the inline policy s3-backup" in said
-    assert end in said
+    sentences = problems(theirs)
+    assert f"{one} has the inline policy s3-backup" in sentences
+    assert end in sentences
     assert planned(theirs, Choices(accept_edited_policies=True))
 
 

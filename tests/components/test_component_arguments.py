@@ -201,8 +201,8 @@ def test_whole_numbers_arrive_as_fractions_and_are_taken():
 def test_what_a_component_cannot_do_is_said(shape, args, line):
     (valid,) = (valid for other, valid in VALID if other is shape)
 
-    (found,) = refusal(shape, {**valid, **args})
-    assert found.startswith(line)
+    (sentence,) = refusal(shape, {**valid, **args})
+    assert sentence.startswith(line)
 
 
 def test_the_address_of_the_environment_comes_first_as_in_the_plugin(monkeypatch):

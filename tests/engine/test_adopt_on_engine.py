@@ -91,9 +91,9 @@ def test_what_the_script_left_in_user_mode(
     before, agents = life.castai()["accessKeyId"], pods(life)
 
     with life.access_without_interruption():
-        made = stack(life, tmp_path, settings).up()
-    assert set(operations(made).values()) <= {"create", "import", "update"}
-    assert made.changes["import"] == len(settings["adoption"]["imports"]) + 14
+        update = stack(life, tmp_path, settings).up()
+    assert set(operations(update).values()) <= {"create", "import", "update"}
+    assert update.changes["import"] == len(settings["adoption"]["imports"]) + 14
     assert pods(life) == agents, "no pod of the agent may be restarted"
     assert life.castai()["accessKeyId"] != before, "the take-over ends with a rotation"
     require_empty([stack(life, tmp_path, settings).preview()])
@@ -192,11 +192,11 @@ def test_what_other_installers_left_in_role_mode(
 
     with life.access_without_interruption():
         make_way(life, tmp_path / "out")
-        made = stack(life, tmp_path, settings).up()
+        update = stack(life, tmp_path, settings).up()
 
     after = api.policies(place.cluster_id)
     assert {**after, "version": ""} == {**before, "version": ""}, "the policies stay as they are"
-    assert set(operations(made).values()) <= {"create", "import", "update"}
+    assert set(operations(update).values()) <= {"create", "import", "update"}
     assert (pods(life) != agents) is source.restarts
     require_empty([stack(life, tmp_path, settings).preview()])
     stack(life, tmp_path, settings).destroy()
@@ -215,9 +215,9 @@ def test_a_stack_of_this_program_whose_state_is_gone(
     again = Life(furnished, "again")
 
     with again.access_without_interruption():
-        made = stack(again, tmp_path, settings).up()
+        update = stack(again, tmp_path, settings).up()
 
-    assert set(operations(made).values()) <= {"create", "import", "update"}
+    assert set(operations(update).values()) <= {"create", "import", "update"}
     require_empty([stack(again, tmp_path, settings).preview()])
     stack(again, tmp_path, settings).destroy()
     spot = {f"CastLambdaRoleForSpot-{CLUSTER}", f"CastLambdaBoundary-{CLUSTER}"}

@@ -95,9 +95,9 @@ def set_(project: Project, key: str, value: str) -> None:
     project.run("config", "set", "--path", f"castai-eks:castai.{key}", value)
 
 
-def mandatory(said: str) -> set[str]:
+def mandatory(output: str) -> set[str]:
     """Names of the policies that a run was refused by."""
-    return set(re.findall(r"\[mandatory\]  ([\w-]+) ", said))
+    return set(re.findall(r"\[mandatory\]  ([\w-]+) ", output))
 
 
 def test_a_plan_of_the_program_passes_or_is_refused(project: Project):

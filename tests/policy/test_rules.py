@@ -98,9 +98,9 @@ def test_attachments_are_of_known_policies(arn, allowed, refused):
 def test_roles_of_services_have_a_boundary(principal, boundary, refused):
     trust = json.dumps({"Statement": [{"Effect": "Allow", "Principal": principal}]})
 
-    found = list(rules.without_boundary({"assumeRolePolicy": trust, **boundary}))
+    violations = list(rules.without_boundary({"assumeRolePolicy": trust, **boundary}))
 
-    assert bool(found) is refused
+    assert bool(violations) is refused
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def test_roles_of_services_have_a_boundary(principal, boundary, refused):
     ],
 )
 def test_active_keys_are_young(properties, age):
-    found = list(rules.old_key(properties, 90, NOW))
+    violations = list(rules.old_key(properties, 90, NOW))
 
-    assert [age in one for one in found] == ([True] if age else [])
+    assert [age in one for one in violations] == ([True] if age else [])
 
 
 def test_a_key_of_the_last_allowed_day_is_no_old_one():
@@ -156,9 +156,9 @@ def test_images_are_pinned(image, by_version, by_digest, kind):
     ],
 )
 def test_secret_inputs_are_secret(properties, plain):
-    found = list(rules.plain_secrets("kubernetes:core/v1:Secret", properties, Secret))
+    violations = list(rules.plain_secrets("kubernetes:core/v1:Secret", properties, Secret))
 
-    assert found == plain
+    assert violations == plain
     assert list(rules.plain_secrets("kubernetes:core/v1:ConfigMap", properties, Secret)) == []
 
 

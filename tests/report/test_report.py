@@ -91,10 +91,14 @@ def test_no_value_of_an_object_and_no_setting_of_the_preview_is_shown(name, caps
 
 @pytest.mark.parametrize("name", ["change", "path", "create"])
 def test_the_order_of_a_run_does_not_matter(name):
-    found = json.loads((GOLDEN / f"{name}.json").read_text())
-    other = {**found, "steps": found["steps"][::-1], "diagnostics": found["diagnostics"][::-1]}
+    document = json.loads((GOLDEN / f"{name}.json").read_text())
+    other = {
+        **document,
+        "steps": document["steps"][::-1],
+        "diagnostics": document["diagnostics"][::-1],
+    }
 
-    assert plan.read(json.dumps(other)) == plan.read(json.dumps(found))
+    assert plan.read(json.dumps(other)) == plan.read(json.dumps(document))
 
 
 def test_a_report_never_exceeds_a_comment_and_says_what_it_left_out(capsys, tmp_path):
@@ -193,9 +197,9 @@ def test_replacement_and_deletion_come_first_within_a_part():
         for op, name in (("update", "u"), ("create", "c"), ("replace", "r"), ("delete", "d"))
     ]
 
-    found = plan.read(json.dumps({"steps": steps}))
+    changes = plan.read(json.dumps({"steps": steps}))
 
-    assert found.changes == tuple(
+    assert changes.changes == tuple(
         Change(operation, "access", "Role", name)
         for operation, name in (
             ("delete", "d"),
