@@ -134,17 +134,16 @@ class Crash:
 
     def measure(self, mode: str) -> None:
         """Run an `up` and a `destroy` that nothing disturbs, and note what they do."""
-        stack = self._stack(mode)
-        undisturbed: Undisturbed | None = None
-        for operation in OPERATIONS:
-            self._count_anew()
-            getattr(stack, operation)()
-            writes = {service: self._writes(service) for service in SERVICES}
-            if undisturbed is None:
-                undisturbed = Undisturbed(self._comparable(), _resources(stack))
-                self._undisturbed[mode] = undisturbed
-            undisturbed.writes[operation] = writes
+        up = self._writes_of(mode, "up")
+        undisturbed = Undisturbed(self._comparable(), resources(self._stack(mode)), {"up": up})
+        self._undisturbed[mode] = undisturbed
+        undisturbed.writes["destroy"] = self._writes_of(mode, "destroy")
         self._require_beginning()
+
+    def _writes_of(self, mode: str, operation: str) -> dict[str, list[str]]:
+        self._count_anew()
+        getattr(self._stack(mode), operation)()
+        return {service: self._writes(service) for service in SERVICES}
 
     def points(self, mode: str, operation: str, then: str) -> list[Point]:
         """Every write of an undisturbed run."""
@@ -173,24 +172,27 @@ class Crash:
         if deployed:
             self._stack(points[0].mode).destroy()
 
-    def run_in_a_row(self, mode: str, operation: str) -> Iterator[Outcome]:
+    def run_in_a_row(self, mode: str, operation: str, *, every: int = 1) -> Iterator[Outcome]:
         """Kill an operation after each of its writes in turn, until it ends by itself.
 
         The writes that a killed run has under way are carried out, too, and are no points any more.
+        With `every`, a run dies after that many new writes to one service.
         """
         if operation == "destroy":
             self._stack(mode).up()
         left = Counter(
             (one.service, one.request) for one in self.points(mode, operation, operation)
         )
-        while (outcome := self._next_in_row(mode, operation, left)).killed:
+        while (outcome := self._next_in_row(mode, operation, left, every)).killed:
             yield outcome
         if outcome.deviation:
             yield outcome
         elif operation == "up":
             self._stack(mode).destroy()
 
-    def _next_in_row(self, mode: str, operation: str, left: Counter[tuple[str, str]]) -> Outcome:
+    def _next_in_row(
+        self, mode: str, operation: str, left: Counter[tuple[str, str]], every: int
+    ) -> Outcome:
         """Run once; take the writes that were carried out off those that are `left`."""
         started = time.monotonic()
         stack = self._stack(mode)
@@ -198,18 +200,19 @@ class Crash:
         point = Point(mode, operation, "", "its end", 1, operation)
         killed, output, deviation = False, "", ""
         try:
-            with self._begun(stack, operation, functools.partial(self._lay_all, left)) as running:
+            lay = functools.partial(self._lay_all, left, every)
+            with self._begun(stack, operation, lay) as running:
                 writes = self._writes_until_the_end(running, operation)
                 carried_out = [
                     (service, request) for service in SERVICES for request in writes[service]
                 ]
-                first = next((one for one in carried_out if left[one]), None)
+                new = [one for one in carried_out if left[one]]
                 left -= Counter(carried_out)
-                if first is None:
-                    running.result()
-                else:
-                    killed, point = True, Point(mode, operation, *first, 1, operation)
+                if running.killed:
+                    killed, point = True, Point(mode, operation, *new[0], 1, operation)
                     output = self._recover(stack)
+                else:
+                    running.result()
             if not killed:
                 self._require_result(stack, mode, operation)
             self._require_no_plain_secret()
@@ -292,12 +295,12 @@ class Crash:
             f"{self._url(service)}/_sandbox/faults", json={"kill": kill}, timeout=_SECONDS
         ).raise_for_status()
 
-    def _lay_all(self, left: Mapping[tuple[str, str], int], group: int) -> None:
-        """End the group at the first write that is left."""
+    def _lay_all(self, left: Mapping[tuple[str, str], int], number: int, group: int) -> None:
+        """End the group at the first writes to a service that are left."""
         for service in SERVICES:
             wanted = [request for where, request in left if where == service]
             if wanted:
-                self._lay(service, wanted, 1, group)
+                self._lay(service, wanted, number, group)
 
     def _recover(self, stack: Stack) -> str:
         done = subprocess.run(
@@ -323,8 +326,8 @@ class Crash:
         expected = self._undisturbed[mode]
         current = self._comparable()
         require_same(expected.after_up, current, "than after an undisturbed up")
-        if (resources := _resources(stack)) != expected.resources:
-            odd = sorted(set(resources) ^ set(expected.resources))
+        if (current_resources := resources(stack)) != expected.resources:
+            odd = sorted(set(current_resources) ^ set(expected.resources))
             raise DeviationError(f"the state holds other resources: {odd or 'some twice'}")
         (cluster,) = self._live_clusters()
         if cluster["status"] != "ready" or cluster["credentialsKind"] != mode:
@@ -427,7 +430,7 @@ def in_order(points: Sequence[Point]) -> list[Point]:
     ]
 
 
-def _resources(stack: Stack) -> list[str]:
+def resources(stack: Stack) -> list[str]:
     """URNs in the state, which must hold nothing half done."""
     deployment = stack.export()["deployment"]
     if pending := deployment.get("pending_operations"):

@@ -1,13 +1,12 @@
 """Kills the first `up` of a take-over again and again: `python -m sandbox.proofs.crash_adoption`.
 
-One life: each `up` is killed after its first writes, whichever service sees them, and the next one
-goes on from there after `recover`, until one ends by itself. What is there then, and after a
+One life: each `up` is killed after its first write that no run before has carried out, and the next
+one goes on from there after `recover`, until one ends by itself. What is there then, and after a
 destroy, must be what an undisturbed take-over of the same footprint leaves.
 """
 
 import argparse
 import dataclasses
-import functools
 import json
 import os
 import re
@@ -17,7 +16,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import requests
 import yaml
 from rich.console import Console
 
@@ -26,7 +24,8 @@ from sandbox import castai, toolchain
 from sandbox.constants import ACCOUNT, CLUSTER, REGION
 from sandbox.engine.stack import REPOSITORY, OperationError, Stack
 from sandbox.inventory import Inventory
-from sandbox.proofs.crash import Crash, DeviationError, comparable, require_same
+from sandbox.proofs.comparison import DeviationError, comparable, require_same
+from sandbox.proofs.crash import Crash, Undisturbed, resources
 from sandbox.session import Sandbox
 from sandbox.sources import charts, furnish, installers
 
@@ -35,10 +34,6 @@ SOURCES = {
     "user": (installers.script_with_user, charts.agent),
     "role": (installers.script_with_role, charts.with_controller),
 }
-_SECONDS = 10
-_ROUNDS = 300
-_OURS = {"AWS": "*", "Kubernetes": "*", "CAST AI": "castai:[!SLA]*"}
-"""Writes that count; what agents and controllers send by themselves begins with S, L or A."""
 
 
 def adopt(sandbox: Sandbox, folder: Path) -> dict[str, object]:
@@ -75,15 +70,21 @@ class TakeOver(Crash):
         self._file = stack_file(folder, adopt(sandbox, folder / "written"))
         super().__init__(sandbox)
         self._others = frozenset()
-        self.stack = self._stack(source)
 
-    def _stack(self, mode: str) -> Stack:
-        del mode
-        stack = self._sandbox.stack(stack_file=self._file, name=NAME)
-        through = {"KUBECONFIG": str(self._proxy.kubeconfig)}
-        return dataclasses.replace(stack, environment={**stack.environment, **through})
+    def undisturbed_up(self, source: str) -> Undisturbed:
+        """Take the cluster over, and note what that writes and leaves."""
+        writes = self._writes_of(source, "up")
+        return Undisturbed(self.comparable(), resources(self._stack(source)), {"up": writes})
 
-    def seen(self) -> dict[str, Inventory]:
+    def expect(self, source: str, undisturbed: Undisturbed) -> None:
+        """Compare the end of a row with this."""
+        self._undisturbed[source] = undisturbed
+
+    def destroy(self, source: str) -> None:
+        """Take the stack away."""
+        self._stack(source).destroy()
+
+    def comparable(self) -> dict[str, Inventory]:
         """Return what is in AWS and in the cluster, without ids that differ between two runs."""
         everything = self._inventory()
         del everything["CAST AI"]
@@ -94,28 +95,18 @@ class TakeOver(Crash):
             for where, one in everything.items()
         }
 
-    def up_killed(self, every: int) -> int:
-        """Run `up` until one is not killed after `every` writes; return how many were."""
-        lay = functools.partial(self._lay_everywhere, every)
-        for kills in range(_ROUNDS):
-            with self._begun(self.stack, "up", lay) as running:
-                running.ended(_ROUNDS * _SECONDS)
-                self._disarm()
-                if running.killed:
-                    self._recover(self.stack)
-                else:
-                    running.result()
-                    return kills
-        raise DeviationError(f"up is killed {_ROUNDS} times and still has something to write")
+    def _require_result(self, stack: Stack, mode: str, operation: str) -> None:
+        del operation  # a row kills `up` only
+        expected = self._undisturbed[mode]
+        require_same(expected.after_up, self.comparable(), "than after an undisturbed take-over")
+        if resources(stack) != expected.resources:
+            raise DeviationError("the state holds other resources than after a take-over")
 
-    def _lay_everywhere(self, number: int, group: int) -> None:
-        for service, pattern in _OURS.items():
-            self._lay(service, [pattern], number, group)
-
-    def _disarm(self) -> None:
-        self._proxy.count_anew()
-        for service in _OURS.keys() - {"Kubernetes"}:
-            requests.delete(f"{self._url(service)}/_sandbox/faults", timeout=_SECONDS)
+    def _stack(self, mode: str) -> Stack:
+        del mode
+        stack = self._sandbox.stack(stack_file=self._file, name=NAME)
+        through = {"KUBECONFIG": str(self._proxy.kubeconfig)}
+        return dataclasses.replace(stack, environment={**stack.environment, **through})
 
 
 def _without_numbers(things: Inventory) -> Inventory:
@@ -124,17 +115,20 @@ def _without_numbers(things: Inventory) -> Inventory:
     return json.loads(re.sub(r"(eks-cluster-sg-[a-z]+)-\d+", r"\1", text))
 
 
-def compare(undisturbed: TakeOver, killed: TakeOver, every: int) -> int:
+def compare(undisturbed: TakeOver, killed: TakeOver, source: str, every: int) -> int:
     """Take both over, kill one of them, and destroy both; return the number of kills.
 
     Raises DeviationError with the first difference.
     """
-    undisturbed.stack.up()
-    kills = killed.up_killed(every)
-    require_same(undisturbed.seen(), killed.seen(), "than after an undisturbed take-over")
-    undisturbed.stack.destroy()
-    killed.stack.destroy()
-    require_same(undisturbed.seen(), killed.seen(), "than after an undisturbed destroy")
+    killed.expect(source, undisturbed.undisturbed_up(source))
+    kills = 0
+    for outcome in killed.run_in_a_row(source, "up", every=every):
+        if outcome.deviation:
+            raise DeviationError(f"{outcome.point}: {outcome.deviation}")
+        kills += 1
+    undisturbed.destroy(source)
+    expected = undisturbed.comparable()
+    require_same(expected, killed.comparable(), "than after an undisturbed destroy")
     return kills
 
 
@@ -144,7 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m sandbox.proofs.crash_adoption", description=main.__doc__
     )
     parser.add_argument("--source", choices=SOURCES, help="only this one; default: both")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="after each Nth write")
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="after N new writes; default: 1"
+    )
     options = parser.parse_args(arguments)
     console, programs = Console(), toolchain.programs()
     for source in [options.source] if options.source else SOURCES:
@@ -169,7 +165,7 @@ def run(source: str, every: int, folder: Path, programs: toolchain.Programs) -> 
             sandboxes.append(Sandbox.start(own / "sandbox", programs, with_parent=True))
             runs.append(TakeOver(sandboxes[-1], source, own))
         undisturbed, killed = runs
-        return compare(undisturbed, killed, every)
+        return compare(undisturbed, killed, source, every)
     finally:
         for one in runs:
             one.close()
