@@ -142,12 +142,14 @@ def test_a_caller_who_may_not_ask_what_it_may_do_is_warned_and_goes_on(life: Lif
     faults = f"{life.sandbox.aws_url}/_sandbox/faults"
     requests.put(faults, json={"rules": [denied]}, timeout=SECONDS).raise_for_status()
     try:
-        preview = life.stack().preview()
+        relying = life.stack().preview()
+        asking = life.stack(preflight__permissionAnswerHours=0).preview()
     finally:
         requests.delete(faults, timeout=SECONDS).raise_for_status()
 
-    require_empty([preview])
-    assert "AWS permissions were not checked for" in preview.output
+    require_empty([relying, asking])
+    assert "AWS permissions" not in relying.output, "the last update has asked"
+    assert "AWS permissions were not checked for" in asking.output
 
 
 def test_drift_is_found_and_repaired_and_other_peoples_text_stays(life: Life):
