@@ -22,6 +22,7 @@ from tests.castai.test_remote_fields import CONFIGURATION, EVICTOR, POLICIES, TE
 from tests.support.castai import ACCOUNT, QUICK, REGION, StubCloud
 from tests.support.coroutines import completed
 from tests.support.plugin import handler
+from tests.support.waits import wait_for
 
 NOBODY = "99999999-1111-2222-3333-444444444444"
 
@@ -491,6 +492,7 @@ def test_constraints_of_others_stay(with_template, api, cluster_id):
 def test_labels_and_taints_of_others_stay(with_template, api, cluster_id):
     kind, props = with_template
     labels = {"team": "platform"}
+    wait_for(lambda: api.node_template(cluster_id, DEFAULT_TEMPLATE) is not None)
     api.update_node_template(
         cluster_id, DEFAULT_TEMPLATE, {"customLabels": labels, "rebalancingConfig": {"minNodes": 2}}
     )
