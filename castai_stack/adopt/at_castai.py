@@ -1,16 +1,15 @@
 """What CAST AI holds of a cluster besides its registration: settings for it, and what stays."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from castai_stack.adopt import castai_settings
 from castai_stack.adopt.castai_settings import Reproduced
 from castai_stack.adopt.observations import AtCastai, Group, Observations
+from castai_stack.adopt.rows import LEFT, TAKEN, Row
 from castai_stack.castai.node_template import DEFAULT_TEMPLATE
 
-Row = tuple[str, str, str, str]
-TAKEN, LEFT = "taken over", "left"
 _CONSOLE = "the console or Terraform keeps it"
 
 
@@ -54,12 +53,13 @@ def _nodes(result: Sections, observed: Observations, group: Group | None) -> Non
     without = {"createSecurityGroup": False} if used and group is None else {}
     result.automation["nodes"] = section.settings | without
     result.kms_keys = castai_settings.kms_keys(section.settings)
-    part, _, fate, remark = _taken("node configuration", name, section)
+    row = _taken("node configuration", name, section)
+    remark = row.remark
     if used and place.cluster_group not in used:
         remark += "; `up` adds the cluster's own security group"
     if "imageFamily" not in section.settings:
         remark += "; `up` sets an image family, which CAST AI chooses now"
-    result.rows.append((part, name, fate, remark))
+    result.rows.append(replace(row, remark=remark))
 
 
 def _autoscaler(result: Sections, observed: Observations) -> None:
@@ -70,13 +70,13 @@ def _autoscaler(result: Sections, observed: Observations) -> None:
             "V1 is on, and this program sets V2 only: CAST AI translates nothing between them. "
             "Go to V2 first, then set automation.autoscaler"
         )
-        result.rows.append((part, "V1", LEFT, why))
+        result.rows.append(Row(part, "V1", LEFT, why))
         return
     default = str((castai.configuration or {}).get("id") or "")
     section = castai_settings.autoscaler(castai.policies, castai.template, default, observed.place)
     if not section.settings:
         why = "off, and they stay off; automation.autoscaler switches them on"
-        result.rows.append((part, "V2", LEFT, why))
+        result.rows.append(Row(part, "V2", LEFT, why))
     elif section.refused:
         result.rows.append(_refused(part, "V2", "autoscaler", section))
     else:
@@ -92,18 +92,18 @@ def _evictor(result: Sections, observed: Observations) -> None:
     elif section.settings:
         result.automation["evictor"] = section.settings
         why = "its values are in automation.evictor, which is off: its installer runs it"
-        result.rows.append(("evictor's configuration", "V2", LEFT, f"{why}{_beside(section)}"))
+        result.rows.append(Row("evictor's configuration", "V2", LEFT, f"{why}{_beside(section)}"))
 
 
 def _others(castai: AtCastai) -> Iterator[Row]:
     for name in castai.configurations:
-        yield "node configuration", name, LEFT, _CONSOLE
+        yield Row("node configuration", name, LEFT, _CONSOLE)
     for name in castai.templates:
-        yield "node template", name, LEFT, _CONSOLE
+        yield Row("node template", name, LEFT, _CONSOLE)
 
 
 def _taken(part: str, name: str, section: Reproduced) -> Row:
-    return part, name, TAKEN, f"its values are settings{_beside(section)}"
+    return Row(part, name, TAKEN, f"its values are settings{_beside(section)}")
 
 
 def _beside(section: Reproduced) -> str:
@@ -112,4 +112,5 @@ def _beside(section: Reproduced) -> str:
 
 def _refused(part: str, name: str, section: str, reproduced: Reproduced) -> Row:
     lines = "; ".join(reproduced.refused)
-    return part, name, LEFT, f"automation.{section} cannot express it, so it is off: {lines}"
+    why = f"automation.{section} cannot express it, so it is off: {lines}"
+    return Row(part, name, LEFT, why)

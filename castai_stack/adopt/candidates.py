@@ -14,7 +14,6 @@ from castai_stack.adopt.observations import (
     Principal,
 )
 from castai_stack.castai.model import Cluster
-from castai_stack.commands.target import Target
 
 Candidate = TypeVar("Candidate", Principal, Group)
 
@@ -36,18 +35,13 @@ def node_role_names(cluster: str, cluster_id: str) -> tuple[str, ...]:
     return (naming.node_role(cluster, cluster_id), f"castai-eks-instance-{cluster[:44]}")
 
 
-def is_at(cluster: Cluster, place: Place | Target) -> bool:
-    """Return True if CAST AI knows the cluster by this name, region and account."""
-    coordinates = (place.cluster, place.region, place.account_id)
-    return (cluster.name, cluster.region, cluster.account_id) == coordinates
-
-
 def registration(castai: AtCastai, place: Place, wanted: str | None) -> Cluster:
     """Return the live cluster of this name, region and account.
 
     Raises AmbiguousError if there is none, or more than one without a choice.
     """
-    same = [one for one in castai.clusters if is_at(one, place)]
+    where = (place.cluster, place.region, place.account_id)
+    same = [one for one in castai.clusters if one.is_at(*where)]
     live = [one for one in same if not one.archived]
     if wanted is not None:
         live = [one for one in live if one.id == wanted]

@@ -62,7 +62,7 @@ def of_principal(
 
 
 def _edited(observed: Observations, principal: Principal, scope: Scope) -> Iterator[str]:
-    known = texts.published(scope) | texts.of_this_program(scope)
+    known = texts.published(scope).union(*texts.of_this_program(scope, "scoped"))
     documents = {
         f"policy {policy.name}": policy.document
         for policy in observed.aws.policies

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from castai_stack.adopt.observations import InCluster, Workload
+from castai_stack.adopt.rows import LEFT, NEW, TAKEN, Row
 from castai_stack.agent import release as agent_release
 from castai_stack.agent.names import AGENT, AUTOSCALER, NAMESPACE
 from castai_stack.automation import release as automation_release
@@ -24,8 +26,6 @@ _TAKEN_RELEASES = ("castai-agent", "cluster-controller", "castai-spot-handler")
 UMBRELLA = "castai"
 """Release of the umbrella chart, which castctl installs, too."""
 
-Row = tuple[str, str, str, str]
-
 
 def workload_settings(cluster: InCluster) -> tuple[dict[str, Any], list[Row]]:
     """Return the sections `agent`, `automation` and `spot`, and the rows of the report."""
@@ -40,21 +40,22 @@ def workload_settings(cluster: InCluster) -> tuple[dict[str, Any], list[Row]]:
             own["autoscaling"] = {"enabled": False}
         if agent.secret not in ("", AGENT):
             own["existingSecret"] = agent.secret
-            rows.append(("secret", agent.secret, "left", "the agent goes on reading its key there"))
+            why = "the agent goes on reading its key there"
+            rows.append(Row("secret", agent.secret, LEFT, why))
         if others := _others(cluster):
             own["createNamespace"] = False
             why = f"{', '.join(others)} runs there, so a destroy leaves the namespace"
-            rows.append(("namespace", NAMESPACE, "left", why))
+            rows.append(Row("namespace", NAMESPACE, LEFT, why))
         rows.append(_row("agent", agent))
     if controller is not None or handler is not None:
         settings["automation"] = {"adopt": True}
     if controller is not None:
         settings["automation"]["controller"] = _tag(controller.tag)
         upgrade = "; CAST AI's self-upgrade ends, unless automation.controller.selfUpgrade"
-        *row, remark = _row("cluster-controller", controller)
-        rows.append((row[0], row[1], row[2], remark + upgrade))
+        row = _row("cluster-controller", controller)
+        rows.append(replace(row, remark=row.remark + upgrade))
     else:
-        rows.append(("cluster-controller", CONTROLLER, "created", "CAST AI needs it"))
+        rows.append(Row("cluster-controller", CONTROLLER, NEW, "CAST AI needs it"))
     if handler is not None:
         settings["automation"]["spotHandler"] = _tag(handler.tag)
         settings["spot"] = {"handler": "daemonset"}
@@ -65,10 +66,11 @@ def workload_settings(cluster: InCluster) -> tuple[dict[str, Any], list[Row]]:
 def _row(part: str, workload: Workload) -> Row:
     remark = f"version {workload.tag}, installed by {workload.owner}"
     if not _in_place(workload):
-        return part, workload.name, "created", f"{remark} with another selector: delete it before"
+        remark += " with another selector: delete it before"
+        return Row(part, workload.name, NEW, remark)
     if workload.owner == "kubectl apply":
         remark += ", and to be applied no more"
-    return part, workload.name, "taken over", remark
+    return Row(part, workload.name, TAKEN, remark)
 
 
 def _in_place(workload: Workload) -> bool:
@@ -83,21 +85,22 @@ def _others(cluster: InCluster) -> list[str]:
     return sorted(one.name for one in cluster.workloads if one.name not in _SELECTORS)
 
 
-def left_in_cluster(cluster: InCluster) -> Iterator[tuple[str, str, str]]:
-    """Yield part, name and reason of everything in the cluster that is not taken over."""
+def left_in_cluster(cluster: InCluster) -> Iterator[Row]:
+    """Yield everything in the cluster that is not taken over."""
     for workload in cluster.workloads:
         if workload.name not in _SELECTORS:
             why = f"installed by {workload.owner}, which keeps it"
             if workload.managed:
                 why += "; CAST AI upgrades and scales it by itself"
-            yield "workload", workload.name, why
+            yield Row("workload", workload.name, LEFT, why)
     for name, chart in sorted(cluster.releases.items()):
         why = "not taken over"
         if name in (*_TAKEN_RELEASES, UMBRELLA):
             why = "still owns what is taken over; see the commands"
-        yield "Helm release", f"{name} ({chart})", why
+        yield Row("Helm release", f"{name} ({chart})", LEFT, why)
     for component in cluster.components:
-        yield "operator's Component", component, "the operator would write the objects back"
+        why = "the operator would write the objects back"
+        yield Row("operator's Component", component, LEFT, why)
 
 
 def commands_before(cluster: InCluster) -> list[str]:

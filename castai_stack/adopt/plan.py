@@ -20,26 +20,15 @@ from castai_stack.adopt.owners import (
     left_in_cluster,
     workload_settings,
 )
+from castai_stack.adopt.rows import LEFT, NEW, TAKEN, Row
 from castai_stack.adopt.steps import Step, permission_steps
 from castai_stack.castai.model import Cluster
 from castai_stack.iam.castai_policy import PRINCIPAL_MANAGED
 from castai_stack.iam.node_role import NODE_MANAGED
 
-TAKEN, LEFT, NEW = "taken over", "left", "created"
 _SHARED = (naming.SHARED_POLICY, f"{naming.SHARED_POLICY}-tf")
 """Names of a policy that belongs to no single cluster."""
 _HOLDS = "delete it before `pulumi destroy`, which cannot delete the role before"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One object of the report."""
-
-    part: str
-    name: str
-    fate: str
-    """`taken over`, `left` or `created`."""
-    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +137,9 @@ def _drafted(draft: _Draft) -> Plan:
     if any(function.earlier is not None for function in observed.aws.functions):
         settings["spot"] = {"enabled": False}
     settings |= in_cluster
-    draft.rows += [Row(*row) for row in rows]
+    draft.rows += rows
     settings.setdefault("automation", {}).update(castai.automation)
-    draft.rows += [Row(*row) for row in castai.rows]
+    draft.rows += castai.rows
     mapped = observed.cluster.mapped | observed.aws.access_entries
     arns = [_arn(draft, one) for one in (draft.principal, draft.node.role) if one is not None]
     if any(one in mapped for one in arns):
@@ -159,9 +148,7 @@ def _drafted(draft: _Draft) -> Plan:
             if principal_arn in mapped:
                 draft.rows.append(Row("mapping", principal_arn, TAKEN))
     settings["adoption"] = {"imports": draft.imports, "values": "existing"}
-    draft.rows += [
-        Row(part, name, LEFT, why) for part, name, why in left_in_cluster(observed.cluster)
-    ]
+    draft.rows += left_in_cluster(observed.cluster)
     draft.commands += commands(observed.cluster)
     return Plan(
         settings,

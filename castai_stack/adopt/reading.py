@@ -13,12 +13,14 @@ from castai_stack.adopt import candidates, reading_aws
 from castai_stack.adopt.observations import (
     AtCastai,
     Choices,
+    Document,
     InCluster,
     Observations,
     Workload,
 )
 from castai_stack.agent.names import KEY, MANAGED_BY_LABEL, NAMESPACE, PART_OF, PART_OF_LABEL
 from castai_stack.castai.automation_api import AutomationApi
+from castai_stack.castai.model import Cluster
 from castai_stack.castai.node_template import DEFAULT_TEMPLATE
 from castai_stack.commands import castai_account
 from castai_stack.commands.aws_clients import clients
@@ -34,7 +36,7 @@ def observe(target: Target, api_key: str, api_url: str, choices: Choices) -> Obs
     aws = clients(target.region, target.account_id)
     place = reading_aws.place(aws, target.cluster, target.region, target.account_id)
     castai = _at_castai(api_key, api_url, target, choices)
-    own = [one for one in castai.clusters if candidates.is_at(one, target)]
+    own = _of_target(castai.clusters, target)
     roles = [one.assume_role_arn.rpartition("/")[2] for one in own]
     wanted = [name for name in (choices.principal,) if name]
     node_roles = [
@@ -50,16 +52,19 @@ def observe(target: Target, api_key: str, api_url: str, choices: Choices) -> Obs
     return Observations(place, castai, in_aws, _in_cluster(target))
 
 
+def _of_target(clusters: Iterable[Cluster], target: Target) -> list[Cluster]:
+    where = (target.cluster, target.region, target.account_id)
+    return [one for one in clusters if one.is_at(*where)]
+
+
 def _at_castai(api_key: str, url: str, target: Target, choices: Choices) -> AtCastai:
     with castai_account.asking():
         api = AutomationApi(url, api_key)
         clusters = tuple(api.list_clusters())
         own = [
             one
-            for one in clusters
-            if candidates.is_at(one, target)
-            and not one.archived
-            and choices.cluster_id in (None, one.id)
+            for one in _of_target(clusters, target)
+            if not one.archived and choices.cluster_id in (None, one.id)
         ]
         if len(own) != 1:
             return AtCastai(clusters)
@@ -69,13 +74,15 @@ def _at_castai(api_key: str, url: str, target: Target, choices: Choices) -> AtCa
         others: dict[str, list[str]] = {}
         for one in clusters:
             if one.id != cluster.id and one.account_id == target.account_id and not one.archived:
-                profile = ((_default(api, one.id) or {}).get("eks") or {}).get("instanceProfileArn")
+                profile = ((_default(api.node_configurations(one.id)) or {}).get("eks") or {}).get(
+                    "instanceProfileArn"
+                )
                 if profile:
                     others.setdefault(str(profile), []).append(one.name)
         return AtCastai(
             clusters,
             principal_arn=api.get_principal(cluster.id) or "",
-            configuration=next((one for one in configurations if one.get("default")), None),
+            configuration=_default(configurations),
             configurations=_names(one for one in configurations if not one.get("default")),
             policies=api.policies(cluster.id),
             old_policies_on=bool((api.policies_v1(cluster.id) or {}).get("enabled")),
@@ -95,8 +102,7 @@ def _is_default(template: Mapping[str, Any]) -> bool:
     return template.get("name") == DEFAULT_TEMPLATE
 
 
-def _default(api: AutomationApi, cluster_id: str) -> Any:
-    configurations = api.node_configurations(cluster_id)
+def _default(configurations: Iterable[Document]) -> Document | None:
     return next((one for one in configurations if one.get("default")), None)
 
 

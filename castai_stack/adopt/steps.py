@@ -1,18 +1,15 @@
 """What CAST AI gains and loses with each step of a take-over, by the texts of the policies."""
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from castai_stack.adopt import texts
 from castai_stack.adopt.observations import Policy, Principal
 from castai_stack.adopt.obstacles import INLINE
 from castai_stack.adopt.texts import Permission
-from castai_stack.iam.castai_policy import castai_policy
-from castai_stack.iam.restricted_policy import restricted_policy
 from castai_stack.iam.scope import Scope
-from castai_stack.iam.settings import Iam
 
 Permissions = frozenset[Permission]
 
@@ -41,7 +38,7 @@ def permission_steps(
     """
     attached = {one.arn: texts.permissions(one.document) for one in policies}
     inline = {name: texts.permissions(text) for name, text in principal.inline.items()}
-    managed, restricted = _texts(scope, flavour)
+    managed, restricted = texts.of_this_program(scope, flavour)
     # A user gets the cluster-scoped policy as a managed one beside its inline one.
     replaced = {name for name in inline if name.startswith(INLINE)}
     taken_inline = set() if principal.kind == "user" else replaced
@@ -57,7 +54,7 @@ def permission_steps(
         _union(foreign, others, kept_inline, [managed, restricted]),
         _union(foreign, others, [managed, restricted]),
         _union(others, [managed, restricted]),
-        _union(others, _texts(scope, "scoped")),
+        _union(others, texts.of_this_program(scope, "scoped")),
     ]
     names = (
         "2, first `pulumi up`",
@@ -68,18 +65,6 @@ def permission_steps(
     )
     pairs = zip(names, itertools.pairwise(states), strict=True)
     return tuple(_step(name, *pair) for name, pair in pairs)
-
-
-def _texts(
-    scope: Scope, flavour: Literal["documented", "scoped"]
-) -> tuple[Permissions, Permissions]:
-    settings = Iam()
-    documents: tuple[Mapping[str, Any], ...] = (
-        castai_policy(scope, flavour, settings),
-        restricted_policy(scope, flavour, settings),
-    )
-    managed, restricted = map(texts.permissions, documents)
-    return managed, restricted
 
 
 def _union(*groups: Collection[Permissions]) -> Permissions:

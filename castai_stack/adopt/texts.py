@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from castai_stack.iam.castai_policy import castai_policy
 from castai_stack.iam.document import listed
@@ -26,13 +26,18 @@ def published(scope: Scope) -> frozenset[Permission]:
     return permissions({"Statement": statements})
 
 
-def of_this_program(scope: Scope) -> frozenset[Permission]:
-    """Return what `permissions: scoped` grants with default settings."""
-    documents = (
-        castai_policy(scope, "scoped", Iam()),
-        restricted_policy(scope, "scoped", Iam()),
+def of_this_program(
+    scope: Scope, flavour: Literal["documented", "scoped"]
+) -> tuple[frozenset[Permission], frozenset[Permission]]:
+    """Return what CastEKSPolicy and the cluster-scoped policy grant with default settings of `iam`.
+
+    `flavour` is the setting `permissions`.
+    """
+    settings = Iam()
+    return (
+        permissions(castai_policy(scope, flavour, settings)),
+        permissions(restricted_policy(scope, flavour, settings)),
     )
-    return frozenset().union(*map(permissions, documents))
 
 
 def unknown_sids(document: Mapping[str, Any], known: frozenset[Permission]) -> tuple[str, ...]:

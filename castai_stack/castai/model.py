@@ -106,6 +106,10 @@ class Cluster:
         """
         return self.leaving or self.status == "deleted"
 
+    def is_at(self, name: str, region: str, account_id: str) -> bool:
+        """Return True if the service knows the cluster by this name, region and account."""
+        return (self.name, self.region, self.account_id) == (name, region, account_id)
+
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> "Cluster":
         """Read the JSON form."""

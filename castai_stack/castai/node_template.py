@@ -14,6 +14,7 @@ from castai_stack.castai.remote_fields import (
     canonical,
     differences,
     ordered,
+    over,
     values,
 )
 from castai_stack.castai.remote_settings import SingleSettingsHandler
@@ -133,9 +134,6 @@ def _merged(
     constraints = dict(existing.get("constraints") or {})
     cleared = body(FIELDS, {name: FIELDS[name].absent for name in dropped})
     for part in (cleared, wanted):
-        for key, value in (part.get("constraints") or {}).items():
-            old = constraints.get(key)
-            nested = isinstance(value, dict) and isinstance(old, Mapping)
-            constraints[key] = {**old, **value} if nested else value
+        constraints |= over(constraints, part.get("constraints") or {})
     others = {name: existing[name] for name in _OTHERS if existing.get(name)}
     return {**others, **wanted, "constraints": constraints}

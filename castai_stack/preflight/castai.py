@@ -48,11 +48,10 @@ async def castai_findings(settings: StackConfig, api_key: str | None) -> Finding
 
 
 def _v1_refusals(cluster: Cluster, api: "AutomationApi") -> tuple[str, ...]:
-    coordinates = (cluster.name, cluster.region, cluster.account_id)
     known = [
         one.id
         for one in api.list_clusters()
-        if (one.name, one.region, one.account_id) == coordinates and not one.archived
+        if one.is_at(cluster.name, cluster.region, cluster.account_id) and not one.archived
     ]
     return tuple(
         v1_refusal(cluster_id)

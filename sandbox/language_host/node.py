@@ -30,7 +30,8 @@ class NodeHost(LanguageHost):
 
     def GetRequiredPackages(self, request: Any, context: grpc.ServicerContext) -> Any:
         """List the plugins that installed packages ask for."""
-        del context
+        with refusing(context):
+            packages = list(_packages(Path(request.info.program_directory)))
         required = [
             plugin_pb2.PackageDependency(
                 name=wanted.get("name") or package["name"].rpartition("/")[2],
@@ -38,7 +39,7 @@ class NodeHost(LanguageHost):
                 kind="resource",
                 server=wanted.get("server", ""),
             )
-            for package in _packages(Path(request.info.program_directory))
+            for package in packages
             if (wanted := package.get("pulumi", {})).get("resource")
         ]
         return language_pb2.GetRequiredPackagesResponse(packages=required)

@@ -9,6 +9,7 @@ import pytest
 from castai_stack.adopt import at_castai
 from castai_stack.adopt.at_castai import Sections
 from castai_stack.adopt.observations import Group, Observations
+from castai_stack.adopt.rows import Row
 from castai_stack.castai.node_template import DEFAULT_TEMPLATE
 from sandbox.castai.evictor import Evictor
 from sandbox.castai.node_configurations import NodeConfigurations
@@ -51,7 +52,7 @@ def made(group: Group | None = GROUP, **held: Any) -> Sections:
 
 
 def remarks(sections: Sections) -> dict[str, tuple[str, str]]:
-    return {part: (fate, remark) for part, _, fate, remark in sections.rows}
+    return {row.part: (row.fate, row.remark) for row in sections.rows}
 
 
 def test_policies_and_template_become_settings():
@@ -223,5 +224,5 @@ def test_an_evictor_that_is_off_leaves_no_section():
 def test_further_configurations_and_templates_are_left():
     rows = made(configurations=("gpu",), templates=("batch",)).rows
 
-    assert ("node configuration", "gpu", "left", "the console or Terraform keeps it") in rows
-    assert ("node template", "batch", "left", "the console or Terraform keeps it") in rows
+    assert Row("node configuration", "gpu", "left", "the console or Terraform keeps it") in rows
+    assert Row("node template", "batch", "left", "the console or Terraform keeps it") in rows
