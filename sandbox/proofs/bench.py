@@ -9,7 +9,6 @@ and with the waits of the real AWS plugin, too.
 import argparse
 import itertools
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from castai_stack.commands import command_line
-from sandbox import toolchain
+from sandbox import proofs, toolchain
 from sandbox.aws_provider import account
 from sandbox.constants import HEARTBEATS
 from sandbox.engine.stack import OperationError, Result, Stack
@@ -257,8 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--own-toolchain", action="store_true", help="use this project's programs")
     options = parser.parse_args(arguments)
-    # A table in a file has no window to fit into.
-    console = Console() if sys.stdout.isatty() else Console(width=_TABLE_WIDTH)
+    console = proofs.console(_TABLE_WIDTH)
     try:
         programs = toolchain.programs(own=options.own_toolchain, console=console)
         with tempfile.TemporaryDirectory(prefix="castai-eks-bench-") as folder:

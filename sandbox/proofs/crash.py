@@ -42,7 +42,7 @@ from rich.progress import (
 from rich.table import Table
 
 from castai_stack.commands import command_line, killed_engine
-from sandbox import castai, inventory, toolchain
+from sandbox import castai, inventory, proofs, toolchain
 from sandbox.engine.stack import OperationError, Running, Stack
 from sandbox.inventory import Inventory
 from sandbox.kubernetes.proxy import KubernetesProxy
@@ -405,7 +405,9 @@ class Crash:
         ]
 
     def _stack(self, mode: str) -> Stack:
-        stack = self._sandbox.stack([f"credentials.mode={mode}", *EVERYTHING])
+        return self._behind_proxy(self._sandbox.stack([f"credentials.mode={mode}", *EVERYTHING]))
+
+    def _behind_proxy(self, stack: Stack) -> Stack:
         through = {"KUBECONFIG": str(self._proxy.kubeconfig)}
         return dataclasses.replace(stack, environment={**stack.environment, **through})
 
@@ -573,8 +575,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--sample: write a number from 1")
     if options.sample is not None and options.in_a_row:
         parser.error("--sample: a row has no sample")
-    # A table in a file has no window to fit into.
-    console = Console() if sys.stdout.isatty() else Console(width=_TABLE_WIDTH)
+    console = proofs.console(_TABLE_WIDTH)
     try:
         outcomes = _crash(options, console)
     except (DeviationError, OperationError) as error:

@@ -6,59 +6,28 @@ destroy, must be what an undisturbed take-over of the same footprint leaves.
 """
 
 import argparse
-import dataclasses
 import json
-import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 
-from castai_stack.config.stack_file import KEY
-from sandbox import castai, toolchain
-from sandbox.constants import ACCOUNT, CLUSTER, REGION
-from sandbox.engine.stack import REPOSITORY, OperationError, Stack
+from sandbox import toolchain
+from sandbox.engine.stack import OperationError, Stack
 from sandbox.inventory import Inventory
 from sandbox.proofs.comparison import DeviationError, comparable, require_same
 from sandbox.proofs.crash import Crash, Undisturbed, resources
 from sandbox.session import Sandbox
 from sandbox.sources import charts, furnish, installers
+from sandbox.sources.take_over import NAME, adopt, stack_file
 
-NAME = "adopted"
 SOURCES = {
     "user": (installers.script_with_user, charts.agent),
     "role": (installers.script_with_role, charts.with_controller),
 }
-
-
-def adopt(sandbox: Sandbox, folder: Path) -> dict[str, object]:
-    """Run the command `adopt`; return the settings that it writes."""
-    where = ("--cluster", CLUSTER, "--region", REGION, "--account-id", ACCOUNT)
-    files = ("--kubeconfig", "ambient", "--into", str(folder), "--stack", NAME)
-    subprocess.run(
-        [sys.executable, "-m", "castai_stack", "adopt", *where, *files],
-        check=True,
-        capture_output=True,
-        env={**os.environ, **sandbox.environment(), "CASTAI_API_KEY": castai.API_KEY},
-    )
-    written = yaml.safe_load((folder / f"Pulumi.{NAME}.yaml").read_text())
-    return written["config"][KEY]
-
-
-def stack_file(folder: Path, settings: dict[str, object]) -> Path:
-    """Write a stack file with these settings, and the API key of the sandbox's own one."""
-    file = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())
-    file["config"][KEY] = settings
-    path = folder / f"Pulumi.{NAME}.yaml"
-    # Without quotes the account id would be a number.
-    text = yaml.dump(file).replace(f"accountId: {ACCOUNT}", f'accountId: "{ACCOUNT}"')
-    path.write_text(text)
-    return path
 
 
 class TakeOver(Crash):
@@ -67,7 +36,8 @@ class TakeOver(Crash):
     def __init__(self, sandbox: Sandbox, source: str, folder: Path) -> None:
         installer, install = SOURCES[source]
         self._cluster_id = furnish.connect(sandbox, installer, install=install).cluster_id
-        self._file = stack_file(folder, adopt(sandbox, folder / "written"))
+        settings = adopt(sandbox, folder / "written")
+        self._file = stack_file(folder / f"Pulumi.{NAME}.yaml", settings)
         super().__init__(sandbox)
         self._others = frozenset()
 
@@ -104,9 +74,7 @@ class TakeOver(Crash):
 
     def _stack(self, mode: str) -> Stack:
         del mode
-        stack = self._sandbox.stack(stack_file=self._file, name=NAME)
-        through = {"KUBECONFIG": str(self._proxy.kubeconfig)}
-        return dataclasses.replace(stack, environment={**stack.environment, **through})
+        return self._behind_proxy(self._sandbox.stack(stack_file=self._file, name=NAME))
 
 
 def _without_numbers(things: Inventory) -> Inventory:

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from castai_stack.commands import command_line
-from sandbox import constants, toolchain
+from sandbox import constants, proofs, toolchain
 from sandbox.engine.stack import OperationError, Stack
 from sandbox.processes import ProcessError
 from sandbox.session import Sandbox, SandboxError
@@ -201,9 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--burst", type=float, default=20, help="size of IAM's bucket (default: %(default)s)"
     )
     options = parser.parse_args(arguments)
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH
+    console = proofs.console(_WIDTH)
     try:
         programs = toolchain.programs(console=console)
         with tempfile.TemporaryDirectory(prefix="castai-eks-growth-") as folder:

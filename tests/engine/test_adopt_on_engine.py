@@ -7,21 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Pod
 
-from castai_stack.__main__ import main
 from castai_stack.agent.names import NAMESPACE
 from castai_stack.castai.automation_api import AutomationApi
-from castai_stack.config.stack_file import KEY
 from sandbox.castai import API_KEY
 from sandbox.constants import ACCOUNT, CLUSTER, FOREIGN_CLUSTER, REGION
-from sandbox.engine.stack import REPOSITORY, Stack
+from sandbox.engine.stack import Stack
 from sandbox.kubernetes.furnished import aws_auth
 from sandbox.proofs import crash_adoption
 from sandbox.session import Sandbox
 from sandbox.sources import charts, furnish, installers
+from sandbox.sources.take_over import adopt, stack_file
 from sandbox.toolchain import Programs
 from tests.support.life import Life, operations, require_empty
 
@@ -44,24 +42,10 @@ def furnished(programs: Programs, tmp_path: Path) -> Iterator[Sandbox]:
     started.stop()
 
 
-def adopted(sandbox: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Run the command; return the settings that it writes."""
-    for name, value in {**sandbox.environment(), "CASTAI_API_KEY": API_KEY}.items():
-        monkeypatch.setenv(name, value)
-    context = ("--kubeconfig", "ambient", "--into", str(folder), "--stack", "adopted")
-    assert main(["adopt", *ARGUMENTS, *context]) == 0
-    monkeypatch.undo()
-    return yaml.safe_load((folder / "Pulumi.adopted.yaml").read_text())["config"][KEY]
-
-
 def stack(life: Life, folder: Path, settings: dict[str, Any]) -> Stack:
-    """Return the stack under these settings, with the API key of the sandbox's own stack file."""
-    file = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())
-    file["config"][KEY] = settings
-    path = folder / f"Pulumi.{life.name}-{settings['adoption']['values']}.yaml"
-    text = yaml.dump(file)
-    path.write_text(text.replace(f"accountId: {ACCOUNT}", f'accountId: "{ACCOUNT}"'))
-    return life.sandbox.stack(stack_file=path, name=life.name)
+    """Return the stack under these settings."""
+    name = f"Pulumi.{life.name}-{settings['adoption']['values']}.yaml"
+    return life.sandbox.stack(stack_file=stack_file(folder / name, settings), name=life.name)
 
 
 def pods(life: Life) -> set[str]:
@@ -79,15 +63,13 @@ def iam_objects_of_castai(life: Life) -> set[str]:
     return {name for name in (*roles, *users, *policies) if "cast" in name.lower()}
 
 
-def test_what_the_script_left_in_user_mode(
-    furnished: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_what_the_script_left_in_user_mode(furnished: Sandbox, tmp_path: Path):
     place = furnish.connect(furnished, installers.script_with_user)
     other = replace(place, cluster=FOREIGN_CLUSTER, cluster_id="1" * 36)
     theirs = installers.script_with_user(other)
     furnish.write_aws(furnished, other, replace(theirs, functions=(), security_group=None))
     life = Life(furnished, "adopted")
-    settings = adopted(furnished, tmp_path / "out", monkeypatch)
+    settings = adopt(furnished, tmp_path / "out")
     before, agents = life.castai()["accessKeyId"], pods(life)
 
     with life.access_without_interruption():
@@ -176,7 +158,7 @@ def make_way(life: Life, folder: Path) -> None:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 def test_what_other_installers_left_in_role_mode(
-    furnished: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Source
+    furnished: Sandbox, tmp_path: Path, source: Source
 ):
     place = furnish.connect(
         furnished, source.installer, install=source.install, manager=source.manager
@@ -186,7 +168,7 @@ def test_what_other_installers_left_in_role_mode(
     switched = {"enabled": True, "scopedMode": True, "unschedulablePods": PINNED}
     version = api.policies(place.cluster_id)["version"]
     before = api.update_policies(place.cluster_id, {**switched, "version": version})
-    settings = adopted(furnished, tmp_path / "out", monkeypatch)
+    settings = adopt(furnished, tmp_path / "out")
     assert settings["automation"]["autoscaler"]["enabled"]
     agents = pods(life)
 
@@ -206,12 +188,10 @@ def test_what_other_installers_left_in_role_mode(
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("mode", ["user", "role"])
-def test_a_stack_of_this_program_whose_state_is_gone(
-    furnished: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
-):
+def test_a_stack_of_this_program_whose_state_is_gone(furnished: Sandbox, tmp_path: Path, mode: str):
     lost = Life(furnished, "lost", {"credentials.mode": mode})
     lost.stack().up()
-    settings = adopted(furnished, tmp_path / "out", monkeypatch)
+    settings = adopt(furnished, tmp_path / "out")
     again = Life(furnished, "again")
 
     with again.access_without_interruption():
