@@ -1,10 +1,12 @@
 """The existing EKS cluster: nodes, RBAC, other people's work, and an aws-auth with a history."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lightkube import Client, codecs
+from lightkube.resources.core_v1 import Node as NodeResource
 
 from sandbox.constants import (
     NODE_GROUP,
@@ -16,8 +18,10 @@ from sandbox.constants import (
     REGION,
 )
 from sandbox.kubernetes.control_plane import KWOK_ANNOTATION
+from sandbox.processes import ProcessError
 
 TEAM_NAMESPACE = "shop"
+_READY_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,25 @@ def aws_auth(account: str) -> dict[str, str]:
 
 
 def furnish(client: Client, account: str, nodes: Sequence[Node]) -> None:
-    """Make the cluster what a customer's is before this program first sees it."""
-    for document in [*_rbac(), *(_node(node) for node in nodes), *_team(), _config_map(account)]:
+    """Make the cluster what a customer's is before this program first sees it.
+
+    Pods come once every node takes them, so that the scheduler spreads them: on the first node that
+    is ready, all of them could be on Spot.
+    """
+    for document in [*_rbac(), *(_node(node) for node in nodes)]:
         client.create(codecs.from_dict(document))
+    deadline = time.monotonic() + _READY_SECONDS
+    while not all(_takes_pods(one.to_dict()) for one in client.list(NodeResource)):
+        if time.monotonic() > deadline:
+            raise ProcessError(f"the nodes are not ready after {_READY_SECONDS} s")
+        time.sleep(0.1)
+    for document in [*_team(), _config_map(account)]:
+        client.create(codecs.from_dict(document))
+
+
+def _takes_pods(node: Mapping[str, Any]) -> bool:
+    conditions = {one["type"]: one["status"] for one in node["status"].get("conditions") or []}
+    return conditions.get("Ready") == "True" and not node["spec"].get("taints")
 
 
 def _config_map(account: str) -> dict[str, Any]:
