@@ -88,7 +88,19 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if user.certificate:
         _load_pair(context, user.certificate, user.key, f"{endpoint.where}: client-certificate")
+    _set_protocols_once(context)
     return context
+
+
+def _set_protocols_once(context: ssl.SSLContext) -> None:
+    """Keep the HTTP library from setting the protocols again before every handshake.
+
+    OpenSSL then frees the list that a handshake of another thread may be reading, and the server
+    refuses that handshake with `decode error`.
+    Source: SSL_CTX_set_alpn_protos in ssl/ssl_lib.c of openssl/openssl.
+    """
+    context.set_alpn_protocols(["http/1.1"])
+    setattr(context, "set_alpn_protocols", lambda _protocols: None)  # noqa: B010 - a method
 
 
 def _load_pair(context: ssl.SSLContext, certificate: str, key: str, origin: str) -> None:

@@ -9,7 +9,6 @@ https://docs.aws.amazon.com/eks/latest/userguide/launch-templates.html#launch-te
 """
 
 import base64
-import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +26,7 @@ from lightkube.resources.core_v1 import Node
 from sandbox.constants import CLUSTER, REGION, STS_URL
 from sandbox.kubernetes.clients import connect, with_token
 from sandbox.kubernetes.control_plane import KWOK_ANNOTATION
+from sandbox.kubernetes.pod_standin import require_absent
 from sandbox.kubernetes.standin import SECONDS, StandIn
 
 _TOKEN_SECONDS = 60
@@ -61,11 +61,7 @@ class KubeletStandIn(StandIn):
 
     def step(self) -> None:
         """Look once: new instances join, nodes of ended ones go."""
-        try:
-            running = self._instances()
-        except Exception as error:  # noqa: BLE001 - the thread goes on
-            self._note(f"{type(error).__name__}: {error}")
-            return
+        running = self._instances()
         for identifier, instance in running.items():
             if identifier not in self._joined:
                 try:
@@ -75,8 +71,11 @@ class KubeletStandIn(StandIn):
                 except Exception as error:  # noqa: BLE001 - the others join nevertheless
                     self._note(f"{identifier}: {type(error).__name__}: {error}")
         for identifier in self._joined.keys() - running.keys():
-            with contextlib.suppress(ApiError):
-                self._cloud_controller.delete(Node, self._joined.pop(identifier))
+            try:
+                self._cloud_controller.delete(Node, self._joined[identifier])
+            except ApiError as error:
+                require_absent(error)
+            del self._joined[identifier]
 
     def _instances(self) -> dict[str, Any]:
         """Return the running instances of the cluster that CAST AI started, by id."""

@@ -50,14 +50,7 @@ class PodStandIn(StandIn):
 
     def step(self) -> None:
         """Look once, and do what the program in the pod would do."""
-        try:
-            self._note(self._look())
-        except ApiError as error:
-            self.forget()
-            self._note(str(error.status.message))
-        except Exception as error:  # noqa: BLE001 - a dead thread would be a pod gone for ever
-            self.forget()
-            self._note(f"{type(error).__name__}: {error}")
+        self._note(self._look())
 
     @abstractmethod
     def play(self, pod: Pod, client: Client, environment: Mapping[str, str]) -> str:

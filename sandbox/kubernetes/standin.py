@@ -38,9 +38,16 @@ class StandIn(ABC):
         """Write a line to the log."""
         print(f"{self.role} stand-in: {text}", flush=True)
 
+    def forget(self) -> None:  # noqa: B027 - most know nothing
+        """Drop what is known of the program that is played, after a look that failed."""
+
     def _run(self) -> None:
         while not self._ended.wait(self._interval):
-            self.step()
+            try:
+                self.step()
+            except Exception as error:  # noqa: BLE001 - a dead thread would be a program gone for ever
+                self.forget()
+                self._note(f"{type(error).__name__}: {error}")
 
     def _note(self, text: str) -> None:
         if text and text != self.last_error:

@@ -145,10 +145,14 @@ def waiting_pod(admin: Client, life: NodeLife) -> Iterator[None]:
     try:
         yield
     finally:
-        admin.delete(Pod, "waiting", namespace="shop", grace_period=0)
+        # A pod that was bound goes with its node.
+        if exists(admin, "waiting"):
+            admin.delete(Pod, "waiting", namespace="shop", grace_period=0)
         eventually(lambda: not exists(admin, "waiting"), 30)
         time.sleep(REPORTED)
         eventually(lambda: life.state()["castNodes"] == [], 90)
+        # A kubelet that begins to join while its instance ends joins nevertheless.
+        time.sleep(REPORTED)
 
 
 def exists(admin: Client, name: str) -> bool:

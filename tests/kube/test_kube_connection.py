@@ -416,6 +416,21 @@ def test_a_user_without_a_login_is_anonymous(api_server):
     assert tokens(api_server) == [None]
 
 
+def test_handshakes_of_several_threads_do_not_change_what_they_share(api_server, monkeypatch):
+    calls, original = [], ssl.SSLContext.set_alpn_protocols
+    monkeypatch.setattr(
+        ssl.SSLContext,
+        "set_alpn_protocols",
+        lambda context, protocols: (calls.append(protocols), original(context, protocols))[1],
+    )
+    with connect(json.dumps(kubeconfig(api_server)), None) as client:
+        for _ in range(3):  # the server closes each connection
+            client.get(ConfigMap, "there", namespace="kube-system")
+
+    assert len(tokens(api_server)) == 3
+    assert calls == [["http/1.1"]]
+
+
 def test_time_outs_are_set():
     with connect(json.dumps(kubeconfig()), None) as client:
         assert (client._timeout.connect, client._timeout.read) == (CONNECT_SECONDS, ANSWER_SECONDS)
