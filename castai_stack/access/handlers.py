@@ -130,10 +130,16 @@ class AccessEntryPlaceHandler(Handler):
         "region": Property("string"),
         "principal_arn": Property("string"),
         "adopt": Property("boolean"),
+        "imported": Property("boolean", required=False),
     }
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Refuse an entry that exists, or delete it when it may be adopted."""
+        """Refuse an entry that exists, or delete it when it may be adopted.
+
+        One that this run imports stays as it is.
+        """
+        if props.get("imported"):
+            return CreateResult(f"{props['cluster_name']}:{props['principal_arn']}", props)
         import boto3  # noqa: PLC0415 - heavy, and most runs only compare
         from botocore.config import Config  # noqa: PLC0415
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415

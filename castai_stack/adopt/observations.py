@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
+from castai_stack.access.modes import AuthenticationMode
 from castai_stack.castai.model import Cluster
 
 Document = Mapping[str, Any]
@@ -35,6 +37,7 @@ class Principal:
     """ARN of its permissions boundary."""
     stack_of: str = ""
     """Cluster of the stack of this program that created it, by its tag."""
+    created: datetime | None = None
 
     def __str__(self) -> str:
         """Return how policies list it, such as `user cast-eks-prod`."""
@@ -73,6 +76,19 @@ class Group:
     def __str__(self) -> str:
         """Return its id."""
         return self.id
+
+
+@dataclass(frozen=True, slots=True)
+class AccessEntry:
+    """An access entry of the cluster."""
+
+    arn: str
+    """ARN of the principal that it admits."""
+    type: str
+    """Such as `EC2_LINUX` or `STANDARD`."""
+    policies: tuple[str, ...] = ()
+    """ARNs of the access policies on it."""
+    created: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +176,8 @@ class InAws:
     policies: tuple[Policy, ...] = ()
     groups: tuple[Group, ...] = ()
     functions: tuple[Function, ...] = ()
-    access_entries: frozenset[str] = frozenset()
-    """ARNs with an access entry of the cluster."""
+    access_entries: tuple[AccessEntry, ...] = ()
+    """Access entries of these principals and node roles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +191,7 @@ class Place:
     vpc_id: str
     cluster_group: str = ""
     """Security group that EKS created for the cluster."""
+    authentication_mode: AuthenticationMode = "CONFIG_MAP"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from castai_stack import arn, naming
-from castai_stack.adopt import at_castai, candidates, earlier, obstacles, texts
+from castai_stack.adopt import at_castai, candidates, earlier, later, mapping, obstacles, texts
 from castai_stack.adopt.candidates import AmbiguousError, NodeRole
 from castai_stack.adopt.observations import (
     Choices,
@@ -43,7 +43,7 @@ class Plan:
     before: tuple[str, ...] = ()
     """Commands to be run by hand before it."""
     steps: tuple[Step, ...] = ()
-    """What each step changes in CAST AI's permissions; empty for a role that is created anew."""
+    """What each step changes; without those of permissions for a role that is created anew."""
 
 
 @dataclass(slots=True)
@@ -140,13 +140,9 @@ def _drafted(draft: _Draft) -> Plan:
     draft.rows += rows
     settings.setdefault("automation", {}).update(castai.automation)
     draft.rows += castai.rows
-    mapped = observed.cluster.mapped | observed.aws.access_entries
-    arns = [_arn(draft, one) for one in (draft.principal, draft.node.role) if one is not None]
-    if any(one in mapped for one in arns):
-        settings["access"] = {"adopt": True}
-        for principal_arn in arns:
-            if principal_arn in mapped:
-                draft.rows.append(Row("mapping", principal_arn, TAKEN))
+    taken = _mapping(draft)
+    if access := _access(taken):
+        settings["access"] = access
     settings["adoption"] = {"imports": draft.imports, "values": "existing"}
     draft.rows += left_in_cluster(observed.cluster)
     draft.commands += commands(observed.cluster)
@@ -155,25 +151,37 @@ def _drafted(draft: _Draft) -> Plan:
         tuple(draft.rows),
         tuple(draft.commands),
         before=tuple(commands_before(observed.cluster)),
-        steps=_steps(draft, own, flavour),
+        steps=_steps(draft, own, settings, taken),
     )
 
 
+def _mapping(draft: _Draft) -> mapping.Taken:
+    node_role = None if draft.node.shared_with else draft.node.role
+    others = candidates.sharers(draft.observed.castai, draft.cluster)
+    taken = mapping.take(draft.observed, node_role, None if others else draft.principal)
+    draft.imports |= taken.imports
+    draft.rows += taken.rows
+    return taken
+
+
+def _access(taken: mapping.Taken) -> dict[str, Any]:
+    mode = {} if taken.mode == "auto" else {"mode": taken.mode}
+    return mode | ({"adopt": True} if taken.adopts else {})
+
+
 def _steps(
-    draft: _Draft, own: list[Policy], flavour: Literal["documented", "scoped"]
+    draft: _Draft, own: list[Policy], settings: dict[str, Any], taken: mapping.Taken
 ) -> tuple[Step, ...]:
-    if candidates.sharers(draft.observed.castai, draft.cluster):
-        return ()
-    scope = obstacles.scope(draft.observed, draft.cluster)
-    attached = [one for one in draft.observed.aws.policies if one.arn in draft.principal.attached]
-    arns = {policy.arn for policy in own}
-    return permission_steps(draft.principal, attached, arns, flavour, scope)
-
-
-def _arn(draft: _Draft, principal: Principal) -> str:
-    place = draft.observed.place
-    # Neither aws-auth nor the ARN that an installer maps carries a role's path.
-    return arn.iam(place.partition, place.account_id, f"{principal.kind}/{principal.name}")
+    observed = draft.observed
+    scope = later.with_names(obstacles.scope(observed, draft.cluster), draft.names)
+    permissions: tuple[Step, ...] = ()
+    if not candidates.sharers(observed.castai, draft.cluster):
+        attached = [one for one in observed.aws.policies if one.arn in draft.principal.attached]
+        arns = {policy.arn for policy in own}
+        permissions = permission_steps(
+            draft.principal, attached, arns, settings["permissions"], scope
+        )
+    return later.steps(settings, permissions, draft.principal.kind, scope, taken)
 
 
 def _credentials(principal: Principal) -> dict[str, Any]:

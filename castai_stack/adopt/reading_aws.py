@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from castai_stack import arn, naming
+from castai_stack.adopt import mapping
 from castai_stack.adopt.observations import (
+    AccessEntry,
     AccessKey,
     Function,
     Group,
@@ -26,8 +28,18 @@ def place(clients: Clients, cluster: str, region: str, account_id: str) -> Place
     with asking(f"cluster {cluster}"):
         described = clients("eks").describe_cluster(name=cluster)["cluster"]
     vpc = described["resourcesVpcConfig"]
-    group = str(vpc.get("clusterSecurityGroupId") or "")
-    return Place(cluster, region, account_id, arn.partition(region), vpc["vpcId"], group)
+    return Place(
+        cluster,
+        region,
+        account_id,
+        arn.partition(region),
+        vpc["vpcId"],
+        cluster_group=str(vpc.get("clusterSecurityGroupId") or ""),
+        # Clusters older than access entries carry no mode and read aws-auth only.
+        authentication_mode=(described.get("accessConfig") or {}).get(
+            "authenticationMode", "CONFIG_MAP"
+        ),
+    )
 
 
 def observe(
@@ -56,7 +68,7 @@ def observe(
         policies=tuple(_policy(iam, policy_arn) for policy_arn in sorted(attached)),
         groups=tuple(_groups(clients("ec2"), place)),
         functions=tuple(_functions(clients, place.cluster)),
-        access_entries=_access_entries(clients("eks"), place.cluster),
+        access_entries=tuple(_access_entries(clients("eks"), place, [*principals, *nodes])),
     )
 
 
@@ -95,6 +107,7 @@ def _principal(iam: Any, kind: Literal["user", "role"], described: Any) -> Princ
         profiles=tuple(one["InstanceProfileName"] for one in profiles),
         boundary=(described.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn", ""),
         stack_of=tags(described).get(CLUSTER_TAG, ""),
+        created=described.get("CreateDate"),
     )
 
 
@@ -150,13 +163,26 @@ def _function(clients: Clients, name: str) -> Any:
             return None
 
 
-def _access_entries(eks: Any, cluster: str) -> frozenset[str]:
-    with asking(f"access entries of cluster {cluster}"):
-        try:
-            listed = _pages(eks, "list_access_entries", "accessEntries", clusterName=cluster)
-        except eks.exceptions.InvalidRequestException:  # the cluster maps by aws-auth alone
-            return frozenset()
-    return frozenset(listed)
+def _access_entries(
+    eks: Any, place: Place, principals: Iterable[Principal]
+) -> Iterator[AccessEntry]:
+    if place.authentication_mode == "CONFIG_MAP":  # EKS refuses the question then
+        return
+    for principal in principals:
+        which = {"clusterName": place.cluster, "principalArn": mapping.entry_arn(place, principal)}
+        with asking(f"access entry of {principal}"):
+            try:
+                described = eks.describe_access_entry(**which)["accessEntry"]
+            except eks.exceptions.ResourceNotFoundException:
+                continue
+            operation = "list_associated_access_policies"
+            associated = _pages(eks, operation, "associatedAccessPolicies", **which)
+        yield AccessEntry(
+            arn=which["principalArn"],
+            type=described.get("type") or "STANDARD",
+            policies=tuple(one["policyArn"] for one in associated),
+            created=described.get("createdAt"),
+        )
 
 
 def _pages(client: Any, operation: str, key: str, **arguments: Any) -> list[Any]:

@@ -13,16 +13,20 @@ from castai_stack.iam.scope import Scope
 
 Permissions = frozenset[Permission]
 
+PRINCIPAL_POLICIES = "5, without `iam.principalPolicyArns`"
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """Difference that one step makes; each field holds actions such as `ec2:RunInstances`."""
 
     step: str
-    gains: tuple[str, ...]
-    loses: tuple[str, ...]
-    elsewhere: tuple[str, ...]
+    gains: tuple[str, ...] = ()
+    loses: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
     """Actions that CAST AI keeps on other resources or under other conditions."""
+    changes: tuple[str, ...] = ()
+    """What changes besides: a sentence each."""
 
 
 def permission_steps(
@@ -49,29 +53,31 @@ def permission_steps(
     others = [text for name, text in inline.items() if name not in replaced]
     kept_inline = [inline[name] for name in replaced - taken_inline]
     states = [
-        _union(attached.values(), inline.values()),
-        _union(attached.values(), inline.values(), new),
-        _union(foreign, others, kept_inline, [managed, restricted]),
-        _union(foreign, others, [managed, restricted]),
-        _union(others, [managed, restricted]),
-        _union(others, texts.of_this_program(scope, "scoped")),
+        union(attached.values(), inline.values()),
+        union(attached.values(), inline.values(), new),
+        union(foreign, others, kept_inline, [managed, restricted]),
+        union(foreign, others, [managed, restricted]),
+        union(others, [managed, restricted]),
+        union(others, texts.of_this_program(scope, "scoped")),
     ]
     names = (
         "2, first `pulumi up`",
         "3, `adoption.values: settings`",
         "4, the commands for afterwards",
-        "5, without `iam.principalPolicyArns`",
+        PRINCIPAL_POLICIES,
         "5, `permissions: scoped`",
     )
     pairs = zip(names, itertools.pairwise(states), strict=True)
-    return tuple(_step(name, *pair) for name, pair in pairs)
+    return tuple(difference(name, *pair) for name, pair in pairs)
 
 
-def _union(*groups: Collection[Permissions]) -> Permissions:
+def union(*groups: Collection[Permissions]) -> Permissions:
+    """Return everything that the policies of all groups allow."""
     return frozenset().union(*(one for group in groups for one in group))
 
 
-def _step(name: str, before: Permissions, after: Permissions) -> Step:
+def difference(name: str, before: Permissions, after: Permissions) -> Step:
+    """Return what a step changes, by action."""
     old, new = _by_action(before), _by_action(after)
     return Step(
         name,

@@ -25,7 +25,9 @@ _STEPS = """\
    those of this stack, and the old key becomes inactive.
 4. Run the commands for afterwards.
 5. One setting at a time, each with a preview: remove entries of `iam.principalPolicyArns` and
-   `iam.nodePolicyArns`, then set `permissions` to `scoped`.
+   `iam.nodePolicyArns`, set `permissions` to `scoped`, then go to access entries and to the
+   computed names. The table has a row for each. The last two are not needed: the names and the
+   mapping that were found may stay.
 """
 
 
@@ -88,14 +90,17 @@ def _permissions(plan: Plan) -> list[str]:
     if not plan.steps:
         return []
     rows = [
-        f"| {one.step} | {_list(one.gains)} | {_list(one.loses)} | {_list(one.elsewhere)} |"
+        f"| {one.step} | {_list(one.gains)} | {_list(one.loses)} | {_list(one.elsewhere)} | "
+        f"{'. '.join(one.changes)} |"
         for one in plan.steps
     ]
     return [
-        "## What each step changes in CAST AI's permissions",
+        "## What each step changes",
         "",
-        "| step | gains | loses | on other resources or conditions |",
-        "| --- | --- | --- | --- |",
+        "Gains and losses are actions of CAST AI in AWS.",
+        "",
+        "| step | gains | loses | on other resources or conditions | what else changes |",
+        "| --- | --- | --- | --- | --- |",
         *rows,
         "",
     ]

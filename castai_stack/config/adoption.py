@@ -7,7 +7,7 @@ from castai_stack.fields import Section, checked_text
 ResourceName = Annotated[
     str,
     checked_text(
-        r"(iam|node)-[\w+=,.@-]{1,200}",
+        r"(access|iam|node)-[\w+=,.@-]{1,200}",
         "the name of a resource of this program in AWS, such as iam-user",
     ),
 ]
@@ -41,11 +41,13 @@ _CONTENT = (
     "description",
     "egress",
     "ingress",
+    "kubernetesGroups",
     "permissionsBoundary",
     "policy",
     "status",
     "tags",
     "tagsAll",
+    "userName",
 )
 _FIXED = {
     "aws:iam/policy:Policy": ["description"],

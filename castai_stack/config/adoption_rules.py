@@ -6,6 +6,7 @@ somebody else's object.
 
 from collections.abc import Iterator
 
+from castai_stack import arn
 from castai_stack.config.model import StackConfig
 
 
@@ -37,6 +38,8 @@ def _fits(identifier: str, expected: str) -> bool:
 def _expected(resource: str, settings: StackConfig) -> Iterator[tuple[str, str, str | None]]:
     """Yield the form of an id, the setting that gives the name, and the name."""
     names = settings.resource_names
+    if resource.startswith("access-"):
+        yield from _access_entry(resource, settings)
     policies = {
         "iam-castai-policy": ("castaiPolicy", names.castai_policy),
         "iam-restricted-policy": ("restrictedPolicy", names.restricted_policy),
@@ -59,3 +62,20 @@ def _expected(resource: str, settings: StackConfig) -> Iterator[tuple[str, str, 
         yield "{name}", "physicalNames.restrictedInline", whole
     elif resource.startswith(("iam-user-", "iam-role-")):
         yield "{name}/…", "physicalNames.principal", names.principal
+
+
+def _access_entry(resource: str, settings: StackConfig) -> Iterator[tuple[str, str, str | None]]:
+    """Ids are `cluster:principal`, and `cluster#principal#policy` for an access policy."""
+    cluster, names = settings.cluster, settings.resource_names
+    account = f"arn:{arn.partition(cluster.region)}:iam::{cluster.account_id}"
+    path = settings.iam.path
+    whose = {
+        "access-node-role-access": ("role", "nodeRole", names.given.node_role),
+        "access-user-access": ("user", "principal", names.principal),
+    }
+    if resource == "access-user-cluster-admin":
+        user = f"{cluster.name}#{account}:user{path}"
+        yield f"{user}{{name}}#…", "physicalNames.principal", names.principal
+    elif resource in whose:
+        kind, field, name = whose[resource]
+        yield f"{cluster.name}:{account}:{kind}{path}{{name}}", f"physicalNames.{field}", name

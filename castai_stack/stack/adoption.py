@@ -4,6 +4,9 @@ import pulumi
 
 from castai_stack.config.adoption import Adoption, kept_properties
 
+_PLACE = "castai-stack:index:AccessEntryPlace"
+"""Looks for an access entry of others; it passes the one that this run imports."""
+
 
 class Takeover:
     """Gives each resource of `adoption.imports` the id of the object that it takes over."""
@@ -30,6 +33,10 @@ class Takeover:
     def _transform(
         self, args: pulumi.ResourceTransformationArgs
     ) -> pulumi.ResourceTransformationResult | None:
+        if args.type_ == _PLACE:
+            entry = f"{args.name.removesuffix('-place')}-access"
+            imported = entry in self._adoption.imports
+            return _with_props(args, imported=True) if imported else None
         identifier = self._adoption.imports.get(args.name)
         if identifier is None or not args.type_.startswith("aws:"):
             return None
@@ -39,3 +46,9 @@ class Takeover:
         return pulumi.ResourceTransformationResult(
             args.props, pulumi.ResourceOptions.merge(args.opts, more)
         )
+
+
+def _with_props(
+    args: pulumi.ResourceTransformationArgs, **more: pulumi.Input[object]
+) -> pulumi.ResourceTransformationResult:
+    return pulumi.ResourceTransformationResult({**args.props, **more}, args.opts)

@@ -25,6 +25,13 @@ def test_the_place_of_an_access_entry_is_looked_at_once_for_each_principal():
     assert diff("", olds, {**olds, "principal_arn": "b"}).replaces == ["principal_arn"]
 
 
+def test_an_access_entry_that_the_run_imports_is_neither_looked_at_nor_deleted(monkeypatch):
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: pytest.fail("EKS was asked"))
+    props = {"cluster_name": "demo", "region": "r", "principal_arn": "a", "adopt": True}
+
+    assert handler(AccessEntryPlaceHandler).create({**props, "imported": True}).id == "demo:a"
+
+
 def test_an_incomplete_answer_about_an_access_entry_is_not_quoted(monkeypatch):
     def break_off(**_):
         raise ResponseParserError("Unable to parse response: b'<Secret>sentinel")

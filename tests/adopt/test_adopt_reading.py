@@ -1,5 +1,7 @@
 """A question that is refused is named, whatever service refuses it."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,10 +9,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from castai_stack.adopt import reading, reading_aws
-from castai_stack.adopt.observations import Place
+from castai_stack.adopt.observations import AccessEntry, Place
 from castai_stack.commands.aws_clients import AwsError
 
-PLACE = Place("prod", "eu-central-1", "012345678901", "aws", "vpc-1")
+PLACE = Place(
+    "prod", "eu-central-1", "012345678901", "aws", "vpc-1", authentication_mode="API_AND_CONFIG_MAP"
+)
+ENTRY = {"type": "EC2_LINUX", "createdAt": datetime(2026, 1, 1, tzinfo=UTC)}
 ROLE = {"RoleName": "theirs", "Path": "/", "AssumeRolePolicyDocument": {"Statement": []}}
 ANSWERS = {
     "get_role": {"Role": ROLE},
@@ -19,13 +24,14 @@ ANSWERS = {
         "Role": "arn:aws:iam::012345678901:role/r",
     },
     "list_rule_names_by_target": {"RuleNames": []},
+    "describe_access_entry": {"accessEntry": ENTRY},
 }
 PAGES = {
     "list_attached_role_policies": {"AttachedPolicies": []},
     "list_role_policies": {"PolicyNames": []},
     "list_instance_profiles_for_role": {"InstanceProfiles": []},
     "describe_security_groups": {"SecurityGroups": []},
-    "list_access_entries": {"accessEntries": []},
+    "list_associated_access_policies": {"associatedAccessPolicies": [{"policyArn": "admin"}]},
 }
 
 
@@ -56,9 +62,9 @@ class Service:
         return SimpleNamespace(paginate=paginate)
 
 
-def observe(refused: str) -> Any:
+def observe(refused: str, place: Place = PLACE) -> Any:
     clients: Any = lambda _: Service(refused)  # noqa: E731
-    return reading_aws.observe(clients, PLACE, users=(), roles=("theirs",), node_roles=())
+    return reading_aws.observe(clients, place, users=(), roles=("theirs",), node_roles=())
 
 
 @pytest.mark.parametrize(
@@ -71,7 +77,8 @@ def observe(refused: str) -> Any:
         ("describe_security_groups", "security groups"),
         ("get_function_configuration", "function cast-ai-ec2-events-handler"),
         ("list_rule_names_by_target", "rules of function cast-ai-ec2-events-handler"),
-        ("list_access_entries", "access entries of cluster prod"),
+        ("describe_access_entry", "access entry of role theirs"),
+        ("list_associated_access_policies", "access entry of role theirs"),
     ],
 )
 def test_a_refusal_of_aws_names_the_question(refused: str, question: str):
@@ -80,7 +87,17 @@ def test_a_refusal_of_aws_names_the_question(refused: str, question: str):
 
 
 def test_without_a_refusal_everything_is_read():
-    assert [one.name for one in observe("none").principals] == ["theirs"]
+    seen = observe("none")
+
+    assert [one.name for one in seen.principals] == ["theirs"]
+    arn = "arn:aws:iam::012345678901:role/theirs"
+    assert seen.access_entries == (AccessEntry(arn, "EC2_LINUX", ("admin",), ENTRY["createdAt"]),)
+
+
+def test_a_cluster_that_reads_aws_auth_alone_is_not_asked_for_access_entries():
+    place = replace(PLACE, authentication_mode="CONFIG_MAP")
+
+    assert observe("describe_access_entry", place).access_entries == ()
 
 
 @pytest.mark.parametrize(

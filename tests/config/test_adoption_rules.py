@@ -6,7 +6,8 @@ from castai_stack.config.stack_file import KEY
 from castai_stack.config.validation import SettingsError, validate
 
 CLUSTER = {"name": "prod", "region": "eu-central-1", "accountId": "012345678901"}
-POLICY = "arn:aws:iam::012345678901:policy"
+IAM = "arn:aws:iam::012345678901"
+POLICY = f"{IAM}:policy"
 NODES = {"nodeRole": "nodes", "instanceProfile": "profile"}
 
 
@@ -24,6 +25,11 @@ def settings(imports: dict[str, str], **more: object) -> dict[str, object]:
         {"iam-node-role": "nodes", "iam-instance-profile": "profile"},
         {"iam-node-AmazonEKS_CNI_Policy": "nodes/arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy"},
         {"iam-key-a": "AKIAANYTHING", "node-security-group": "sg-0a1b2c3d4e"},
+        {"access-node-role-access": f"prod:{IAM}:role/nodes"},
+        {
+            "access-user-access": f"prod:{IAM}:user/cast-eks-prod",
+            "access-user-cluster-admin": f"prod#{IAM}:user/cast-eks-prod#arn:of:the:policy",
+        },
     ],
 )
 def test_the_ids_of_the_stacks_names_are_accepted(imports: dict[str, str]):
@@ -42,6 +48,10 @@ def test_the_ids_of_the_stacks_names_are_accepted(imports: dict[str, str]):
         ({"iam-node-role": "others"}, "physicalNames.nodeRole"),
         ({"iam-instance-profile": "nodes"}, "physicalNames.instanceProfile"),
         ({"iam-node-X": "others/arn"}, "physicalNames.nodeRole"),
+        ({"access-node-role-access": f"prod:{IAM}:role/others"}, "physicalNames.nodeRole"),
+        ({"access-node-role-access": f"stage:{IAM}:role/nodes"}, "physicalNames.nodeRole"),
+        ({"access-user-access": f"prod:{IAM}:user/jane"}, "physicalNames.principal"),
+        ({"access-user-cluster-admin": f"prod#{IAM}:user/jane#p"}, "physicalNames.principal"),
     ],
 )
 def test_the_id_of_another_object_is_refused(imports: dict[str, str], setting: str):
@@ -53,3 +63,10 @@ def test_the_id_of_another_object_is_refused(imports: dict[str, str], setting: s
 def test_a_node_role_is_taken_over_under_a_given_name_only():
     with pytest.raises(SettingsError, match=r"given while physicalNames\.nodeRole is not"):
         validate(settings({"iam-node-role": "cast-prod-eks-0f3f1ba4"}), KEY)
+
+
+def test_an_access_entry_has_the_path_of_its_principal():
+    named = {"physicalNames": NODES, "iam": {"path": "/infra/"}}
+    imports = {"access-node-role-access": f"prod:{IAM}:role/infra/nodes"}
+
+    assert validate(settings(imports, **named), KEY)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from castai_stack.adopt import candidates
 from castai_stack.adopt.observations import (
+    AccessEntry,
     AccessKey,
     AtCastai,
     Function,
@@ -79,7 +80,14 @@ def observed(footprint: source.Footprint) -> Observations:
     mapped = [entry["rolearn"] for entry in footprint.map_roles]
     group = footprint.security_group
     return Observations(
-        Place("prod", REGION, ACCOUNT, "aws", VPC),
+        Place(
+            "prod",
+            REGION,
+            ACCOUNT,
+            "aws",
+            VPC,
+            authentication_mode="API_AND_CONFIG_MAP" if footprint.access_entries else "CONFIG_MAP",
+        ),
         AtCastai(
             (cluster(assume_role_arn=role_arn),),
             principal_arn=CASTAI_USER if role_arn else "",
@@ -103,7 +111,7 @@ def observed(footprint: source.Footprint) -> Observations:
             functions=tuple(
                 Function(one.name, one.role, (one.rule,)) for one in footprint.functions
             ),
-            access_entries=frozenset(footprint.access_entries),
+            access_entries=tuple(AccessEntry(one, "EC2_LINUX") for one in footprint.access_entries),
         ),
         InCluster(AGENT, mapped=frozenset([*mapped, *map_users])),
     )
