@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from sandbox import cache
+from sandbox.aws_provider import models
+
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
@@ -101,6 +104,7 @@ class Account:
 
         if self._session is None:
             self._session = Session()
+            self._session.set_config_variable("data_path", str(models.folder(cache.folder())))
         client: Any = self._session.create_client(
             service,
             region_name=region,

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel, Shape
 
 from sandbox import aws
-from sandbox.aws_provider import plugin
+from sandbox.aws_provider import models, plugin
 from tests.support.aws_plugin import MESSAGES, Plugin, RefusedError
 
 REGION = "eu-central-1"
@@ -150,3 +152,33 @@ def test_one_route_table_is_one(caller, seeded):
             caller.invoke(TABLE, vpcId=seeded.vpc_id)
     finally:
         ec2.delete_route_table(RouteTableId=made)
+
+
+def shapes(shape: Shape | None) -> dict[str, str]:
+    """Return the type of each member of a shape, by path; a recursive one once."""
+    described: dict[str, str] = {}
+
+    def walk(one: Shape, path: tuple[str, ...]) -> None:
+        described["/".join(path)] = one.type_name
+        if one.name in path[:-1]:
+            return
+        for name, member in getattr(one, "members", {}).items():
+            walk(member, (*path, name))
+        if one.type_name == "list":
+            walk(one.member, (*path, "[]"))
+
+    if shape is not None:
+        walk(shape, (shape.name,))
+    return described
+
+
+def test_the_reduced_model_of_ec2_describes_its_operations_as_botocore_does():
+    whole = Loader().load_service_model("ec2", "service-2")
+    complete, small = ServiceModel(whole), ServiceModel(models.reduced(whole))
+
+    assert len(small.operation_names) < len(complete.operation_names) / 50
+    for name in small.operation_names:
+        before, after = complete.operation_model(name), small.operation_model(name)
+        assert shapes(after.input_shape) == shapes(before.input_shape), name
+        assert shapes(after.output_shape) == shapes(before.output_shape), name
+        assert after.http == before.http
