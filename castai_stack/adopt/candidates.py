@@ -45,6 +45,12 @@ def registration(castai: AtCastai, place: Place, wanted: str | None) -> Cluster:
     live = [one for one in same if not one.archived]
     if wanted is not None:
         live = [one for one in live if one.id == wanted]
+        if not live and same:
+            listed = ", ".join(f"{one.id} ({one.status})" for one in same)
+            raise AmbiguousError(
+                f"CAST AI has no live cluster {wanted} of this name, region and account, but "
+                f"{listed}; correct --cluster-id"
+            )
     what = f"cluster {place.cluster} ({place.region}, account {place.account_id})"
     if len(live) > 1:
         listed = ", ".join(f"{one.id} ({one.status})" for one in live)
@@ -80,6 +86,11 @@ def principal(observed: Observations, cluster: Cluster, choices: Choices) -> Pri
     """
     if cluster.assume_role_arn:
         name = cluster.assume_role_arn.rpartition("/")[2]
+        if choices.principal not in (None, name):
+            raise AmbiguousError(
+                f"CAST AI assumes role {name}, and --principal names {choices.principal}; leave "
+                "it out, because it chooses among users"
+            )
         return _one(
             [one for one in observed.aws.principals if one.kind == "role" and one.name == name],
             f"CAST AI assumes role {cluster.assume_role_arn}, which AWS does not have; "

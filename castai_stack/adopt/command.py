@@ -4,8 +4,10 @@ Reads AWS, Kubernetes and CAST AI, and writes nothing but a stack file and a rep
 """
 
 import argparse
+import contextlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +18,12 @@ from castai_stack.adopt.plan import Plan
 from castai_stack.commands import command_line, output, target
 from castai_stack.commands.command_line import CommandError, RefusedError
 from castai_stack.commands.target import Target
+from castai_stack.config.validation import SettingsError
 from castai_stack.kube.kubeconfig import FROM_EKS
 
 NAME = "adopt"
+_STACK = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+"""Name of a stack: https://www.pulumi.com/docs/iac/concepts/stacks/"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,8 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def run(options: argparse.Namespace) -> int:
         about = target.from_arguments(options, target.stack_files(options, parser))
+        _require_valid(about, options.stack)
         plan = _plan(about, _choices(options))
-        texts = written.files(about, plan, options.stack)
+        try:
+            texts = written.files(about, plan, options.stack)
+        except SettingsError as error:
+            raise CommandError(
+                f"nothing was written, because what was found makes no valid stack file:\n{error}"
+            ) from None
         if options.into is not None:
             _write(options.into, texts)
         if options.format == "json":
@@ -93,6 +104,18 @@ def _plan(about: Target, choices: Choices) -> Plan:
     return plan
 
 
+def _require_valid(about: Target, stack: str) -> None:
+    """Refuse coordinates and a name that no stack file can have, before anything is asked."""
+    if not _STACK.fullmatch(stack):
+        raise CommandError(
+            f"--stack: found {stack!r}; allowed: 1 to 100 letters, digits or any of _.-"
+        )
+    try:
+        written.require_valid(about)
+    except SettingsError as error:
+        raise CommandError(f"{error}\nCorrect the arguments, or the stack file") from None
+
+
 def _write(folder: Path, texts: dict[str, str]) -> None:
     """Write all files or none; one that exists is never overwritten."""
     taken = [str(folder / name) for name in texts if (folder / name).exists()]
@@ -100,11 +123,16 @@ def _write(folder: Path, texts: dict[str, str]) -> None:
         raise RefusedError(
             f"{', '.join(taken)} exists, nothing was written; choose another --stack or --into"
         )
+    begun: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            (folder / name).write_text(text)
+            begun.append(folder / name)
+            begun[-1].write_text(text)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            for path in begun:
+                path.unlink(missing_ok=True)
         raise CommandError(f"{folder}: {error.strerror}; choose another folder") from None
 
 

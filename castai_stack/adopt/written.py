@@ -46,6 +46,12 @@ def files(about: Target, plan: Plan, stack: str) -> dict[str, str]:
     return {name: _stack_file(about, plan), f"adopt-{stack}.md": _report(plan, stack, name)}
 
 
+def require_valid(about: Target) -> None:
+    """Raise SettingsError if no stack file can have these coordinates of a cluster."""
+    cluster = {"name": about.cluster, "region": about.region, "accountId": about.account_id}
+    validate(_with_target({"cluster": cluster}, about), KEY)
+
+
 def _stack_file(about: Target, plan: Plan) -> str:
     settings = _with_target(plan.settings, about)
     validate(settings, KEY)

@@ -60,6 +60,16 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessEntry:
+    """An access entry of the cluster."""
+
+    principal_arn: str
+    type: str = "EC2_LINUX"
+    policy: str = ""
+    """ARN of an access policy on it, for the whole cluster."""
+
+
+@dataclass(frozen=True, slots=True)
 class Footprint:
     """Everything that one run of an installer leaves."""
 
@@ -74,8 +84,7 @@ class Footprint:
     functions: tuple[Function, ...] = ()
     map_roles: tuple[Document, ...] = ()
     map_users: tuple[Document, ...] = ()
-    access_entries: tuple[str, ...] = ()
-    """ARNs of node roles with an access entry of the type EC2_LINUX."""
+    access_entries: tuple[AccessEntry, ...] = ()
     node_configuration: str = ""
     """Name of the instance profile that CAST AI's default node configuration names, if any."""
     handed_over: str = ""

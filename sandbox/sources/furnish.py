@@ -4,7 +4,7 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from sandbox.castai import API_KEY
 from sandbox.constants import ACCOUNT, CLUSTER, REGION
 from sandbox.session import Sandbox
 from sandbox.sources import charts
-from sandbox.sources.footprint import Document, Footprint, Function, Place, Principal
+from sandbox.sources.footprint import AccessEntry, Document, Footprint, Function, Place, Principal
 
 _SECONDS = 10
 _AGENT_SECONDS = 60
@@ -71,10 +71,23 @@ def write_aws(sandbox: Sandbox, place: Place, footprint: Footprint) -> None:
         _security_group(sandbox.client("ec2", "root"), place, *footprint.security_group)
     for function in footprint.functions:
         _function(sandbox, place, function)
-    for principal_arn in footprint.access_entries:
-        sandbox.client("eks", "root").create_access_entry(
-            clusterName=place.cluster, principalArn=principal_arn, type="EC2_LINUX"
-        )
+    if footprint.access_entries:
+        _access_entries(sandbox.client("eks", "root"), place, footprint.access_entries)
+
+
+def _access_entries(eks: Any, place: Place, entries: Iterable[AccessEntry]) -> None:
+    """Write access entries; a cluster that reads aws-auth alone reads both from then on."""
+    described = eks.describe_cluster(name=place.cluster)["cluster"]
+    if described["accessConfig"]["authenticationMode"] == "CONFIG_MAP":
+        both = {"authenticationMode": "API_AND_CONFIG_MAP"}
+        eks.update_cluster_config(name=place.cluster, accessConfig=both)
+    for entry in entries:
+        which = {"clusterName": place.cluster, "principalArn": entry.principal_arn}
+        eks.create_access_entry(**which, type=entry.type)
+        if entry.policy:
+            eks.associate_access_policy(
+                **which, policyArn=entry.policy, accessScope={"type": "cluster"}
+            )
 
 
 def write_map(sandbox: Sandbox, footprint: Footprint) -> None:

@@ -4,8 +4,11 @@ Names: castai/docs (history until 2022), public copies of `/v1/scripts/eks/onboa
 and 2025, castai/terraform-castai-eks-role-iam `main.tf`.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from sandbox.sources import policies
-from sandbox.sources.footprint import Footprint, Function, Place, Principal, trust
+from sandbox.sources.footprint import AccessEntry, Footprint, Function, Place, Principal, trust
 
 SHARED_POLICY = "CastEKSPolicy"
 RESTRICTED = "CastEKSRestrictedAccess"
@@ -105,12 +108,12 @@ def script_with_role(place: Place) -> Footprint:
     )
 
 
-def terraform(place: Place, *, access_entries: bool = False) -> Footprint:
+def terraform(place: Place) -> Footprint:
     """Return what castai/terraform-castai-eks-role-iam leaves with its defaults.
 
     The module creates no security group. The examples of castai/terraform-castai-eks-cluster give
     the profile to the default node configuration, because CAST AI does not look for its name. They
-    map the node role, by aws-auth or by an access entry.
+    map the node role, by aws-auth or by an access entry (`by_access_entries`).
     """
     role = f"castai-eks-{place.cluster[:53]}"
     node_role = f"castai-eks-instance-{place.cluster[:44]}"
@@ -150,11 +153,26 @@ def terraform(place: Place, *, access_entries: bool = False) -> Footprint:
             ),
         ),
         profiles={node_role: node_role},
-        map_roles=() if access_entries else (_mapped_node_role(place, node_role),),
-        access_entries=(place.iam(f"role/{node_role}"),) if access_entries else (),
+        map_roles=(_mapped_node_role(place, node_role),),
         node_configuration=node_role,
         handed_over=role,
     )
+
+
+def by_access_entries(installer: Callable[[Place], Footprint]) -> Callable[[Place], Footprint]:
+    """Return an installer of the same footprint, with access entries in place of aws-auth.
+
+    Types and policy: https://docs.aws.amazon.com/eks/latest/userguide/migrating-access-entries.html
+    """
+
+    def install(place: Place) -> Footprint:
+        footprint = installer(place)
+        admin = f"arn:{place.partition}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
+        nodes = [AccessEntry(str(one["rolearn"])) for one in footprint.map_roles]
+        users = [AccessEntry(str(one["userarn"]), "STANDARD", admin) for one in footprint.map_users]
+        return replace(footprint, map_roles=(), map_users=(), access_entries=(*nodes, *users))
+
+    return install
 
 
 def _script_node_role(place: Place) -> Principal:

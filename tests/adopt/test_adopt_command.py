@@ -94,3 +94,53 @@ def test_without_a_key_of_castai_nothing_is_asked(monkeypatch, capsys):
     monkeypatch.delenv("CASTAI_API_KEY", raising=False)
     assert main(ARGUMENTS) == 2
     assert "set CASTAI_API_KEY" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("seen")
+def test_a_write_that_fails_leaves_no_file(tmp_path: Path, capsys, monkeypatch):
+    written = Path.write_text
+
+    def fail(path: Path, text: str) -> None:
+        written(path, text[:10])
+        if path.suffix == ".md":
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    assert main([*ARGUMENTS, "--into", str(tmp_path)]) == 2
+    assert f"{tmp_path}: No space left on device; choose" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--region", "nowhere"], "cluster.region: found 'nowhere'; allowed:"),
+        (["--account-id", "12"], "cluster.accountId: found '12'; allowed:"),
+        (["--cluster", "pr od"], "cluster.name: found 'pr od'; allowed:"),
+        (["--context", "mine"], "cluster.context: given while cluster.kubeconfig is from-eks"),
+        (["--stack", "../prod"], "--stack: found '../prod'; allowed:"),
+        (["--stack", ""], "--stack: found ''; allowed:"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_asked(
+    arguments: list[str], sentence: str, capsys, monkeypatch
+):
+    monkeypatch.setenv("CASTAI_API_KEY", "SENTINEL")
+    monkeypatch.setattr(reading, "observe", lambda *_: pytest.fail("something was asked"))
+
+    assert main([*ARGUMENTS, *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_values_that_no_stack_file_can_have_are_a_sentence(
+    seen: Observations, tmp_path: Path, capsys, monkeypatch
+):
+    (role,) = seen.aws.node_roles
+    in_aws = replace(seen.aws, node_roles=(replace(role, name="no des"),))
+    monkeypatch.setattr(reading, "observe", lambda *_: replace(seen, aws=in_aws))
+
+    assert main([*ARGUMENTS, "--into", str(tmp_path)]) == 2
+    errors = capsys.readouterr().err
+    assert "what was found makes no valid stack file" in errors
+    assert "physicalNames.nodeRole: found 'no des'" in errors
+    assert not list(tmp_path.iterdir())

@@ -212,6 +212,17 @@ def test_a_user_that_is_gone_is_a_sentence(user: Observations):
     assert "there is no user" in problems(in_aws(user, principals=()))
 
 
+def test_a_cluster_id_that_castai_does_not_have_is_corrected(user: Observations):
+    found = problems(user, Choices(cluster_id="2" * 36))
+
+    assert f"but {CLUSTER_ID} (ready); correct --cluster-id" in found
+
+
+def test_a_principal_is_chosen_among_users_only(role: Observations):
+    assert "it chooses among users" in problems(role, Choices(principal="jane"))
+    assert planned(role, Choices(principal="cast-eks-prod-cluster-role-0f3f1ba4"))
+
+
 def test_two_node_roles_are_a_question_that_the_node_configuration_answers(role: Observations):
     (one,) = role.aws.node_roles
     other = replace(one, name="castai-eks-instance-prod", profiles=("theirs",))

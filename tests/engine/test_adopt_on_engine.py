@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,11 @@ SOURCES = {
         charts.with_controller,
         frozenset({f"CastEC2AssignIPv6Policy-{CLUSTER}"}),
     ),
+    "terraform-with-access-entries": Source(
+        installers.by_access_entries(installers.terraform),
+        charts.with_controller,
+        frozenset({f"CastEC2AssignIPv6Policy-{CLUSTER}"}),
+    ),
     "script": Source(installers.script_with_role, charts.with_controller, SHARED),
     "every-release": Source(
         installers.script_with_role,
@@ -140,6 +146,20 @@ SOURCES = {
         restarts=True,
     ),
 }
+
+
+def access_entries(life: Life) -> dict[str, datetime]:
+    """Time of creation of each access entry that has to do with CAST AI."""
+    eks = life.aws("eks")
+    try:
+        arns = eks.list_access_entries(clusterName=CLUSTER)["accessEntries"]
+    except eks.exceptions.InvalidRequestException:  # the cluster reads aws-auth alone
+        return {}
+    described = [eks.describe_access_entry(clusterName=CLUSTER, principalArn=one) for one in arns]
+    entries = [one["accessEntry"] for one in described]
+    return {
+        one["principalArn"]: one["createdAt"] for one in entries if "cast" in one["principalArn"]
+    }
 
 
 def workloads(life: Life) -> set[str]:
@@ -168,6 +188,7 @@ def test_what_other_installers_left_in_role_mode(
     switched = {"enabled": True, "scopedMode": True, "unschedulablePods": PINNED}
     version = api.policies(place.cluster_id)["version"]
     before = api.update_policies(place.cluster_id, {**switched, "version": version})
+    entries = access_entries(life)
     settings = adopt(furnished, tmp_path / "out")
     assert settings["automation"]["autoscaler"]["enabled"]
     agents = pods(life)
@@ -180,10 +201,37 @@ def test_what_other_installers_left_in_role_mode(
     assert {**after, "version": ""} == {**before, "version": ""}, "the policies stay as they are"
     assert set(operations(update).values()) <= {"create", "import", "update"}
     assert (pods(life) != agents) is source.restarts
+    assert access_entries(life) == entries, "no access entry may be created anew"
     require_empty([stack(life, tmp_path, settings).preview()])
     stack(life, tmp_path, settings).destroy()
     assert iam_objects_of_castai(life) == source.left
     assert workloads(life) == source.workloads
+    assert not access_entries(life)
+
+
+@pytest.mark.exhaustive
+def test_the_script_in_user_mode_whose_mapping_moved_to_access_entries(
+    furnished: Sandbox, tmp_path: Path
+):
+    furnish.connect(furnished, installers.by_access_entries(installers.script_with_user))
+    life = Life(furnished, "moved")
+    entries = access_entries(life)
+    assert len(entries) == 2
+    settings = adopt(furnished, tmp_path / "out")
+
+    with life.access_without_interruption():
+        update = stack(life, tmp_path, settings).up()
+    assert set(operations(update).values()) <= {"create", "import", "update"}
+    assert access_entries(life) == entries, "no access entry may be created anew"
+    require_empty([stack(life, tmp_path, settings).preview()])
+
+    settings["adoption"]["values"] = "settings"
+    ours = stack(life, tmp_path, settings).up()
+    assert set(operations(ours).values()) == {"update"}
+    assert access_entries(life) == entries
+    stack(life, tmp_path, settings).destroy()
+    assert not access_entries(life)
+    assert life.map_roles() == aws_auth(ACCOUNT)["mapRoles"]
 
 
 @pytest.mark.exhaustive

@@ -111,7 +111,10 @@ def observed(footprint: source.Footprint) -> Observations:
             functions=tuple(
                 Function(one.name, one.role, (one.rule,)) for one in footprint.functions
             ),
-            access_entries=tuple(AccessEntry(one, "EC2_LINUX") for one in footprint.access_entries),
+            access_entries=tuple(
+                AccessEntry(one.principal_arn, one.type, (one.policy,) if one.policy else ())
+                for one in footprint.access_entries
+            ),
         ),
         InCluster(AGENT, mapped=frozenset([*mapped, *map_users])),
     )
