@@ -24,7 +24,7 @@ class Sections:
 
 
 def sections(observed: Observations, group: Group | None) -> Sections:
-    """Return settings for nodes, autoscaler and evictor; `group` is the group that is taken over.
+    """Return settings for nodes and autoscaler; `group` is the group that is taken over.
 
     A part that the settings cannot express is left to the console as a whole, because the program
     would change what it cannot express.
@@ -32,7 +32,6 @@ def sections(observed: Observations, group: Group | None) -> Sections:
     result = Sections()
     _nodes(result, observed, group)
     _autoscaler(result, observed)
-    _evictor(result, observed)
     result.rows += _others(observed.castai)
     return result
 
@@ -82,17 +81,6 @@ def _autoscaler(result: Sections, observed: Observations) -> None:
     else:
         result.automation["autoscaler"] = section.settings
         result.rows.append(_taken(part, f"V2 and {DEFAULT_TEMPLATE}", section))
-
-
-def _evictor(result: Sections, observed: Observations) -> None:
-    castai = observed.castai
-    section = castai_settings.evictor(castai.evictor, castai.evictor_rules, observed.place)
-    if section.refused:
-        result.rows.append(_refused("evictor's configuration", "V2", "evictor", section))
-    elif section.settings:
-        result.automation["evictor"] = section.settings
-        why = "its values are in automation.evictor, which is off: its installer runs it"
-        result.rows.append(Row("evictor's configuration", "V2", LEFT, f"{why}{_beside(section)}"))
 
 
 def _others(castai: AtCastai) -> Iterator[Row]:

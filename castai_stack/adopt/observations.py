@@ -118,6 +118,10 @@ class Workload:
     """Secret with the key that its first container reads, if any."""
     managed: bool = False
     """Whether CAST AI upgrades and scales it by itself."""
+    replicas: int = 1
+    """Pods that it asks for; 1 for a daemon set."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the evictor's settings in its first container; no others, which may be keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,10 @@ class InCluster:
     """Names of the operator's `Component` resources."""
     mapped: frozenset[str] = frozenset()
     """ARNs with an entry in aws-auth."""
+    evictor: Document | None = None
+    """The specification of the object `evictor-config`."""
+    beside_evictor: tuple[tuple[str, str], ...] = ()
+    """Kind and name of objects of the evictor's chart that this program does not write."""
 
     def workload(self, name: str) -> Workload | None:
         """Return the workload of a name."""

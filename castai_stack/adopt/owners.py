@@ -5,29 +5,38 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from castai_stack.adopt import evictor
+from castai_stack.adopt.evictor import EvictorPlan
 from castai_stack.adopt.observations import InCluster, Workload
 from castai_stack.adopt.rows import LEFT, NEW, TAKEN, Row
 from castai_stack.agent import release as agent_release
 from castai_stack.agent.names import AGENT, AUTOSCALER, NAMESPACE
+from castai_stack.automation import evictor as evictor_objects
 from castai_stack.automation import release as automation_release
 from castai_stack.automation import spot_handler
-from castai_stack.automation.names import CONTROLLER, SPOT_HANDLER
+from castai_stack.automation.names import CONTROLLER, EVICTOR, EVICTOR_AUTOSCALER, SPOT_HANDLER
 
 _VERSION = re.compile(r"v?\d+\.\d+\.\d+([.+-][\w.-]+)?")
 _SELECTORS: Mapping[str, Mapping[str, str]] = {
     AGENT: agent_release.pod_selector(AGENT),
     AUTOSCALER: agent_release.pod_selector(AUTOSCALER),
     CONTROLLER: automation_release.selector(CONTROLLER),
+    EVICTOR: automation_release.selector(EVICTOR),
+    EVICTOR_AUTOSCALER: evictor_objects.AUTOSCALER_SELECTOR,
     SPOT_HANDLER: spot_handler.SELECTOR,
 }
 """Selectors of this program's workloads; Kubernetes never lets a selector change."""
 _TAKEN_RELEASES = ("castai-agent", "cluster-controller", "castai-spot-handler")
 """Releases whose objects this program takes over under the same names."""
+_EVICTOR_RELEASES = ("castai-evictor", "castai-evictor-ext")
+"""Releases of the evictor, and of its further rights where Terraform installs them."""
 UMBRELLA = "castai"
 """Release of the umbrella chart, which castctl installs, too."""
 
 
-def workload_settings(cluster: InCluster) -> tuple[dict[str, Any], list[Row]]:
+def workload_settings(
+    cluster: InCluster, evictor_plan: EvictorPlan
+) -> tuple[dict[str, Any], list[Row]]:
     """Return the sections `agent`, `automation` and `spot`, and the rows of the report."""
     settings: dict[str, Any] = {}
     rows: list[Row] = []
@@ -42,12 +51,13 @@ def workload_settings(cluster: InCluster) -> tuple[dict[str, Any], list[Row]]:
             own["existingSecret"] = agent.secret
             why = "the agent goes on reading its key there"
             rows.append(Row("secret", agent.secret, LEFT, why))
-        if others := _others(cluster):
+        if others := [one.name for one in _others(cluster, evictor_plan)]:
             own["createNamespace"] = False
             why = f"{', '.join(others)} runs there, so a destroy leaves the namespace"
             rows.append(Row("namespace", NAMESPACE, LEFT, why))
         rows.append(_row("agent", agent))
-    if controller is not None or handler is not None:
+    of_evictor = cluster.workload(EVICTOR) if not evictor_plan.left else None
+    if controller or handler or of_evictor:
         settings["automation"] = {"adopt": True}
     if controller is not None:
         settings["automation"]["controller"] = _tag(controller.tag)
@@ -56,6 +66,11 @@ def workload_settings(cluster: InCluster) -> tuple[dict[str, Any], list[Row]]:
         rows.append(replace(row, remark=row.remark + upgrade))
     else:
         rows.append(Row("cluster-controller", CONTROLLER, NEW, "CAST AI needs it"))
+    if of_evictor is not None:
+        settings["automation"]["evictor"] = _tag(of_evictor.tag)
+        row = _row("evictor", of_evictor)
+        managed = "; CAST AI upgrades and scales it no more" if of_evictor.managed else ""
+        rows.append(replace(row, remark=row.remark + managed))
     if handler is not None:
         settings["automation"]["spotHandler"] = _tag(handler.tag)
         settings["spot"] = {"handler": "daemonset"}
@@ -81,21 +96,31 @@ def _tag(tag: str) -> dict[str, str]:
     return {"tag": tag} if _VERSION.fullmatch(tag) else {}
 
 
-def _others(cluster: InCluster) -> list[str]:
-    return sorted(one.name for one in cluster.workloads if one.name not in _SELECTORS)
+def _others(cluster: InCluster, evictor_plan: EvictorPlan) -> list[Workload]:
+    """Return the workloads that are not taken over, by name."""
+    left = evictor.WORKLOADS if evictor_plan.left else ()
+    others = [one for one in cluster.workloads if one.name not in _SELECTORS or one.name in left]
+    return sorted(others, key=lambda one: one.name)
 
 
-def left_in_cluster(cluster: InCluster) -> Iterator[Row]:
+def _releases(evictor_plan: EvictorPlan) -> tuple[str, ...]:
+    """Return the releases whose objects are taken over, at least in part."""
+    of_evictor = () if evictor_plan.left else _EVICTOR_RELEASES
+    return (*_TAKEN_RELEASES, *of_evictor, UMBRELLA)
+
+
+def left_in_cluster(cluster: InCluster, evictor_plan: EvictorPlan) -> Iterator[Row]:
     """Yield everything in the cluster that is not taken over."""
-    for workload in cluster.workloads:
-        if workload.name not in _SELECTORS:
-            why = f"installed by {workload.owner}, which keeps it"
-            if workload.managed:
-                why += "; CAST AI upgrades and scales it by itself"
-            yield Row("workload", workload.name, LEFT, why)
+    for workload in _others(cluster, evictor_plan):
+        why = f"installed by {workload.owner}, which keeps it"
+        if workload.managed:
+            why += "; CAST AI upgrades and scales it by itself"
+        if workload.name == EVICTOR:
+            why += f"; {evictor_plan.left}"
+        yield Row("workload", workload.name, LEFT, why)
     for name, chart in sorted(cluster.releases.items()):
         why = "not taken over"
-        if name in (*_TAKEN_RELEASES, UMBRELLA):
+        if name in _releases(evictor_plan):
             why = "still owns what is taken over; see the commands"
         yield Row("Helm release", f"{name} ({chart})", LEFT, why)
     for component in cluster.components:
@@ -103,7 +128,7 @@ def left_in_cluster(cluster: InCluster) -> Iterator[Row]:
         yield Row("operator's Component", component, LEFT, why)
 
 
-def commands_before(cluster: InCluster) -> list[str]:
+def commands_before(cluster: InCluster, evictor_plan: EvictorPlan) -> list[str]:
     """Return the commands that make way for the first `pulumi up`.
 
     A workload with another selector has to go. Its pods are away until that run creates it again;
@@ -112,11 +137,11 @@ def commands_before(cluster: InCluster) -> list[str]:
     return [
         f"kubectl delete {one.kind.lower()} {one.name} -n {NAMESPACE}"
         for one in cluster.workloads
-        if one.name in _SELECTORS and not _in_place(one)
+        if one not in _others(cluster, evictor_plan) and not _in_place(one)
     ]
 
 
-def commands(cluster: InCluster) -> list[str]:
+def commands(cluster: InCluster, evictor_plan: EvictorPlan) -> list[str]:
     """Return the commands that end the ownership of others, for after the first `pulumi up`.
 
     `helm uninstall` would delete the objects, so only Helm's record of the release goes.
@@ -124,11 +149,12 @@ def commands(cluster: InCluster) -> list[str]:
     return [
         *(
             f"kubectl delete secret -n {NAMESPACE} -l owner=helm,name={name}"
-            for name in (*_TAKEN_RELEASES, UMBRELLA)
+            for name in _releases(evictor_plan)
             if name in cluster.releases
         ),
         *(
             f"kubectl delete components.castware.cast.ai -n {NAMESPACE} {name} --cascade=orphan"
             for name in cluster.components
         ),
+        *evictor_plan.commands,
     ]

@@ -5,7 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from castai_stack import arn, naming
-from castai_stack.adopt import at_castai, candidates, earlier, later, mapping, obstacles, texts
+from castai_stack.adopt import (
+    at_castai,
+    candidates,
+    earlier,
+    evictor,
+    later,
+    mapping,
+    obstacles,
+    texts,
+)
 from castai_stack.adopt.candidates import AmbiguousError, NodeRole
 from castai_stack.adopt.observations import (
     Choices,
@@ -133,24 +142,28 @@ def _drafted(draft: _Draft) -> Plan:
         draft.iam["kmsKeyArns"] = castai.kms_keys
     if draft.iam:
         settings["iam"] = draft.iam
-    in_cluster, rows = workload_settings(observed.cluster)
+    of_evictor = evictor.plan(observed)
+    in_cluster, rows = workload_settings(observed.cluster, of_evictor)
     if any(function.earlier is not None for function in observed.aws.functions):
         settings["spot"] = {"enabled": False}
     settings |= in_cluster
     draft.rows += rows
-    settings.setdefault("automation", {}).update(castai.automation)
-    draft.rows += castai.rows
+    automation = settings.setdefault("automation", {})
+    automation.update(castai.automation)
+    if of_evictor.settings:
+        automation["evictor"] = automation.get("evictor", {}) | of_evictor.settings
+    draft.rows += [*castai.rows, *of_evictor.rows]
     taken = _mapping(draft)
     if access := _access(taken):
         settings["access"] = access
     settings["adoption"] = {"imports": draft.imports, "values": "existing"}
-    draft.rows += left_in_cluster(observed.cluster)
-    draft.commands += commands(observed.cluster)
+    draft.rows += left_in_cluster(observed.cluster, of_evictor)
+    draft.commands += commands(observed.cluster, of_evictor)
     return Plan(
         settings,
         tuple(draft.rows),
         tuple(draft.commands),
-        before=tuple(commands_before(observed.cluster)),
+        before=tuple(commands_before(observed.cluster, of_evictor)),
         steps=_steps(draft, own, settings, taken),
     )
 

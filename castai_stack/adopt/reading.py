@@ -9,7 +9,7 @@ from lightkube.resources.core_v1 import ConfigMap, Secret
 
 from castai_stack.access import reader
 from castai_stack.access.entries import AwsAuthError, Kind
-from castai_stack.adopt import candidates, reading_aws
+from castai_stack.adopt import candidates, evictor, reading_aws
 from castai_stack.adopt.observations import (
     AtCastai,
     Choices,
@@ -19,6 +19,8 @@ from castai_stack.adopt.observations import (
     Workload,
 )
 from castai_stack.agent.names import KEY, MANAGED_BY_LABEL, NAMESPACE, PART_OF, PART_OF_LABEL
+from castai_stack.automation import evictor_config
+from castai_stack.automation.names import EVICTOR, EVICTOR_CONFIG
 from castai_stack.castai.automation_api import AutomationApi
 from castai_stack.castai.model import Cluster
 from castai_stack.castai.node_template import DEFAULT_TEMPLATE
@@ -27,6 +29,7 @@ from castai_stack.commands.aws_clients import clients
 from castai_stack.commands.cluster import ClusterError, answering, connected
 from castai_stack.commands.command_line import CommandError
 from castai_stack.commands.target import Target
+from castai_stack.kube import kinds
 
 _COMPONENTS = ("castware.cast.ai/v1alpha1", "Component")
 
@@ -110,11 +113,15 @@ def _in_cluster(target: Target) -> InCluster:
     with connected(target) as client:
         deployments = _documents(client, Deployment)
         daemonsets = _documents(client, DaemonSet)
+        workloads = tuple(map(workload, [*deployments, *daemonsets]))
+        runs_evictor = any(one.name == EVICTOR for one in workloads)
         return InCluster(
-            workloads=tuple(map(workload, [*deployments, *daemonsets])),
+            workloads=workloads,
             releases=dict(_releases(client, [*deployments, *daemonsets])),
             components=tuple(_components(client)),
             mapped=_mapped(client),
+            evictor=_evictor_configuration(client) if runs_evictor else None,
+            beside_evictor=tuple(_beside_evictor(client)) if runs_evictor else (),
         )
 
 
@@ -136,6 +143,12 @@ def workload(document: Mapping[str, Any]) -> Workload:
         owner=_owner(labels, metadata.get("annotations") or {}),
         secret=next(_secrets(container), ""),
         managed=labels.get("charts.cast.ai/managed") == "true",
+        replicas=spec.get("replicas", 1),
+        variables={
+            one["name"]: str(one.get("value", ""))
+            for one in container.get("env") or []
+            if one["name"] in evictor.VARIABLES
+        },
     )
 
 
@@ -195,6 +208,34 @@ def _components(client: lightkube.Client) -> Iterator[str]:
         raise
     for one in components:
         yield str(one.metadata.name if one.metadata else "")
+
+
+def _evictor_configuration(client: lightkube.Client) -> Document | None:
+    live = _existing(client, evictor_config.API_VERSION, evictor_config.KIND, EVICTOR_CONFIG)
+    return None if live is None else live.get("spec") or {}
+
+
+def _beside_evictor(client: lightkube.Client) -> Iterator[tuple[str, str]]:
+    for kind, name in (*evictor.BESIDE, ("ConfigMap", evictor.RULES)):
+        version = "rbac.authorization.k8s.io/v1" if kind in evictor.CLUSTER_WIDE else "v1"
+        namespace = None if kind in evictor.CLUSTER_WIDE else NAMESPACE
+        if _existing(client, version, kind, name, namespace) is not None:
+            yield kind, name
+
+
+def _existing(
+    client: lightkube.Client, api_version: str, kind: str, name: str, namespace: str | None = None
+) -> dict[str, Any] | None:
+    """Return an object; None if it, or its kind, is absent."""
+    resource: Any = kinds.load(api_version, kind)
+    try:
+        with answering():
+            live: Any = client.get(resource, name, namespace=namespace)
+    except ClusterError as error:
+        if error.not_found:
+            return None
+        raise
+    return live.to_dict()
 
 
 def _mapped(client: lightkube.Client) -> frozenset[str]:

@@ -5,7 +5,7 @@ Source: castai/helm-charts, charts/castai-evictor
 
 import json
 
-from castai_stack.agent.names import KEY_DIGEST
+from castai_stack.agent.names import KEY_DIGEST, NAME_LABEL
 from castai_stack.agent.release import Document
 from castai_stack.agent.workloads import autoscaler_container
 from castai_stack.automation import evictor_rbac
@@ -34,6 +34,8 @@ _USER = 1004
 _PROBE: Document = {"httpGet": {"path": "/healthz", "port": "http"}}
 _OWN: Document = {"charts.cast.ai/managed": "false"}
 """Label that keeps CAST AI from upgrading and scaling the deployment."""
+AUTOSCALER_SELECTOR = {NAME_LABEL: EVICTOR_AUTOSCALER}
+"""Labels of the autoscaler's selector, which the chart gives it without the release."""
 
 
 def objects(release: Release, digest: object | None) -> dict[str, Document]:
@@ -160,7 +162,7 @@ def autoscaler(release: Release) -> Document:
         "metadata": workload_metadata(release, EVICTOR_AUTOSCALER, sizing.tag),
         "spec": {
             "replicas": 1,
-            "selector": {"matchLabels": {"app.kubernetes.io/name": EVICTOR_AUTOSCALER}},
+            "selector": {"matchLabels": AUTOSCALER_SELECTOR},
             "template": {
                 "metadata": {"labels": {**release.agent.labels, **selector(EVICTOR_AUTOSCALER)}},
                 "spec": {

@@ -9,12 +9,8 @@ from castai_stack.agent.release import Document
 from castai_stack.automation.names import EVICTOR, EVICTOR_CONFIG
 from castai_stack.automation.release import Release, cluster_metadata
 
-_GROUP, _VERSION, _KIND, _PLURAL = (
-    "autoscaling.cast.ai",
-    "v1alpha1",
-    "EvictorConfig",
-    "evictorconfigs",
-)
+_GROUP, _VERSION, _PLURAL = "autoscaling.cast.ai", "v1alpha1", "evictorconfigs"
+API_VERSION, KIND = f"{_GROUP}/{_VERSION}", "EvictorConfig"
 _ANYTHING: Document = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
@@ -50,10 +46,10 @@ def definition(release: Release) -> Document:
             "group": _GROUP,
             "scope": "Cluster",
             "names": {
-                "kind": _KIND,
-                "listKind": f"{_KIND}List",
+                "kind": KIND,
+                "listKind": f"{KIND}List",
                 "plural": _PLURAL,
-                "singular": _KIND.lower(),
+                "singular": KIND.lower(),
             },
             "versions": [version],
         },
@@ -68,8 +64,8 @@ def configuration(release: Release) -> Document:
     """
     settings = release.settings.evictor
     return {
-        "apiVersion": f"{_GROUP}/{_VERSION}",
-        "kind": _KIND,
+        "apiVersion": API_VERSION,
+        "kind": KIND,
         "metadata": cluster_metadata(release, EVICTOR, EVICTOR_CONFIG),
         "spec": {
             "managementMode": "castai",

@@ -81,6 +81,15 @@ def every_release(place: Place, token: str) -> list[Document]:
     ]
 
 
+def with_evictor(place: Place, token: str) -> list[Document]:
+    """Return agent, controller and an evictor that the user's own release runs.
+
+    Its values `managedByCASTAI: false` and `aggressiveMode: true` are in the object
+    `evictor-config`, which a hook of the chart applies with its definition.
+    """
+    return [*with_controller(place, token), *released(EVICTOR, _running_evictor(place, token))]
+
+
 def applied_by_kubectl(place: Place, token: str) -> list[Document]:
     """Return the agent as `kubectl apply` of CAST AI's `agent.yaml` leaves it, and no release.
 
@@ -135,12 +144,16 @@ def _agent_objects(place: Place, token: str, settings: Agent) -> list[Document]:
 
 
 def _objects(
-    place: Place, token: str, workload: str, agent_settings: Agent | None = None
+    place: Place,
+    token: str,
+    workload: str,
+    agent_settings: Agent | None = None,
+    evictor: Evictor | None = None,
 ) -> list[Document]:
     """Return one workload's objects; secret and config map for all come with the controller."""
     release = AutomationRelease(
         api_url=place.api_url,
-        settings=Automation(adopt=True, evictor=Evictor(enabled=True)),
+        settings=Automation(adopt=True, evictor=evictor or Evictor(enabled=True)),
         agent=agent_settings or Agent(),
         spot_daemonset=True,
     )
@@ -149,6 +162,52 @@ def _objects(
     )
     own = {"controller": ("controller", "config", "token")}.get(workload, (workload,))
     return [one for part, one in documents.items() if part.startswith(own)]
+
+
+def _running_evictor(place: Place, token: str) -> list[Document]:
+    """Return an evictor that works, with the objects of its chart that this program leaves out."""
+    settings = Evictor(enabled=True, tag=EVICTOR.app_version, dry_run=False, aggressive_mode=True)
+    documents = [_of_the_user(one) for one in _objects(place, token, "evictor", evictor=settings)]
+    rights = [one for one in documents if one["kind"].startswith("ClusterRole")]
+    extension = f"{EVICTOR.chart}-ext"
+    return [
+        {**_plain("ConfigMap", f"{EVICTOR.chart}-config"), "data": {"config.yaml": ""}},
+        {**_plain("Service", EVICTOR.chart), "spec": {"ports": [{"port": 8080}]}},
+        *documents,
+        *(_under_another_name(one, extension) for one in rights),
+    ]
+
+
+def _of_the_user(document: Document) -> Document:
+    """Return an object with the chart's values for an evictor that CAST AI does not manage."""
+    spec = document.get("spec", {})
+    if document["kind"] == "EvictorConfig":
+        return {**document, "spec": {**spec, "managementMode": "self-managed"}}
+    if document["metadata"]["name"] != EVICTOR.chart or document["kind"] != "Deployment":
+        return document
+    template = spec["template"]
+    (container,) = template["spec"]["containers"]
+    path = {"name": "EVICTION_SETTINGS_CONFIG_PATH", "value": "/config/config.yaml"}
+    mounted = {
+        **container,
+        "env": [*container["env"], path],
+        "volumeMounts": [{"name": "config", "mountPath": "/config"}],
+    }
+    volumes = [{"name": "config", "configMap": {"name": f"{EVICTOR.chart}-config"}}]
+    pod = {**template["spec"], "containers": [mounted], "volumes": volumes}
+    return {**document, "spec": {**spec, "template": {**template, "spec": pod}}}
+
+
+def _under_another_name(document: Document, name: str) -> Document:
+    renamed = {**document, "metadata": {**document["metadata"], "name": name}}
+    if "roleRef" in document:
+        renamed["roleRef"] = {**document["roleRef"], "name": name}
+    return renamed
+
+
+def _plain(kind: str, name: str) -> Document:
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": {}}
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata}
 
 
 def _evictor(place: Place, token: str) -> list[Document]:

@@ -11,8 +11,10 @@ from typing import Any
 import requests
 import yaml
 from lightkube import Client, KubeConfig, codecs
+from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
 from lightkube.resources.core_v1 import ConfigMap
 
+from castai_stack.kube import kinds
 from sandbox.castai import API_KEY
 from sandbox.constants import ACCOUNT, CLUSTER, REGION
 from sandbox.session import Sandbox
@@ -43,7 +45,7 @@ def connect(
     token = castai.post(f"{place.cluster_id}/token")["token"]
     with Client(config=KubeConfig.from_file(sandbox.control_plane.kubeconfig)) as client:
         for document in [charts.namespace(), *install(place, token)]:
-            client.create(codecs.from_dict(document), field_manager=manager)
+            _create(client, document, manager)
     castai.wait_for_agent(place.cluster_id)
     footprint = installer(place)
     if footprint.handed.trust is not None:
@@ -55,6 +57,15 @@ def connect(
     if footprint.node_configuration:
         castai.configure_nodes(place, sandbox, footprint.node_configuration)
     return place
+
+
+def _create(client: Client, document: Document, manager: str) -> None:
+    """Create an object; of the definition of a kind, wait until the API server serves it."""
+    kinds.load(document["apiVersion"], document["kind"])
+    client.create(codecs.from_dict(document), field_manager=manager)
+    if document["kind"] == CustomResourceDefinition.__name__:
+        name = document["metadata"]["name"]
+        client.wait(CustomResourceDefinition, name, for_conditions=["Established"])
 
 
 def write_aws(sandbox: Sandbox, place: Place, footprint: Footprint) -> None:

@@ -11,7 +11,6 @@ from castai_stack.adopt.at_castai import Sections
 from castai_stack.adopt.observations import Group, Observations
 from castai_stack.adopt.rows import Row
 from castai_stack.castai.node_template import DEFAULT_TEMPLATE
-from sandbox.castai.evictor import Evictor
 from sandbox.castai.node_configurations import NodeConfigurations
 from sandbox.castai.node_templates import NodeTemplates
 from sandbox.castai.policies import Policies
@@ -195,30 +194,6 @@ def test_a_script_of_the_nodes_is_named_and_not_shown():
 
     assert "no setting has initScript, which stay" in remarks(result)["node configuration"][1]
     assert "U0VOVElORUw" not in str(result.rows)
-
-
-def test_the_evictors_values_are_settings_and_its_switch_is_off():
-    service = Evictor()
-    config = service.patch(
-        {"enabled": True, "aggressiveMode": True, "cycleInterval": "5m", "softTainting": True}
-    )
-    result = made(evictor=config, evictor_rules=2)
-
-    assert result.automation["evictor"] == {
-        "dryRun": False,
-        "aggressiveMode": True,
-        "scopedMode": False,
-        "ignorePodDisruptionBudgets": False,
-        "cycleIntervalSeconds": 300,
-        "nodeGracePeriodMinutes": 5,
-    }
-    fate, remark = remarks(result)["evictor's configuration"]
-    assert fate == "left"
-    assert "softTainting true, advanced rules: 2" in remark
-
-
-def test_an_evictor_that_is_off_leaves_no_section():
-    assert "evictor" not in made(evictor=Evictor().get()).automation
 
 
 def test_further_configurations_and_templates_are_left():

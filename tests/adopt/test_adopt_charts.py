@@ -46,6 +46,7 @@ def said(plan: Plan) -> dict[tuple[str, str], str]:
         charts.agent,
         charts.with_controller,
         charts.every_release,
+        charts.with_evictor,
         charts.applied_by_kubectl,
         charts.umbrella,
     ],
