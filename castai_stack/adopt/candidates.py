@@ -11,11 +11,19 @@ from castai_stack.adopt.observations import (
     Group,
     Observations,
     Place,
+    Policy,
     Principal,
 )
 from castai_stack.castai.model import Cluster
 
 Candidate = TypeVar("Candidate", Principal, Group)
+
+
+EARLIER = (
+    "a stack of this program created it: if its state exists, go on with that stack and throw "
+    "these files away, because two stacks would fight"
+)
+"""Remark on an object that a stack of this program created, whose state is gone."""
 
 
 class AmbiguousError(Exception):
@@ -181,3 +189,20 @@ def _one(several: Sequence[Candidate], otherwise: str, option: str) -> Candidate
         raise AmbiguousError(otherwise)
     listed = ", ".join(map(str, several))
     raise AmbiguousError(f"there are {len(several)} candidates, {listed}; choose with {option}")
+
+
+def is_earlier(observed: Observations, principal: Principal) -> bool:
+    """Return True if a stack of this program created CAST AI's user or role of this cluster."""
+    return principal.stack_of == observed.place.cluster
+
+
+def restricted_policy(observed: Observations, principal: Principal) -> Policy | None:
+    """Return the user's cluster-scoped managed policy, unless somebody else has it, too.
+
+    A stack of this program created it.
+    """
+    name = naming.names(observed.place.cluster, "suffixed").restricted_policy
+    if principal.kind == "role":
+        return None
+    policies = (one for one in observed.aws.policies if one.used_by == (str(principal),))
+    return next((one for one in policies if one.name == name), None)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from castai_stack import naming
 from castai_stack.access.modes import AuthenticationMode
 from castai_stack.castai.model import Cluster
 
@@ -92,14 +93,30 @@ class AccessEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierSpot:
+    """The Spot function that a stack of this program created for this cluster."""
+
+    names: naming.Names
+    """Names of the stack."""
+    role: Principal
+    imports: Mapping[str, str] = field(default_factory=dict)
+    """Ids as `pulumi import` takes them, by resource; each object has the stack's tag, or belongs
+    to one that has it. Without the role and what is on it."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Values for the section `spot`."""
+    untagged: tuple[str, ...] = ()
+    """Objects with the stack's names and without its tag."""
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """A Lambda function that reports Spot interruptions, and what belongs to it."""
 
     name: str
     role: str
     rules: tuple[str, ...]
-    earlier: Principal | None = None
-    """Its role, if a stack of this program created the function for this cluster."""
+    earlier: EarlierSpot | None = None
+    """Its stack, if one of this program created the function for this cluster."""
 
 
 @dataclass(frozen=True, slots=True)

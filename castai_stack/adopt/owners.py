@@ -67,10 +67,13 @@ def workload_settings(
     else:
         rows.append(Row("cluster-controller", CONTROLLER, NEW, "CAST AI needs it"))
     if of_evictor is not None:
-        settings["automation"]["evictor"] = _tag(of_evictor.tag)
         row = _row("evictor", of_evictor)
         managed = "; CAST AI upgrades and scales it no more" if of_evictor.managed else ""
         rows.append(replace(row, remark=row.remark + managed))
+    tag = _tag(of_evictor.tag) if of_evictor is not None else {}
+    if section := tag | evictor_plan.settings:
+        settings.setdefault("automation", {})["evictor"] = section
+    rows += evictor_plan.rows
     if handler is not None:
         settings["automation"]["spotHandler"] = _tag(handler.tag)
         settings["spot"] = {"handler": "daemonset"}

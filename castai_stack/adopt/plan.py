@@ -8,11 +8,11 @@ from castai_stack import arn, naming
 from castai_stack.adopt import (
     at_castai,
     candidates,
-    earlier,
     evictor,
     later,
     mapping,
     obstacles,
+    spot,
     texts,
 )
 from castai_stack.adopt.candidates import AmbiguousError, NodeRole
@@ -30,6 +30,7 @@ from castai_stack.adopt.owners import (
     workload_settings,
 )
 from castai_stack.adopt.rows import LEFT, NEW, TAKEN, Row
+from castai_stack.adopt.spot import SpotPlan
 from castai_stack.adopt.steps import Step, permission_steps
 from castai_stack.castai.model import Cluster
 from castai_stack.iam.castai_policy import PRINCIPAL_MANAGED
@@ -125,8 +126,8 @@ def _drafted(draft: _Draft) -> Plan:
     castai = at_castai.sections(observed, draft.group)
     _nodes(draft, takes_group=castai.automation["nodes"].get("enabled", True))
     _boundary(draft)
-    _functions(draft)
     flavour = _flavour(draft, own)
+    of_spot = _functions(draft, flavour)
     settings: dict[str, Any] = {
         "cluster": {
             "name": place.cluster,
@@ -144,15 +145,12 @@ def _drafted(draft: _Draft) -> Plan:
         settings["iam"] = draft.iam
     of_evictor = evictor.plan(observed)
     in_cluster, rows = workload_settings(observed.cluster, of_evictor)
-    if any(function.earlier is not None for function in observed.aws.functions):
-        settings["spot"] = {"enabled": False}
     settings |= in_cluster
+    if section := spot.section(of_spot, in_cluster.get("spot")):
+        settings["spot"] = section
     draft.rows += rows
-    automation = settings.setdefault("automation", {})
-    automation.update(castai.automation)
-    if of_evictor.settings:
-        automation["evictor"] = automation.get("evictor", {}) | of_evictor.settings
-    draft.rows += [*castai.rows, *of_evictor.rows]
+    settings.setdefault("automation", {}).update(castai.automation)
+    draft.rows += castai.rows
     taken = _mapping(draft)
     if access := _access(taken):
         settings["access"] = access
@@ -214,7 +212,7 @@ def _principal(draft: _Draft) -> list[Policy]:
     if principal.name != computed.principal:
         draft.names["principal"] = principal.name
     kind = principal.kind
-    remark = earlier.STATE if earlier.is_earlier(draft.observed, principal) else ""
+    remark = candidates.EARLIER if candidates.is_earlier(draft.observed, principal) else ""
     draft.take(f"iam-{kind}", principal.name, f"CAST AI's {kind}", principal.name, remark)
     own = [policy for policy in draft.observed.aws.policies if _is_own(policy, principal)][:1]
     for policy in own:
@@ -223,7 +221,7 @@ def _principal(draft: _Draft) -> list[Policy]:
         _own_policy(draft, policy, "castai-policy")
     if not own:
         _new_policy(draft, computed.castai_policy)
-    restricted = earlier.restricted_policy(draft.observed, principal)
+    restricted = candidates.restricted_policy(draft.observed, principal)
     if restricted is not None:
         own.append(restricted)
         _own_policy(draft, restricted, "restricted-policy")
@@ -381,16 +379,18 @@ def _boundary(draft: _Draft) -> None:
             draft.rows.append(Row("boundary", one.boundary, LEFT, why))
 
 
-def _functions(draft: _Draft) -> None:
-    for function in draft.observed.aws.functions:
-        why = "serves every cluster of the account; this cluster gets its own beside it"
-        if function.earlier is not None:
-            why = earlier.SPOT_LEFT
-            draft.commands += earlier.spot_commands(function, draft.observed.place.cluster)
-        draft.rows.append(Row("function", function.name, LEFT, why))
-        draft.rows.append(Row("role of the function", function.role, LEFT, why))
-        for rule in function.rules:
-            draft.rows.append(Row("rule", rule, LEFT, why))
+def _functions(draft: _Draft, flavour: Literal["documented", "scoped"]) -> SpotPlan:
+    terms = spot.Terms(
+        flavour,
+        path=draft.iam.get("path", "/"),
+        operator_boundary="permissionsBoundaryArn" in draft.iam,
+    )
+    result = spot.plan(draft.observed.aws.functions, draft.observed.place, terms)
+    draft.imports |= result.imports
+    draft.names |= result.names
+    draft.rows += result.rows
+    draft.commands += result.commands
+    return result
 
 
 def _flavour(draft: _Draft, own: list[Policy]) -> Literal["documented", "scoped"]:

@@ -8,13 +8,13 @@ from castai_stack.adopt import mapping
 from castai_stack.adopt.observations import (
     AccessEntry,
     AccessKey,
-    Function,
     Group,
     InAws,
     Place,
     Policy,
     Principal,
 )
+from castai_stack.adopt.reading_spot import functions
 from castai_stack.commands.aws_clients import Clients, asking
 from castai_stack.commands.aws_kinds import tags
 from castai_stack.iam.scope import ID_TAG
@@ -56,6 +56,10 @@ def observe(
     as absent nor as somebody else's.
     """
     iam = clients("iam")
+
+    def role(name: str) -> Principal | None:
+        return next(_several(iam, "role", [name]), None)
+
     principals = [
         *_several(iam, "user", users),
         *_several(iam, "role", roles),
@@ -67,7 +71,7 @@ def observe(
         node_roles=tuple(nodes),
         policies=tuple(_policy(iam, policy_arn) for policy_arn in sorted(attached)),
         groups=tuple(_groups(clients("ec2"), place)),
-        functions=tuple(_functions(clients, place.cluster)),
+        functions=tuple(functions(clients, place, role)),
         access_entries=tuple(_access_entries(clients("eks"), place, [*principals, *nodes])),
     )
 
@@ -136,31 +140,6 @@ def _groups(ec2: Any, place: Place) -> Iterator[Group]:
         tagged = tags(group)
         if name in (group["GroupName"], tagged.get("Name")):
             yield Group(group["GroupId"], group["GroupName"], tagged.get(ID_TAG, ""))
-
-
-def _functions(clients: Clients, cluster: str) -> Iterator[Function]:
-    """Yield the function of all clusters, and this cluster's own by a stack of this program."""
-    iam = clients("iam")
-    for flavour in ("documented", "suffixed"):
-        name = naming.names(cluster, flavour).function
-        described = _function(clients, name)
-        if described is None:
-            continue
-        role = described["Role"].rpartition("/")[2]
-        with asking(f"rules of function {name}"):
-            answer = clients("events").list_rule_names_by_target(TargetArn=described["FunctionArn"])
-        earlier = next(_several(iam, "role", [role]), None) if flavour == "suffixed" else None
-        if earlier is None or earlier.stack_of == cluster:
-            yield Function(name, role, tuple(answer["RuleNames"]), earlier)
-
-
-def _function(clients: Clients, name: str) -> Any:
-    lambda_ = clients("lambda")
-    with asking(f"function {name}"):
-        try:
-            return lambda_.get_function_configuration(FunctionName=name)
-        except lambda_.exceptions.ResourceNotFoundException:
-            return None
 
 
 def _access_entries(

@@ -7,7 +7,7 @@ from castai_stack.fields import Section, checked_text
 ResourceName = Annotated[
     str,
     checked_text(
-        r"(access|iam|node)-[\w+=,.@-]{1,200}",
+        r"(access|iam|node|spot)-[\w+=,.@-]{1,200}",
         "the name of a resource of this program in AWS, such as iam-user",
     ),
 ]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from castai_stack import arn
 from castai_stack.config.model import StackConfig
+from castai_stack.spot import objects
 
 
 def adoption_problems(settings: StackConfig) -> Iterator[str]:
@@ -62,6 +63,8 @@ def _expected(resource: str, settings: StackConfig) -> Iterator[tuple[str, str, 
         yield "{name}", "physicalNames.restrictedInline", whole
     elif resource.startswith(("iam-user-", "iam-role-")):
         yield "{name}/…", "physicalNames.principal", names.principal
+    elif resource.startswith("spot-"):
+        yield from _spot(resource, settings)
 
 
 def _access_entry(resource: str, settings: StackConfig) -> Iterator[tuple[str, str, str | None]]:
@@ -79,3 +82,35 @@ def _access_entry(resource: str, settings: StackConfig) -> Iterator[tuple[str, s
     elif resource in whose:
         kind, field, name = whose[resource]
         yield f"{cluster.name}:{account}:{kind}{path}{{name}}", f"physicalNames.{field}", name
+
+
+def _spot(resource: str, settings: StackConfig) -> Iterator[tuple[str, str, str]]:
+    """Yield the same for a resource of the Spot function; a name that is none ends the run."""
+    names = settings.resource_names
+    if one := objects.named(names).get(resource):
+        form = {"queue": "…/{name}", "policy": "…/{name}", "secret": _secret(settings)}
+        yield form.get(one.kind, "{name}"), f"physicalNames.{one.setting}", one.name
+        return
+    _, _, part = resource.partition("-")
+    suffix = part.partition("-")[0]
+    if part.endswith("-target"):
+        rule = objects.named(names).get(f"spot-{suffix}-rule")
+        if rule is not None:
+            yield objects.target_id("{name}"), f"physicalNames.{rule.setting}", rule.name
+    elif part.endswith("-permission"):
+        statement = objects.statement_id(suffix)
+        yield f"{{name}}/{statement}", "physicalNames.function", names.function
+    elif part == "invoke-config":
+        yield "{name}", "physicalNames.function", names.function
+    elif part == "role":
+        yield "{name}", "physicalNames.lambdaRole", names.lambda_role
+    else:
+        separator = ":" if part in ("inline", "guard") else "/"
+        yield f"{{name}}{separator}…", "physicalNames.lambdaRole", names.lambda_role
+
+
+def _secret(settings: StackConfig) -> str:
+    """Return the form of a secret's ARN; Secrets Manager adds a hyphen and six characters."""
+    cluster = settings.cluster
+    where = arn.partition(cluster.region), "secretsmanager", cluster.region, cluster.account_id
+    return f"{arn.regional(*where, 'secret:{name}')}-…"

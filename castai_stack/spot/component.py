@@ -10,7 +10,7 @@ from castai_stack import arn, component, naming
 from castai_stack import aws_resources as aws
 from castai_stack.iam.settings import Iam
 from castai_stack.kube.object import KubernetesObject
-from castai_stack.spot import alarms, archive, events, rbac
+from castai_stack.spot import alarms, archive, events, objects, rbac
 from castai_stack.spot import role as spot_role
 from castai_stack.spot.settings import Spot
 
@@ -298,7 +298,7 @@ class SpotLambdaComponent(pulumi.ComponentResource):
                 function=function.name,
                 principal="events.amazonaws.com",
                 source_arn=rule.arn,
-                statement_id=f"AllowRule-{suffix}",
+                statement_id=objects.statement_id(suffix),
                 opts=self._child,
             )
             aws.EventTarget(

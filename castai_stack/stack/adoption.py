@@ -1,11 +1,14 @@
 """Resources that take over existing AWS objects, as ADR 9 decides."""
 
+from typing import Any
+
 import pulumi
 
 from castai_stack.config.adoption import Adoption, kept_properties
 
 _PLACE = "castai-stack:index:AccessEntryPlace"
 """Looks for an access entry of others; it passes the one that this run imports."""
+_INLINE_POLICY = "aws:iam/rolePolicy:RolePolicy"
 
 
 class Takeover:
@@ -44,7 +47,8 @@ class Takeover:
         ignored = kept_properties(args.type_, self._adoption.values)
         more = pulumi.ResourceOptions(import_=identifier, ignore_changes=ignored)
         return pulumi.ResourceTransformationResult(
-            args.props, pulumi.ResourceOptions.merge(args.opts, more)
+            _named(args.type_, dict(args.props), identifier),
+            pulumi.ResourceOptions.merge(args.opts, more),
         )
 
 
@@ -52,3 +56,10 @@ def _with_props(
     args: pulumi.ResourceTransformationArgs, **more: pulumi.Input[object]
 ) -> pulumi.ResourceTransformationResult:
     return pulumi.ResourceTransformationResult({**args.props, **more}, args.opts)
+
+
+def _named(type_: str, props: dict[str, Any], identifier: str) -> dict[str, Any]:
+    """Return properties with the name of an inline policy; Pulumi would choose another one."""
+    if type_ == _INLINE_POLICY and props.get("name") is None:
+        return {**props, "name": identifier.partition(":")[2]}
+    return props

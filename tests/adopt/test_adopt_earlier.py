@@ -6,9 +6,16 @@ from typing import Any
 import pytest
 
 from castai_stack import naming
-from castai_stack.adopt import earlier, obstacles
+from castai_stack.adopt import candidates, obstacles
 from castai_stack.adopt import plan as adopt_plan
-from castai_stack.adopt.observations import Choices, Function, Observations, Policy, Principal
+from castai_stack.adopt.observations import (
+    Choices,
+    EarlierSpot,
+    Function,
+    Observations,
+    Policy,
+    Principal,
+)
 from castai_stack.adopt.plan import Plan
 from castai_stack.config.stack_file import KEY
 from castai_stack.config.validation import validate
@@ -54,7 +61,8 @@ def seen(mode: str, flavour: Any = "scoped", **role: Any) -> Observations:
         boundary=f"{OWN}/{NAMES.lambda_boundary}",
         stack_of="prod",
     )
-    function = Function(NAMES.function, NAMES.lambda_role, (NAMES.interruption_rule,), lambda_role)
+    spot = EarlierSpot(NAMES, lambda_role, {"spot-function": NAMES.function})
+    function = Function(NAMES.function, NAMES.lambda_role, (NAMES.interruption_rule,), spot)
     in_aws = replace(
         plain.aws,
         principals=(principal,),
@@ -107,27 +115,9 @@ def test_the_flavour_of_the_policies_stays(mode: str, flavour: str):
 def test_it_is_said_to_go_on_with_the_state_if_there_is_one():
     rows = {row.name: row.remark for row in planned(seen("user")).rows}
 
-    assert rows[NAMES.principal] == earlier.STATE
+    assert rows[NAMES.principal] == candidates.EARLIER
     others = footprints.observed(installers.script_with_user(footprints.source_place()))
-    assert earlier.STATE not in {row.remark for row in planned(others).rows}
-
-
-def test_the_function_is_left_and_the_commands_that_delete_it_are_printed():
-    plan = planned(seen("user"))
-
-    assert plan.settings["spot"] == {"enabled": False}
-    rows = {row.name: (row.fate, row.remark) for row in plan.rows}
-    assert rows[NAMES.function] == ("left", earlier.SPOT_LEFT)
-    text = "\n".join(plan.commands)
-    for command in (
-        f"aws events delete-rule --name {NAMES.interruption_rule}",
-        f"aws lambda delete-function --function-name {NAMES.function}",
-        f"delete-role-policy --role-name {NAMES.lambda_role} --policy-name spot-inline-1a2b3c4",
-        f"aws iam delete-policy --policy-arn {OWN}/{NAMES.lambda_boundary}",
-    ):
-        assert command in text
-    detach, delete = text.index("detach-role-policy"), text.index("delete-role --role-name")
-    assert detach < delete, "IAM refuses to delete a role with a policy"
+    assert candidates.EARLIER not in {row.remark for row in planned(others).rows}
 
 
 def test_a_boundary_of_the_organisation_stays():

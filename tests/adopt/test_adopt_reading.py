@@ -19,9 +19,11 @@ ENTRY = {"type": "EC2_LINUX", "createdAt": datetime(2026, 1, 1, tzinfo=UTC)}
 ROLE = {"RoleName": "theirs", "Path": "/", "AssumeRolePolicyDocument": {"Statement": []}}
 ANSWERS = {
     "get_role": {"Role": ROLE},
-    "get_function_configuration": {
-        "FunctionArn": "arn:aws:lambda:eu-central-1:012345678901:function:f",
-        "Role": "arn:aws:iam::012345678901:role/r",
+    "get_function": {
+        "Configuration": {
+            "FunctionArn": "arn:aws:lambda:eu-central-1:012345678901:function:f",
+            "Role": "arn:aws:iam::012345678901:role/r",
+        }
     },
     "list_rule_names_by_target": {"RuleNames": []},
     "describe_access_entry": {"accessEntry": ENTRY},
@@ -75,7 +77,7 @@ def observe(refused: str, place: Place = PLACE) -> Any:
         ("list_role_policies", "role theirs"),
         ("list_instance_profiles_for_role", "role theirs"),
         ("describe_security_groups", "security groups"),
-        ("get_function_configuration", "function cast-ai-ec2-events-handler"),
+        ("get_function", "function cast-ai-ec2-events-handler"),
         ("list_rule_names_by_target", "rules of function cast-ai-ec2-events-handler"),
         ("describe_access_entry", "access entry of role theirs"),
         ("list_associated_access_policies", "access entry of role theirs"),

@@ -8,6 +8,10 @@ from castai_stack.config.validation import SettingsError, validate
 CLUSTER = {"name": "prod", "region": "eu-central-1", "accountId": "012345678901"}
 IAM = "arn:aws:iam::012345678901"
 POLICY = f"{IAM}:policy"
+FUNCTION, RULE = "cast-ai-ec2-events-handler-prod", "cast-ai-spot-interruption-prod"
+LAMBDA_ROLE = "CastLambdaRoleForSpot-prod"
+QUEUES = "https://sqs.eu-central-1.amazonaws.com/012345678901"
+SECRETS = "arn:aws:secretsmanager:eu-central-1:012345678901:secret"
 NODES = {"nodeRole": "nodes", "instanceProfile": "profile"}
 
 
@@ -30,6 +34,15 @@ def settings(imports: dict[str, str], **more: object) -> dict[str, object]:
             "access-user-access": f"prod:{IAM}:user/cast-eks-prod",
             "access-user-cluster-admin": f"prod#{IAM}:user/cast-eks-prod#arn:of:the:policy",
         },
+        {"spot-function": FUNCTION, "spot-invoke-config": FUNCTION},
+        {"spot-log-group": f"/aws/lambda/{FUNCTION}", "spot-errors-alarm": f"{FUNCTION}-errors"},
+        {"spot-interruption-rule": RULE, "spot-interruption-target": f"{RULE}/spot-handler"},
+        {"spot-rebalance-permission": f"{FUNCTION}/AllowRule-rebalance"},
+        {"spot-dead-letters": f"{QUEUES}/cast-ai-ec2-events-dead-letters-prod"},
+        {"spot-api-key": f"{SECRETS}:{FUNCTION}-api-key-a1B2c3"},
+        {"spot-boundary": f"{POLICY}/CastLambdaBoundary-prod", "spot-role": LAMBDA_ROLE},
+        {"spot-inline": f"{LAMBDA_ROLE}:spot-inline-1a2b3c4"},
+        {"spot-AWSLambdaRole": f"{LAMBDA_ROLE}/arn:aws:iam::aws:policy/service-role/AWSLambdaRole"},
     ],
 )
 def test_the_ids_of_the_stacks_names_are_accepted(imports: dict[str, str]):
@@ -52,6 +65,18 @@ def test_the_ids_of_the_stacks_names_are_accepted(imports: dict[str, str]):
         ({"access-node-role-access": f"stage:{IAM}:role/nodes"}, "physicalNames.nodeRole"),
         ({"access-user-access": f"prod:{IAM}:user/jane"}, "physicalNames.principal"),
         ({"access-user-cluster-admin": f"prod#{IAM}:user/jane#p"}, "physicalNames.principal"),
+        ({"spot-function": "cast-ai-ec2-events-handler"}, "physicalNames.function"),
+        ({"spot-invoke-config": "other"}, "physicalNames.function"),
+        ({"spot-errors-alarm": f"{FUNCTION}-lost"}, "physicalNames.function"),
+        ({"spot-rebalance-rule": RULE}, "physicalNames.rebalanceRule"),
+        ({"spot-interruption-target": f"{RULE}/other"}, "physicalNames.interruptionRule"),
+        ({"spot-rebalance-permission": "other/AllowRule-rebalance"}, "physicalNames.function"),
+        ({"spot-dead-letters": f"{QUEUES}/other"}, "physicalNames.deadLetterQueue"),
+        ({"spot-api-key": f"{SECRETS}:other-a1B2c3"}, "physicalNames.function"),
+        ({"spot-boundary": f"{POLICY}/CastNodeBoundary-prod"}, "physicalNames.lambdaBoundary"),
+        ({"spot-role": "CastLambdaRoleForSpot"}, "physicalNames.lambdaRole"),
+        ({"spot-inline": "CastLambdaRoleForSpot:spot-inline-1a2b3c4"}, "physicalNames.lambdaRole"),
+        ({"spot-AWSLambdaRole": "other/arn"}, "physicalNames.lambdaRole"),
     ],
 )
 def test_the_id_of_another_object_is_refused(imports: dict[str, str], setting: str):

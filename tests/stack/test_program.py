@@ -10,11 +10,13 @@ import pytest
 import yaml
 from google.protobuf import json_format
 
+from castai_stack import naming
 from castai_stack.plugin import server
 from castai_stack.preflight import castai, names, permissions
 from castai_stack.preflight import cluster as preflight_cluster
 from castai_stack.preflight.cluster import InCluster
 from castai_stack.preflight.findings import Findings, PreflightError
+from castai_stack.spot import objects
 from castai_stack.stack import deployment
 from castai_stack.stack.process import SDK_DEBUG_VARIABLE, leave_out_sdk_debug
 from castai_stack.stack.resource_types import RESOURCE_TYPES
@@ -524,6 +526,31 @@ def test_what_is_taken_over_keeps_its_values_until_the_settings_count():
     assert not second["iam-user"].ignoreChanges
     assert second["iam-castai-policy"].ignoreChanges == ["description"], "it would replace"
     assert not [one.name for one in first.values() if one.importId and one.name not in TAKEOVER]
+
+
+def test_every_part_of_a_spot_function_can_be_taken_over():
+    own = naming.names("demo", "suffixed")
+    forms = {"queue": "https://queues/{}", "policy": "arn:aws:iam::123456789012:policy/{}"}
+    tagged = {
+        resource: forms.get(one.kind, "{}").format(one.name)
+        for resource, one in objects.named(own).items()
+        if resource != "spot-api-key"
+    }
+    parts = {
+        "spot-role": own.lambda_role,
+        "spot-inline": f"{own.lambda_role}:spot-inline-1a2b3c4",
+        "spot-invoke-config": own.function,
+        "spot-interruption-target": f"{own.interruption_rule}/spot-handler",
+        "spot-rebalance-permission": f"{own.function}/AllowRule-rebalance",
+    }
+
+    result = named(ran(adoption={"imports": tagged | parts}))
+
+    assert {one: result[one].importId for one in tagged | parts} == tagged | parts
+    assert dict(result["spot-inline"].object)["name"] == "spot-inline-1a2b3c4", (
+        "Pulumi would choose another name, and the engine replace the policy"
+    )
+    assert "name" not in dict(named(ran())["spot-inline"].object)
 
 
 def test_an_import_that_no_resource_takes_is_an_error():
