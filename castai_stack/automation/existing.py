@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from castai_stack.agent.adoption import ExistingObject, fixed_selector, installer
 from castai_stack.agent.names import INSTANCE_LABEL, MANAGED_BY_LABEL
+from castai_stack.automation.names import EVICTOR_AUTOSCALER, INSTANCES
 from castai_stack.automation.release import Release
 
 
@@ -14,7 +15,11 @@ def refusal(objects: Sequence[ExistingObject], release: Release) -> str | None:
         return None
     if release.settings.adopt:
         return fixed_selector(foreign, "automation.adopt", release.namespace)
-    releases = sorted({one.labels[INSTANCE_LABEL] for one in foreign if _of_helm(one)})
+    # The chart gives the evictor's autoscaler its own name as the instance, which is no release.
+    releases = sorted(
+        {one.labels[INSTANCE_LABEL] for one in foreign if _of_helm(one)}
+        - {INSTANCES[EVICTOR_AUTOSCALER]}
+    )
     how = f" (helm uninstall {' '.join(releases)} -n {release.namespace})" if releases else ""
     return (
         f"automation: objects that {installer(foreign)} installed are in the cluster "

@@ -45,7 +45,7 @@ def connect(
     token = castai.post(f"{place.cluster_id}/token")["token"]
     with Client(config=KubeConfig.from_file(sandbox.control_plane.kubeconfig)) as client:
         for document in [charts.namespace(), *install(place, token)]:
-            _create(client, document, manager)
+            create(client, document, manager)
     castai.wait_for_agent(place.cluster_id)
     footprint = installer(place)
     if footprint.handed.trust is not None:
@@ -59,7 +59,7 @@ def connect(
     return place
 
 
-def _create(client: Client, document: Document, manager: str) -> None:
+def create(client: Client, document: Document, manager: str) -> None:
     """Create an object; of the definition of a kind, wait until the API server serves it."""
     kinds.load(document["apiVersion"], document["kind"])
     client.create(codecs.from_dict(document), field_manager=manager)

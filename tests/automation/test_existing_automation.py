@@ -30,6 +30,18 @@ def test_a_controller_of_the_chart_is_refused_with_its_objects_and_the_way_out()
     )
 
 
+def test_the_evictors_release_is_named_and_its_autoscaler_is_none():
+    helm = {"app.kubernetes.io/managed-by": "Helm"}
+    objects = [
+        deployment({**helm, "app.kubernetes.io/instance": name})
+        for name in ("castai-evictor", "castai-evictor-cpvpa")
+    ]
+
+    refusal = existing.refusal(objects, a_release(evictor={"enabled": True}))
+    assert refusal is not None
+    assert "(helm uninstall castai-evictor -n castai-agent)" in refusal
+
+
 def test_adoption_refuses_no_object_of_the_scripts_release():
     assert existing.refusal([deployment(CHART)], a_release(adopt=True)) is None
 

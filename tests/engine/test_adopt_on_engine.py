@@ -7,17 +7,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Pod
 
 from castai_stack.agent.names import NAMESPACE
+from castai_stack.automation import evictor_config
+from castai_stack.automation.names import EVICTOR_CONFIG
 from castai_stack.castai.automation_api import AutomationApi
+from castai_stack.kube import kinds
+from sandbox import inventory
 from sandbox.castai import API_KEY
 from sandbox.constants import ACCOUNT, CLUSTER, FOREIGN_CLUSTER, REGION
 from sandbox.engine.stack import Stack
 from sandbox.kubernetes.furnished import aws_auth
 from sandbox.proofs import crash_adoption
+from sandbox.proofs.secret_search import SecretSearch
 from sandbox.session import Sandbox
 from sandbox.sources import charts, furnish, installers
 from sandbox.sources.take_over import adopt, stack_file
@@ -27,6 +33,7 @@ from tests.support.life import Life, operations, require_empty
 pytestmark = pytest.mark.sandbox
 
 PINNED = {"enabled": True, "podPinner": {"enabled": True}}
+TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms"
 ARGUMENTS = ("--cluster", CLUSTER, "--region", REGION, "--account-id", ACCOUNT)
 
 
@@ -125,7 +132,7 @@ SOURCES = {
         charts.with_controller,
         frozenset({f"CastEC2AssignIPv6Policy-{CLUSTER}"}),
     ),
-    "script": Source(installers.script_with_role, charts.with_controller, SHARED),
+    "script": Source(installers.script_with_role, charts.with_evictor, SHARED),
     "every-release": Source(
         installers.script_with_role,
         charts.every_release,
@@ -162,9 +169,21 @@ def access_entries(life: Life) -> dict[str, datetime]:
     }
 
 
-def workloads(life: Life) -> set[str]:
+def workloads(life: Life) -> dict[str, str]:
+    """Uid of each deployment in the agent's namespace, by name."""
     with life.kubernetes() as client:
-        return {str(one.metadata.name) for one in client.list(Deployment, namespace=NAMESPACE)}
+        found = [one.metadata for one in client.list(Deployment, namespace=NAMESPACE)]
+        return {str(one.name): str(one.uid) for one in found}
+
+
+def evictor_configuration(life: Life) -> Any:
+    """Specification of the object `evictor-config`; None without the object or its kind."""
+    with life.kubernetes() as client:
+        kind = kinds.load(evictor_config.API_VERSION, evictor_config.KIND)
+        try:
+            return client.get(kind, EVICTOR_CONFIG).to_dict()["spec"]
+        except httpx2.HTTPStatusError:
+            return None
 
 
 def make_way(life: Life, folder: Path) -> None:
@@ -191,7 +210,7 @@ def test_what_other_installers_left_in_role_mode(
     entries = access_entries(life)
     settings = adopt(furnished, tmp_path / "out")
     assert settings["automation"]["autoscaler"]["enabled"]
-    agents = pods(life)
+    agents, running, configured = pods(life), workloads(life), evictor_configuration(life)
 
     with life.access_without_interruption():
         make_way(life, tmp_path / "out")
@@ -202,10 +221,20 @@ def test_what_other_installers_left_in_role_mode(
     assert set(operations(update).values()) <= {"create", "import", "update"}
     assert (pods(life) != agents) is source.restarts
     assert access_entries(life) == entries, "no access entry may be created anew"
+    if not source.restarts:
+        assert running.items() <= workloads(life).items(), "no deployment may be created again"
+    assert evictor_configuration(life) == configured, "it belongs to the user, or to CAST AI"
+    if configured is not None:
+        evictor = api.evictor(place.cluster_id)
+        assert (evictor["enabled"], evictor["dryRun"], evictor["aggressiveMode"]) == (
+            True,
+            False,
+            True,
+        )
     require_empty([stack(life, tmp_path, settings).preview()])
     stack(life, tmp_path, settings).destroy()
     assert iam_objects_of_castai(life) == source.left
-    assert workloads(life) == source.workloads
+    assert set(workloads(life)) == source.workloads
     assert not access_entries(life)
 
 
@@ -237,19 +266,29 @@ def test_the_script_in_user_mode_whose_mapping_moved_to_access_entries(
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("mode", ["user", "role"])
 def test_a_stack_of_this_program_whose_state_is_gone(furnished: Sandbox, tmp_path: Path, mode: str):
-    lost = Life(furnished, "lost", {"credentials.mode": mode})
+    # One of the two rows keeps the function's key in a secret.
+    secret = {"keyInSecretsManager": True} if mode == "role" else {}
+    spot = {"memoryMb": 512, "alarmTopicArn": TOPIC, **secret}
+    overrides = {f"spot.{name}": str(value).lower() for name, value in spot.items()}
+    lost = Life(furnished, "lost", {"credentials.mode": mode, **overrides})
+    before = inventory.aws(furnished.aws_url)
     lost.stack().up()
     settings = adopt(furnished, tmp_path / "out")
+    assert settings["spot"] == spot
     again = Life(furnished, "again")
 
     with again.access_without_interruption():
         update = stack(again, tmp_path, settings).up()
 
     assert set(operations(update).values()) <= {"create", "import", "update"}
+    created = {name for name, step in operations(update).items() if step == "create"}
+    values = {"spot-api-key-value"} if secret else set()
+    assert {name for name in created if name.startswith("spot-")} == values
+    assert SecretSearch.over(furnished).plain() == []
     require_empty([stack(again, tmp_path, settings).preview()])
     stack(again, tmp_path, settings).destroy()
-    spot = {f"CastLambdaRoleForSpot-{CLUSTER}", f"CastLambdaBoundary-{CLUSTER}"}
-    assert iam_objects_of_castai(again) == spot, "what the printed commands delete"
+    assert iam_objects_of_castai(again) == set()
+    assert not inventory.differences(before, inventory.aws(furnished.aws_url))
 
 
 @pytest.mark.exhaustive

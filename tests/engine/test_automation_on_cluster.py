@@ -11,20 +11,23 @@ from lightkube.models.core_v1 import ResourceQuotaSpec
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
 from lightkube.resources.apps_v1 import Deployment
-from lightkube.resources.core_v1 import Namespace, Node, Pod, ResourceQuota
+from lightkube.resources.core_v1 import ConfigMap, Namespace, Node, Pod, ResourceQuota
 from lightkube.types import PatchType
 
+from castai_stack.adopt.evictor import BESIDE, CLUSTER_WIDE, RULES
 from castai_stack.agent import adoption
 from castai_stack.agent.names import NAMESPACE
+from castai_stack.automation import evictor_config, manifests
 from castai_stack.automation import existing as existing_automation
-from castai_stack.automation import manifests
-from castai_stack.automation.names import CONTROLLER, EVICTOR, SPOT_HANDLER
+from castai_stack.automation.names import CONTROLLER, EVICTOR, EVICTOR_CONFIG, SPOT_HANDLER
 from castai_stack.config import model
 from castai_stack.kube import connection, kinds
 from castai_stack.permissions import operator_kubernetes
 from sandbox.kubernetes.control_plane import KWOK_ANNOTATION, ControlPlane
+from sandbox.sources import charts, furnish
 from sandbox.toolchain import Programs
 from tests.automation.test_controller_manifests import a_release
+from tests.support import footprints
 from tests.support.agent_stack import KEY
 from tests.support.authorizer import Authorizer, Question
 from tests.support.automation_stack import AutomationStack
@@ -263,6 +266,14 @@ def install_the_chart(api: Client, instance: str) -> None:
         api.create(codecs.from_dict({**document, "metadata": metadata}), field_manager="helm")
 
 
+def install_an_evictor(api: Client) -> None:
+    """Install the evictor's release, whose object `evictor-config` is the user's own."""
+    for document in charts.with_evictor(footprints.source_place(), KEY):
+        annotations = document["metadata"].get("annotations", {})
+        if annotations.get("meta.helm.sh/release-name") == EVICTOR:
+            furnish.create(api, document, "helm")
+
+
 def look(api: Client, **settings: Any) -> list[adoption.ExistingObject]:
     release = a_release(**settings)
     documents = manifests.objects(release).values()
@@ -273,6 +284,10 @@ def look(api: Client, **settings: Any) -> list[adoption.ExistingObject]:
 def cluster_roles_of_the_chart(api: Client) -> Iterator[None]:
     """Take away what the chart leaves outside of the namespace."""
     yield
+    for kind_name, name in BESIDE:
+        kind = kinds.load("rbac.authorization.k8s.io/v1", kind_name)
+        if kind_name in CLUSTER_WIDE and not gone(api, kind, name):
+            api.delete(kind, name)
     for document in manifests.objects(a_release()).values():
         if "namespace" not in document["metadata"]:
             kind = kinds.load(document["apiVersion"], document["kind"])
@@ -280,25 +295,45 @@ def cluster_roles_of_the_chart(api: Client) -> Iterator[None]:
                 api.delete(kind, document["metadata"]["name"])
 
 
+def uids(api: Client) -> dict[str, Any]:
+    deployments = api.list(Deployment, namespace=NAMESPACE)
+    return {str(one.metadata.name): one.metadata.uid for one in deployments}
+
+
 @pytest.mark.usefixtures("cluster_roles_of_the_chart")
-def test_a_controller_of_the_script_is_found_and_taken_over_in_place(
+def test_controller_and_evictor_of_releases_are_found_and_taken_over_in_place(
     automation: AutomationStack, api: Client
 ):
-    assert look(api, evictor={"enabled": True}) == [], "a server without the evictor's kind"
+    evictor = {"enabled": True, "dry_run": False, "aggressive_mode": True}
+    assert look(api, evictor=evictor) == [], "a server without the evictor's kind"
     install_the_chart(api, "cluster-controller")
-    before = api.get(Deployment, CONTROLLER, namespace=NAMESPACE).metadata.uid
+    install_an_evictor(api)
+    before = uids(api)
+    custom = kinds.load(evictor_config.API_VERSION, evictor_config.KIND)
+    configured = api.get(custom, EVICTOR_CONFIG).to_dict()["spec"]
 
-    result = look(api, adopt=True)
+    result = look(api, adopt=True, evictor=evictor)
     refusal = existing_automation.refusal(result, a_release())
     assert refusal is not None
-    assert "helm uninstall cluster-controller -n castai-agent" in refusal
+    assert "helm uninstall castai-evictor cluster-controller -n" in refusal
     assert existing_automation.refusal(result, a_release(adopt=True)) is None
 
-    adopted = automation.stack(adopt=True, existing=adoption.existing(result))
+    adopted = automation.stack(adopt=True, evictor=evictor, existing=adoption.existing(result))
     adopted.up()
     assert changes(adopted.preview()) == {}
-    assert api.get(Deployment, CONTROLLER, namespace=NAMESPACE).metadata.uid == before
-    assert all(one.of_this_program for one in look(api))
+    assert uids(api) == before
+    assert all(one.of_this_program for one in look(api, evictor=evictor))
+    assert api.get(custom, EVICTOR_CONFIG).to_dict()["spec"] == configured, "it is the user's"
+    deployment = api.get(Deployment, EVICTOR, namespace=NAMESPACE).to_dict()
+    assert deployment["metadata"]["labels"]["charts.cast.ai/managed"] == "false"
+    pod = deployment["spec"]["template"]["spec"]
+    assert [one["configMap"]["name"] for one in pod["volumes"]] == [RULES], "rules stay in force"
+    assert pod["containers"][0]["volumeMounts"] == [{"mountPath": "/config", "name": "config"}]
+
+    adopted.destroy()
+    assert uids(api) == {}
+    assert gone(api, custom, EVICTOR_CONFIG)
+    assert api.get(ConfigMap, RULES, namespace=NAMESPACE).metadata is not None
 
 
 @pytest.mark.usefixtures("cluster_roles_of_the_chart")
