@@ -331,8 +331,7 @@ def test_controller_and_evictor_of_releases_are_found_and_taken_over_in_place(
     assert pod["containers"][0]["volumeMounts"] == [{"mountPath": "/config", "name": "config"}]
 
     adopted.destroy()
-    assert uids(api) == {}
-    assert gone(api, custom, EVICTOR_CONFIG)
+    assert look(api, evictor=evictor) == []
     assert api.get(ConfigMap, RULES, namespace=NAMESPACE).metadata is not None
 
 
