@@ -1,8 +1,7 @@
 """The last steps of a take-over: from the names and the mapping found to this program's own.
 
-None of them is needed. Pulumi's AWS provider deletes an object of a given name before it creates
-the next one (`nameRequiresDeleteBeforeReplace` in pkg/tfbridge/schema.go,
-pulumi/pulumi-terraform-bridge), so most names cost a moment without the object.
+None of them is needed. Components delete an object before they create the next one, because a
+replacement may keep the name, which AWS has once. So most names cost a moment without the object.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,10 @@ from castai_stack.spelling import snake
 _NODE_POLICIES = "5, without `iam.nodePolicyArns`"
 _FIRST = "is deleted before the new one exists"
 _NO_ACCESS = f"The old one {_FIRST}, so CAST AI lacks access for the moments between"
-_NODES = f"The old one {_FIRST}, and nodes that CAST AI started have none then: do it without them"
+_NODES = (
+    f"The old one {_FIRST}, so CAST AI starts no node for the moments between, and nodes that run "
+    "have none from then on: do it when CAST AI has no node there"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,15 @@ class _Named:
     """What a replacement means."""
 
 
+_OTHER = _Named("object", ("spot-*",), f"The old one {_FIRST}")
+"""An object of the Spot function."""
+
+
 def _named(kind: Literal["user", "role"]) -> dict[str, _Named]:
     """Return what each setting names, in the order of the steps."""
     principal = (
-        "It is renamed in place, and its keys are replaced, the old one first, so CAST AI lacks "
-        "access for the moments between. Its ARN changes, and its mapping with it"
+        "Its keys are deleted before CAST AI has new ones, so it lacks access for the moments "
+        "between. Its ARN changes, and its mapping with it"
         if kind == "user"
         else f"{_NO_ACCESS}. Its ARN changes, and CAST AI gets the new one"
     )
@@ -109,10 +115,9 @@ def _name_steps(
 
     `imports` are the names in `adoption.imports`. CAST AI has `permissions: scoped` by then.
     """
-    left, entries = dict(given), list(imports)
-    for setting, named in _named(kind).items():
-        if setting not in left:
-            continue
+    left, entries, known = dict(given), list(imports), _named(kind)
+    for setting in sorted(given, key=lambda one: [*known, one].index(one)):
+        named = known.get(setting, _OTHER)
         before = _permissions(scope)
         old = left.pop(setting)
         scope = with_names(scope, left)
@@ -180,4 +185,4 @@ def _computed(scope: Scope, setting: str) -> str:
         "instanceProfile": scope.instance_profile,
         "nodeRole": scope.node_role,
     }
-    return computed[setting]
+    return computed.get(setting) or str(getattr(scope.names, snake(setting)))

@@ -6,7 +6,7 @@ access entry counts: https://docs.aws.amazon.com/eks/latest/userguide/setting-up
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from castai_stack import arn
 from castai_stack.access.modes import AccessMode
@@ -34,6 +34,12 @@ class Taken:
     arns: list[str] = field(default_factory=list)
     """ARNs that the stack maps, as aws-auth spells them."""
     rows: list[Row] = field(default_factory=list)
+
+    @property
+    def access(self) -> dict[str, Any]:
+        """The section `access` of the stack file."""
+        mode = {} if self.mode == "auto" else {"mode": self.mode}
+        return mode | ({"adopt": True} if self.adopts else {})
 
 
 def take(observed: Observations, node_role: Principal | None, principal: Principal | None) -> Taken:

@@ -7,7 +7,7 @@ from typing import Any
 
 from castai_stack.adopt import evictor
 from castai_stack.adopt.evictor import EvictorPlan
-from castai_stack.adopt.observations import InCluster, Workload
+from castai_stack.adopt.observations import InCluster, Principal, Workload
 from castai_stack.adopt.rows import LEFT, NEW, TAKEN, Row
 from castai_stack.agent import release as agent_release
 from castai_stack.agent.names import AGENT, AUTOSCALER, NAMESPACE
@@ -33,6 +33,28 @@ _EVICTOR_RELEASES = ("castai-evictor", "castai-evictor-ext")
 UMBRELLA = "castai"
 """Release of the umbrella chart, which castctl installs, too."""
 
+_TERRAFORM = "castai-eks-"
+"""Begins the names of users and roles of CAST AI's Terraform modules.
+
+Source: castai/terraform-castai-eks-role-iam, main.tf.
+"""
+_OUT_OF_TERRAFORM = (
+    "terraform state list | grep -i cast",
+    "terraform state rm ADDRESS   # of everything taken over, and of castai_eks_cluster",
+)
+"""Commands with the addresses left to the user, who alone knows them."""
+
+
+def has_terraform(*principals: Principal | None) -> bool:
+    """Return True if a user or role has a name that CAST AI's Terraform modules give."""
+    return any(one is not None and one.name.startswith(_TERRAFORM) for one in principals)
+
+
+def terraform_row() -> Row:
+    """Return the row of Terraform's state, which nobody sees from here."""
+    why = "by their names, Terraform created user, role or node role: see the commands for before"
+    return Row("Terraform's state", "of CAST AI's modules", LEFT, why)
+
 
 def workload_settings(
     cluster: InCluster, evictor_plan: EvictorPlan
@@ -53,7 +75,7 @@ def workload_settings(
             rows.append(Row("secret", agent.secret, LEFT, why))
         if others := [one.name for one in _others(cluster, evictor_plan)]:
             own["createNamespace"] = False
-            why = f"{', '.join(others)} runs there, so a destroy leaves the namespace"
+            why = f"a destroy leaves it with {', '.join(others)}"
             rows.append(Row("namespace", NAMESPACE, LEFT, why))
         rows.append(_row("agent", agent))
     of_evictor = cluster.workload(EVICTOR) if not evictor_plan.left else None
@@ -131,16 +153,20 @@ def left_in_cluster(cluster: InCluster, evictor_plan: EvictorPlan) -> Iterator[R
         yield Row("operator's Component", component, LEFT, why)
 
 
-def commands_before(cluster: InCluster, evictor_plan: EvictorPlan) -> list[str]:
+def commands_before(cluster: InCluster, evictor_plan: EvictorPlan, *, terraform: bool) -> list[str]:
     """Return the commands that make way for the first `pulumi up`.
 
     A workload with another selector has to go. Its pods are away until that run creates it again;
-    CAST AI's access to AWS is not touched.
+    CAST AI's access to AWS is not touched. Without those of `terraform` the next `terraform apply`
+    would write over this stack, and `terraform destroy` would disconnect the cluster.
     """
     return [
-        f"kubectl delete {one.kind.lower()} {one.name} -n {NAMESPACE}"
-        for one in cluster.workloads
-        if one not in _others(cluster, evictor_plan) and not _in_place(one)
+        *(_OUT_OF_TERRAFORM if terraform else ()),
+        *(
+            f"kubectl delete {one.kind.lower()} {one.name} -n {NAMESPACE}"
+            for one in cluster.workloads
+            if one not in _others(cluster, evictor_plan) and not _in_place(one)
+        ),
     ]
 
 

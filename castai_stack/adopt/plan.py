@@ -26,7 +26,9 @@ from castai_stack.adopt.observations import (
 from castai_stack.adopt.owners import (
     commands,
     commands_before,
+    has_terraform,
     left_in_cluster,
+    terraform_row,
     workload_settings,
 )
 from castai_stack.adopt.rows import LEFT, NEW, TAKEN, Row
@@ -39,6 +41,9 @@ from castai_stack.iam.node_role import NODE_MANAGED
 _SHARED = (naming.SHARED_POLICY, f"{naming.SHARED_POLICY}-tf")
 """Names of a policy that belongs to no single cluster."""
 _HOLDS = "delete it before `pulumi destroy`, which cannot delete the role before"
+_NEW_FUNCTION = Row(
+    "Spot function", "", NEW, "with role, rules, queue and alarms; not with spot.enabled: false"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,20 +153,22 @@ def _drafted(draft: _Draft) -> Plan:
     settings |= in_cluster
     if section := spot.section(of_spot, in_cluster.get("spot")):
         settings["spot"] = section
-    draft.rows += rows
+    draft.rows += rows if "spot" in settings else [*rows, _NEW_FUNCTION]
     settings.setdefault("automation", {}).update(castai.automation)
     draft.rows += castai.rows
     taken = _mapping(draft)
-    if access := _access(taken):
-        settings["access"] = access
+    if taken.access:
+        settings["access"] = taken.access
     settings["adoption"] = {"imports": draft.imports, "values": "existing"}
+    terraform = has_terraform(draft.principal, draft.node.role)
+    draft.rows += [terraform_row()] if terraform else []
     draft.rows += left_in_cluster(observed.cluster, of_evictor)
     draft.commands += commands(observed.cluster, of_evictor)
     return Plan(
         settings,
         tuple(draft.rows),
         tuple(draft.commands),
-        before=tuple(commands_before(observed.cluster, of_evictor)),
+        before=tuple(commands_before(observed.cluster, of_evictor, terraform=terraform)),
         steps=_steps(draft, own, settings, taken),
     )
 
@@ -173,11 +180,6 @@ def _mapping(draft: _Draft) -> mapping.Taken:
     draft.imports |= taken.imports
     draft.rows += taken.rows
     return taken
-
-
-def _access(taken: mapping.Taken) -> dict[str, Any]:
-    mode = {} if taken.mode == "auto" else {"mode": taken.mode}
-    return mode | ({"adopt": True} if taken.adopts else {})
 
 
 def _steps(

@@ -51,7 +51,7 @@ class AdoptionSettings(TypedDict, total=False):
 class PhysicalNamesSettings(TypedDict, total=False):
     """Names of AWS objects in place of the computed ones, such as those of another installer.
 
-    Another name replaces the object: a new one is created, and the old one is deleted.
+    Another name replaces the object: the old one is deleted, and then a new one is created.
     """
 
     principal: str

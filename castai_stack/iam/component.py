@@ -202,7 +202,10 @@ class CastIamComponent(pulumi.ComponentResource):
             # IAM refuses to delete a user with keys, and a person may have created one.
             force_destroy=True,
             tags=args["tags"],
-            opts=self._child,
+            # AWS would rename the user, and its keys could not be deleted by the name before.
+            opts=pulumi.ResourceOptions.merge(
+                self._child, pulumi.ResourceOptions(replace_on_changes=["name"])
+            ),
         )
         attachments: list[pulumi.CustomResource] = [
             aws.UserPolicyAttachment(

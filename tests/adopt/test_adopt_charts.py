@@ -79,7 +79,7 @@ def test_what_castai_scales_by_itself_is_left_with_its_namespace():
     for name in ("castai-evictor", "castai-pod-pinner"):
         assert "CAST AI upgrades and scales it by itself" in rows[name, "left"]
     assert plan.settings["agent"]["createNamespace"] is False
-    assert "castai-pod-pinner runs there" in rows["castai-agent", "left"]
+    assert "a destroy leaves it with castai-evictor, " in rows["castai-agent", "left"]
     assert plan.settings["spot"] == {"handler": "daemonset"}
     assert "Helm release castai-spot-handler" in rows["castai-spot-handler", "taken over"]
     assert not [line for line in plan.commands if "evictor" in line or "pinner" in line]

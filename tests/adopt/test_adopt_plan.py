@@ -139,6 +139,16 @@ def test_the_terraform_modules(modules: Observations):
     assert "node-security-group" not in imports
 
 
+def test_terraforms_state_is_told_with_what_to_do_there(modules: Observations, role: Observations):
+    plan = planned(modules)
+
+    assert any(row.part == "Terraform's state" for row in plan.rows)
+    assert [one for one in plan.before if one.startswith("terraform state rm ")]
+    other = planned(role)
+    assert not [row for row in other.rows if row.part == "Terraform's state"]
+    assert other.before == ()
+
+
 @pytest.mark.parametrize("name", ["user", "role", "modules"])
 def test_the_written_stack_file_is_valid(name: str, request: pytest.FixtureRequest):
     texts = files(TARGET, planned(request.getfixturevalue(name)), "prod")
@@ -370,6 +380,8 @@ def test_a_spot_handler_of_the_chart_keeps_the_function_away(role: Observations)
     plan = planned(replace(role, cluster=cluster))
 
     assert plan.settings["spot"] == {"handler": "daemonset"}
+    assert "Spot function" not in {row.part for row in plan.rows}
+    assert ("Spot function", "created") in {(row.part, row.fate) for row in planned(role).rows}
     assert plan.settings["automation"]["spotHandler"] == {"tag": "v0.23.0"}
     assert plan.commands == (
         "kubectl delete secret -n castai-agent -l owner=helm,name=castai-agent",

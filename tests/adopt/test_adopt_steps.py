@@ -128,7 +128,7 @@ def test_another_node_role_moves_what_castai_may_do_with_it():
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        ("user", "its keys are replaced, the old one first, so CAST AI lacks access"),
+        ("user", "Its keys are deleted before CAST AI has new ones, so it lacks access"),
         ("role", "is deleted before the new one exists, so CAST AI lacks access"),
     ],
 )
@@ -152,6 +152,7 @@ def test_another_name_of_the_principal_interrupts_the_access(
     [
         ("castaiPolicy", "The policy given becomes CastEKSPolicy-prod"),
         ("securityGroup", "which AWS refuses while a node has it"),
+        ("lambdaRole", "The object given becomes CastLambdaRoleForSpot-prod"),
     ],
 )
 def test_other_names_that_a_take_over_writes_are_steps_too(setting, sentence):

@@ -182,6 +182,13 @@ def test_every_child_is_deleted_before_it_is_replaced(mode):
             assert request.deleteBeforeReplace, request.name
 
 
+def test_another_name_replaces_the_user_whose_keys_could_not_be_deleted_after_a_renaming():
+    recorder = run(program(mode="user"))
+
+    (user,) = [one for one in recorder.requests if one.type == "aws:iam/user:User"]
+    assert list(user.replaceOnChanges) == ["name"]
+
+
 def dependencies(request, property_=None):
     urns = request.propertyDependencies[property_].urns if property_ else request.dependencies
     return [urn.rpartition("::")[2] for urn in urns]
