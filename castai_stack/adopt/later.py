@@ -148,7 +148,9 @@ def _access_step(taken: Taken, scope: Scope) -> Step:
         f"aws eks update-cluster-config --name {scope.cluster} --region {scope.region} "
         "--access-config authenticationMode=API_AND_CONFIG_MAP"
     )
-    first = f"The cluster reads aws-auth only. `{command}` adds access entries, for ever"
+    first = (
+        f"The cluster reads aws-auth only. `{command}` adds access entries, and nothing undoes it"
+    )
     return Step("5, access entries", changes=(first, *moves))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from castai_stack.adopt.plan import Plan
+from castai_stack.commands import command_line
 from castai_stack.commands.target import Target
 from castai_stack.config.stack_file import KEY
 from castai_stack.config.validation import validate
@@ -16,11 +17,11 @@ from castai_stack.plugin.run import DEFAULT_URL
 _STEPS = """\
 ## Steps
 
-1. `pulumi stack init {stack}` and `pulumi config set --secret apiKey`. `pulumi preview` shows
-   imports, and nothing replaced or deleted.
-2. Run the commands for before, then `pulumi up`: the imported objects stay as they are. Where
-   CAST AI has a key, it gets a new one.
-3. Compare what CAST AI may do with `castai-eks permissions {file}`. Set `adoption.values` to
+1. In the folder of `Pulumi.yaml`, with `{file}` there: `pulumi stack init {stack}` and
+   `pulumi config set --secret apiKey`.
+2. Run the commands for before. `pulumi preview` shows imports, and nothing replaced or deleted.
+   `pulumi up` leaves the imported objects as they are. Where CAST AI has a key, it gets a new one.
+3. Compare what CAST AI may do with `{program} permissions {file}`. Set `adoption.values` to
    `settings`, then `pulumi preview --diff` and `pulumi up`: policy texts, tags and the like become
    those of this stack, and the old key becomes inactive.
 4. Run the commands for afterwards.
@@ -78,7 +79,7 @@ def _report(plan: Plan, stack: str, name: str) -> str:
             "",
             *table,
             "",
-            _STEPS.format(stack=stack, file=name),
+            _STEPS.format(stack=stack, file=name, program=command_line.program()),
             *_permissions(plan),
             "## Commands before the first `pulumi up`",
             "",

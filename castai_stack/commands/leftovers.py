@@ -98,11 +98,20 @@ def adopted_origin(leftover: Leftover, adopted: Iterable[str]) -> str:
     installers give the names that this program gives.
     """
     for identifier in adopted:
-        # A policy's id is its ARN; the id of an attachment holds one, too, and is no object's.
-        name = identifier.rpartition("/")[2] if identifier.startswith("arn:") else identifier
+        name = _name_of(identifier)
         if leftover.name == name or leftover.name.startswith(f"{name} "):
             return TAKEN_OVER
     return leftover.origin
+
+
+def _name_of(identifier: str) -> str:
+    """Return the name that the audit gives to an object of an id to import."""
+    # A policy's id is its ARN; the id of an attachment holds one, too, and is no object's.
+    if identifier.startswith("arn:"):
+        return identifier.rpartition("/")[2]
+    # An access entry's id is the name of the cluster and the ARN of the principal.
+    _, separator, principal = identifier.partition(":arn:")
+    return f"arn:{principal}" if separator else identifier
 
 
 def instance_origin(cluster: str, tags: dict[str, str]) -> str | None:

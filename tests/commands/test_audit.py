@@ -343,6 +343,10 @@ def test_an_access_entry_of_the_programs_principals_is_a_leftover(account):
     assert answer.problems == []
     assert ("access entry", result) in {(one.kind, one.name) for one in answer.leftovers}
 
+    adopted = audit.Target("entries", REGION, ACCOUNT, adopted=frozenset({f"entries:{result}"}))
+    told = {one.name: one.origin for one in audit.audit(adopted, ["aws"]).leftovers}
+    assert told[result] == TAKEN_OVER
+
 
 def test_what_was_taken_over_is_told_from_what_another_installer_still_owns(account):
     iam = account("iam")

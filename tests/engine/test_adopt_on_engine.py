@@ -258,6 +258,19 @@ def test_the_script_in_user_mode_whose_mapping_moved_to_access_entries(
     ours = stack(life, tmp_path, settings).up()
     assert set(operations(ours).values()) == {"update"}
     assert access_entries(life) == entries
+
+    # The step to another name of the user; its two keys take every slot that AWS allows.
+    settings["physicalNames"]["principal"] = "another-name"
+    of_user = ("access-user", "iam-key", "iam-user")
+    imports = settings["adoption"]["imports"].items()
+    settings["adoption"]["imports"] = {
+        name: identifier for name, identifier in imports if not name.startswith(of_user)
+    }
+    stack(life, tmp_path, settings).up()
+    assert life.castai_can_work()
+    assert life.aws("iam").get_user(UserName="another-name")
+    require_empty([stack(life, tmp_path, settings).preview()])
+
     stack(life, tmp_path, settings).destroy()
     assert not access_entries(life)
     assert life.map_roles() == aws_auth(ACCOUNT)["mapRoles"]
