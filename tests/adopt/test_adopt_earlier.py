@@ -120,6 +120,18 @@ def test_it_is_said_to_go_on_with_the_state_if_there_is_one():
     assert candidates.EARLIER not in {row.remark for row in planned(others).rows}
 
 
+def test_a_daemon_set_beside_the_function_means_both():
+    plain = seen("user")
+    handler = footprints.workload("castai-spot-handler", "v0.23.0", kind="DaemonSet")
+    cluster = replace(plain.cluster, workloads=(*plain.cluster.workloads, handler))
+
+    plan = planned(replace(plain, cluster=cluster))
+    assert plan.settings["spot"] == {"handler": "both"}
+    assert plan.settings["adoption"]["imports"]["spot-function"] == NAMES.function
+    without = replace(plain, aws=replace(plain.aws, functions=()), cluster=cluster)
+    assert planned(without).settings["spot"] == {"handler": "daemonset"}
+
+
 def test_a_boundary_of_the_organisation_stays():
     theirs = "arn:aws:iam::012345678901:policy/org"
     plain = seen("role")

@@ -31,7 +31,7 @@ SELF = {
     "enabled": True,
     "config": {"aggressiveMode": True, "cycleInterval": "2m0s", "targetNodePercentage": 10},
 }
-VARIABLES = {"DRY_RUN": "true", "CYCLE_INTERVAL": "1m", "NODE_GRACE_PERIOD_MINUTES": "7"}
+VARIABLES = {"DRY_RUN": "True", "CYCLE_INTERVAL": "1m", "NODE_GRACE_PERIOD_MINUTES": "7"}
 
 
 def workloads(release: str = "castai-evictor", **changes: Any) -> tuple[Workload, ...]:
@@ -177,6 +177,7 @@ def test_castai_no_longer_manages_what_is_taken_over():
 def test_settings_go_to_the_api_by_a_command_after_the_take_over():
     patch = "kubectl patch evictorconfigs.autoscaling.cast.ai evictor-config --type merge -p "
     own = planned(seen(*workloads(), custom=SELF, evictor=OFF))
+    assert "no setting has" not in said(own, "evictor's configuration")[1], "the object keeps it"
     managed = planned(seen(*workloads(), custom=MANAGED, evictor=ON))
 
     assert own.commands == (f"""{patch}'{{"spec": {{"managementMode": "castai"}}}}'""",)
