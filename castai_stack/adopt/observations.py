@@ -98,14 +98,15 @@ class EarlierSpot:
 
     names: naming.Names
     """Names of the stack."""
-    role: Principal
+    role: Principal | None
+    """Role of the function; None if it is gone."""
     imports: Mapping[str, str] = field(default_factory=dict)
     """Ids as `pulumi import` takes them, by resource; each object has the stack's tag, or belongs
     to one that has it. Without the role and what is on it."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Values for the section `spot`."""
-    untagged: tuple[str, ...] = ()
-    """Objects with the stack's names and without its tag."""
+    doubts: tuple[str, ...] = ()
+    """Why an object with a name of the stack may be somebody else's: a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)

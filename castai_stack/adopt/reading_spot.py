@@ -11,36 +11,46 @@ from castai_stack.commands.aws_clients import Clients, asking
 from castai_stack.naming import CLUSTER_TAG
 from castai_stack.spot import alarms, events, objects
 
-_FLAVOURS: tuple[naming.NameFlavour, ...] = ("documented", "suffixed", "regional")
-_FUNCTION = "spot-function"
+_FLAVOURS: tuple[naming.NameFlavour, ...] = ("documented", "regional", "suffixed")
+_ReadRole = Callable[[str], Principal | None]
 
 
-def functions(
-    clients: Clients, place: Place, role: Callable[[str], Principal | None]
-) -> Iterator[Function]:
+def functions(clients: Clients, place: Place, role: _ReadRole) -> Iterator[Function]:
     """Yield the function of all clusters, and this cluster's own by a stack of this program.
 
-    A function is this cluster's if it has the tag of a stack of this program. `role` reads a role
+    A function is this cluster's if it has the tag of a stack of this program. Where it is gone, as
+    a destroy that ended early leaves it, the other objects with its tag count. `role` reads a role
     by its name.
     """
     for flavour in _FLAVOURS:
         names = naming.names(place.cluster, flavour, place.region)
         answer = _function(clients, names.function)
-        if answer is None:
+        own = answer is None or _tag(answer.get("Tags") or {}) == place.cluster
+        if answer is None and flavour != "suffixed":
             continue
-        own = (answer.get("Tags") or {}).get(CLUSTER_TAG) == place.cluster
-        if not own and flavour != "documented":
-            continue
-        described = answer["Configuration"]
-        role_name = described["Role"].rpartition("/")[2]
-        with asking(f"rules of function {names.function}"):
-            rules = clients("events").list_rule_names_by_target(TargetArn=described["FunctionArn"])
-        yield Function(
-            names.function,
-            role_name,
-            tuple(rules["RuleNames"]),
-            _earlier(clients, place.cluster, names, answer, role(role_name)) if own else None,
-        )
+        if own:
+            function = _own(clients, place, names, answer or {}, role)
+            if function is not None:
+                yield function
+                return
+        elif flavour == "documented":
+            yield Function(
+                names.function, _role_name(answer), _rules(clients, names.function, answer)
+            )
+
+
+def _tag(tags: Mapping[str, str]) -> str | None:
+    return tags.get(CLUSTER_TAG)
+
+
+def _role_name(answer: Any) -> str:
+    return str(answer["Configuration"]["Role"]).rpartition("/")[2]
+
+
+def _rules(clients: Clients, function: str, answer: Any) -> tuple[str, ...]:
+    arn = answer["Configuration"]["FunctionArn"]
+    with asking(f"rules of function {function}"):
+        return tuple(clients("events").list_rule_names_by_target(TargetArn=arn)["RuleNames"])
 
 
 def _function(clients: Clients, name: str) -> Any:
@@ -52,39 +62,64 @@ def _function(clients: Clients, name: str) -> Any:
             return None
 
 
-def _earlier(
-    clients: Clients, cluster: str, names: naming.Names, answer: Any, role: Principal | None
-) -> EarlierSpot:
-    described = answer["Configuration"]
-    imports, untagged = {}, []
+def _own(
+    clients: Clients, place: Place, names: naming.Names, answer: Any, read_role: _ReadRole
+) -> Function | None:
+    """Return what a stack created; None without any object of it. `answer` is the function's."""
+    imports: dict[str, str] = {}
+    doubts = []
     for resource, one in objects.named(names).items():
         kind = aws_kinds.BY_NAME[one.kind]
         with asking(f"{one.kind} {one.name}"):
             existing = aws_kinds.find(clients(kind.service), kind, {"name": one.name})
-        if existing is not None and existing.tags.get(CLUSTER_TAG) == cluster:
+        if existing is not None and _tag(existing.tags) == place.cluster:
             imports[resource] = existing.id
         elif existing is not None:
-            untagged.append(f"{one.kind} {one.name}")
-    role_name = described["Role"].rpartition("/")[2]
-    if role is None or role.stack_of != cluster:
-        untagged.append(f"role {role_name}")
-    invoke_config = _invoke_config(clients, names.function)
-    return EarlierSpot(
+            doubts.append(_untagged(f"{one.kind} {one.name}", place.cluster))
+    name = _role_name(answer) if answer else names.lambda_role
+    role = read_role(name)
+    if not answer and not imports and (role is None or role.stack_of != place.cluster):
+        return None
+    doubts += _doubts(place, name, role, imports, gone=not answer)
+    invoke_config = _invoke_config(clients, names.function) if answer else {}
+    parts = _parts(clients, names, answer, imports) if answer else {}
+    if invoke_config:
+        parts["spot-invoke-config"] = names.function
+    earlier = EarlierSpot(
         names=names,
-        role=role or Principal("role", role_name),
-        imports={**imports, **_parts(clients, names, described, imports, invoke_config)},
+        role=role,
+        imports={**imports, **parts},
         settings=dict(_settings(clients, names, answer, invoke_config)),
-        untagged=tuple(untagged),
+        doubts=tuple(doubts),
     )
+    rules = _rules(clients, names.function, answer) if answer else ()
+    return Function(names.function, name, rules, earlier)
+
+
+def _untagged(what: str, cluster: str) -> str:
+    return f"{what} lacks the tag {CLUSTER_TAG}={cluster}; tag it if it is this stack's"
+
+
+def _doubts(
+    place: Place, name: str, role: Principal | None, imports: Mapping[str, str], *, gone: bool
+) -> Iterator[str]:
+    """Yield why objects of IAM may be somebody else's.
+
+    IAM has no regions, and the tag has none. A function proves the region of its role.
+    """
+    if role is None:
+        if gone and "spot-boundary" in imports:
+            yield f"policy {imports['spot-boundary']} is left of the stack alone: delete it"
+        return
+    if role.stack_of != place.cluster:
+        yield _untagged(f"role {name}", place.cluster)
+    elif gone and f":{place.region}:" not in str(role.inline):
+        yield f"role {name} has no function and no policy for {place.region}: delete it"
 
 
 def _parts(
-    clients: Clients,
-    names: naming.Names,
-    described: Mapping[str, Any],
-    imports: Mapping[str, str],
-    invoke_config: Mapping[str, Any],
-) -> Mapping[str, str]:
+    clients: Clients, names: naming.Names, answer: Any, imports: Mapping[str, str]
+) -> dict[str, str]:
     """Return what has no tag and belongs to the function or to a rule."""
     parts: dict[str, str] = {}
     statements = _statements(clients, names.function)
@@ -93,15 +128,13 @@ def _parts(
         if name is not None:
             with asking(f"targets of rule {name}"):
                 targets = clients("events").list_targets_by_rule(Rule=name)["Targets"]
-            if (events.TARGET_ID, described["FunctionArn"]) in {
+            if (events.TARGET_ID, answer["Configuration"]["FunctionArn"]) in {
                 (one["Id"], one["Arn"]) for one in targets
             }:
                 parts[f"spot-{rule.suffix}-target"] = objects.target_id(name)
         statement = objects.statement_id(rule.suffix)
         if statement in statements:
             parts[f"spot-{rule.suffix}-permission"] = f"{names.function}/{statement}"
-    if invoke_config:
-        parts["spot-invoke-config"] = names.function
     return parts
 
 
@@ -128,7 +161,7 @@ def _settings(
     clients: Clients, names: naming.Names, answer: Any, invoke_config: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any]]:
     """Yield the values of the section `spot`; of variables, which may be keys, only the names."""
-    described = answer["Configuration"]
+    described = answer.get("Configuration") or {}
     variables = (described.get("Environment") or {}).get("Variables") or {}
     group, alarm = events.log_group(names.function), alarms.ALARMS[0]
     with asking(f"log group {group}"):

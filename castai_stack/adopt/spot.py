@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from castai_stack import arn, naming
 from castai_stack.adopt.observations import EarlierSpot, Function, Place, Principal
-from castai_stack.adopt.rows import LEFT, TAKEN, Row
+from castai_stack.adopt.rows import LEFT, NEW, TAKEN, Row
 from castai_stack.config.stack_file import KEY
 from castai_stack.config.validation import InvalidSettingsError, validate
 from castai_stack.spelling import camel
@@ -18,7 +18,8 @@ from castai_stack.spot.settings import Spot
 _SHARED = "serves every cluster of the account; this cluster gets its own beside it"
 _EARLIER = "an earlier stack's"
 _RENEWED = f"{_EARLIER}; the first `pulumi up` renews its code and its key"
-_OFF = "it goes on reporting, and spot.enabled is false"
+_GONE = "the other objects of an earlier stack are there, and the function is gone"
+_OFF = "it goes on as it is, and spot.enabled is false"
 _NAMES = (
     "function",
     "lambda_role",
@@ -78,7 +79,7 @@ def section(of_spot: SpotPlan, in_cluster: dict[str, Any] | None) -> dict[str, A
     """Return the section `spot` for a function, a daemon set (`in_cluster`), or both."""
     if in_cluster is None:
         return of_spot.settings
-    if "spot-function" in of_spot.imports:
+    if of_spot.imports:
         return {**of_spot.settings, "handler": "both"}
     return in_cluster
 
@@ -98,10 +99,8 @@ def _chosen(values: Mapping[str, Any]) -> dict[str, Any]:
 def _obstacles(
     earlier: EarlierSpot, settings: Mapping[str, Any], place: Place, terms: Terms
 ) -> Iterator[str]:
-    if earlier.untagged:
-        tag = f"{naming.CLUSTER_TAG}={place.cluster}"
-        yield f"{', '.join(earlier.untagged)} lacks the tag {tag}; tag what is this stack's"
-    if earlier.role.path != terms.path:
+    yield from earlier.doubts
+    if earlier.role is not None and earlier.role.path != terms.path:
         yield f"role {earlier.role.name} is under the IAM path {earlier.role.path}"
     cluster = {"name": place.cluster, "region": place.region, "accountId": place.account_id}
     try:
@@ -129,13 +128,17 @@ def _take(result: SpotPlan, earlier: EarlierSpot, place: Place, terms: Terms) ->
         if resource not in absent
     }
     computed = naming.names(place.cluster, "suffixed")
-    own = replace(earlier.names, lambda_role=earlier.role.name)
+    role = earlier.role
+    own = earlier.names if role is None else replace(earlier.names, lambda_role=role.name)
     result.names |= {
         camel(one): getattr(own, one)
         for one in _NAMES
         if getattr(own, one) != getattr(computed, one)
     }
-    _take_role(result, earlier.role, place, terms)
+    if role is not None:
+        _take_role(result, role, place, terms)
+    if "spot-function" not in result.imports:
+        result.rows.append(Row("function", earlier.names.function, NEW, _GONE))
 
 
 def _without_resource(settings: Mapping[str, Any], terms: Terms) -> Mapping[str, tuple[str, str]]:

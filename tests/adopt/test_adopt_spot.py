@@ -107,8 +107,8 @@ def test_other_names_of_the_stack_are_given(flavour: Any):
     ("changes", "why"),
     [
         (
-            {"untagged": ("queue q", "role r")},
-            "queue q, role r lacks the tag castai-eks:cluster=prod",
+            {"doubts": ("queue q lacks the tag castai-eks:cluster=prod",)},
+            "queue q lacks the tag castai-eks:cluster=prod",
         ),
         ({"settings": {"logRetentionDays": 400}}, "spot.logRetentionDays: found 400; allowed"),
         ({"role": replace(ROLE, path="/theirs/")}, "is under the IAM path /theirs/"),
@@ -161,15 +161,20 @@ def test_policies_of_others_on_the_role_are_named():
     assert not [one for one in plan.imports.values() if one.endswith("/theirs")]
 
 
+class AbsentError(ClientError):
+    """How Lambda and others answer about what does not exist."""
+
+    def __init__(self) -> None:
+        super().__init__({"Error": {"Code": "ResourceNotFoundException", "Message": "no"}}, "x")
+
+
 class Aws:
     """An account with the function of a stack, as far as the command asks for it."""
 
     def __init__(self, tags: dict[str, str], **answers: Any) -> None:
         self._tags = tags
         self._answers = answers
-        self.exceptions = SimpleNamespace(
-            NoSuchEntityException=KeyError, ResourceNotFoundException=KeyError
-        )
+        self.exceptions = SimpleNamespace(ResourceNotFoundException=AbsentError)
 
     def __getattr__(self, operation: str) -> Any:
         return lambda **arguments: self._answer(operation, arguments)
@@ -177,11 +182,11 @@ class Aws:
     def _answer(self, operation: str, arguments: Any) -> Any:
         listed = [{"Key": key, "Value": value} for key, value in self._tags.items()]
         group = {"logGroupName": f"/aws/lambda/{FUNCTION}", "arn": "arn:*", "retentionInDays": 7}
-        if operation == "get_function" and arguments["FunctionName"] != FUNCTION:
-            raise KeyError
+        own = self._answers.get("function", True)
+        if operation == "get_function" and (arguments["FunctionName"] != FUNCTION or not own):
+            raise AbsentError
         if operation == "describe_secret":
-            error = {"Error": {"Code": "ResourceNotFoundException", "Message": "no"}}
-            raise ClientError(error, operation)
+            raise AbsentError
         answers = {
             "get_function": {
                 "Configuration": {
@@ -193,6 +198,7 @@ class Aws:
                 },
                 "Tags": self._tags,
             },
+            "list_policy_tags": {"Tags": listed},
             "list_rule_names_by_target": {"RuleNames": [NAMES.interruption_rule]},
             "describe_rule": {"Arn": "arn:r"},
             "list_tags_for_resource": {"Tags": listed, "tags": self._tags},
@@ -214,14 +220,14 @@ class Aws:
 
     def get_paginator(self, operation: str) -> Any:
         assert operation == "list_policies"
-        return SimpleNamespace(paginate=lambda **_: [{"Policies": []}])
+        policies = self._answers.get("list_policies", [])
+        return SimpleNamespace(paginate=lambda **_: [{"Policies": policies}])
 
 
 def read(tags: dict[str, str], **answers: Any) -> list[Function]:
     clients: Any = lambda _: Aws(tags, **answers)  # noqa: E731
-    tag = answers.pop("role_of", "prod")
-    role = replace(ROLE, stack_of=tag)
-    return list(reading_spot.functions(clients, PLACE, {role.name: role}.get))
+    role = answers.get("role", ROLE)
+    return list(reading_spot.functions(clients, PLACE, {ROLE.name: role}.get))
 
 
 def test_what_a_stack_of_this_cluster_created_is_read_by_names_and_tags():
@@ -246,7 +252,8 @@ def test_what_a_stack_of_this_cluster_created_is_read_by_names_and_tags():
         "drain": True,
         "keyInSecretsManager": False,
     }
-    assert (earlier.role.name, earlier.untagged) == (ROLE.name, ())
+    assert earlier.role is not None
+    assert (earlier.role.name, earlier.doubts) == (ROLE.name, ())
     assert "SENTINEL" not in repr(function)
 
 
@@ -259,15 +266,62 @@ def test_objects_with_the_names_of_the_stack_and_without_its_tag_are_told():
     (function,) = read(
         {"castai-eks:cluster": "prod"},
         list_queue_tags={},
-        role_of="",
+        role=replace(ROLE, stack_of=""),
     )
 
     assert function.earlier is not None
-    assert function.earlier.untagged == (
-        f"queue {NAMES.dead_letter_queue}",
-        f"role {ROLE.name}",
+    assert function.earlier.doubts == tuple(
+        f"{what} lacks the tag castai-eks:cluster=prod; tag it if it is this stack's"
+        for what in (f"queue {NAMES.dead_letter_queue}", f"role {ROLE.name}")
     )
     assert "spot-dead-letters" not in function.earlier.imports
+
+
+def test_without_the_function_the_rest_of_its_stack_is_taken_over():
+    role = replace(ROLE, inline={INLINE: {"Resource": f"arn:aws:sqs:{REGION}:{ACCOUNT}:q"}})
+    (function,) = read({"castai-eks:cluster": "prod"}, function=False, role=role)
+
+    earlier = function.earlier
+    assert earlier is not None
+    assert set(earlier.imports) == {
+        "spot-dead-letters",
+        "spot-interruption-rule",
+        "spot-rebalance-rule",
+        "spot-log-group",
+    }
+    assert (earlier.role, earlier.doubts) == (role, ())
+    plan = spot.plan((function,), PLACE, TERMS)
+    assert (plan.imports["spot-role"], fates(plan)[FUNCTION]) == (ROLE.name, "created")
+
+
+BOUNDARY_ONLY = {
+    "Arn": BOUNDARY,
+    "PolicyName": NAMES.lambda_boundary,
+}
+
+
+@pytest.mark.parametrize(
+    ("role", "policies", "why"),
+    [
+        (replace(ROLE, inline={}), [], f"role {ROLE.name} has no function and no policy for"),
+        (None, [BOUNDARY_ONLY], f"policy {BOUNDARY} is left of the stack alone: delete it"),
+    ],
+)
+def test_iam_objects_without_a_function_may_be_another_regions(
+    role: Principal | None, policies: Any, why: str
+):
+    (function,) = read(
+        {"castai-eks:cluster": "prod"}, function=False, role=role, list_policies=policies
+    )
+
+    plan = spot.plan((function,), PLACE, TERMS)
+    assert plan.settings == {"enabled": False}
+    assert all(why in row.remark for row in plan.rows)
+
+
+def test_without_any_object_of_a_stack_there_is_none():
+    assert read({}, function=False, role=None) == []
+    assert read({}, function=False, role=replace(ROLE, stack_of="other")) == []
 
 
 def test_the_alarms_have_the_names_of_the_component():

@@ -276,16 +276,33 @@ def test_the_script_in_user_mode_whose_mapping_moved_to_access_entries(
     assert life.map_roles() == aws_auth(ACCOUNT)["mapRoles"]
 
 
+NEW_OF_SPOT = {
+    "role": {"spot-api-key-value"},
+    "user": {
+        "spot-function",
+        "spot-invoke-config",
+        *(
+            f"spot-{rule}-{part}"
+            for rule in ("interruption", "rebalance")
+            for part in ("permission", "target")
+        ),
+    },
+}
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("mode", ["user", "role"])
 def test_a_stack_of_this_program_whose_state_is_gone(furnished: Sandbox, tmp_path: Path, mode: str):
-    # One of the two rows keeps the function's key in a secret.
-    secret = {"keyInSecretsManager": True} if mode == "role" else {}
-    spot = {"memoryMb": 512, "alarmTopicArn": TOPIC, **secret}
+    # One row keeps the function's key in a secret; in the other one a destroy ended early.
+    of_function = {"memoryMb": 512, "keyInSecretsManager": True} if mode == "role" else {}
+    spot = {"alarmTopicArn": TOPIC, **of_function}
     overrides = {f"spot.{name}": str(value).lower() for name, value in spot.items()}
     lost = Life(furnished, "lost", {"credentials.mode": mode, **overrides})
     before = inventory.aws(furnished.aws_url)
     lost.stack().up()
+    if mode == "user":
+        name = f"{installers.FUNCTION}-{CLUSTER}"
+        lost.aws("lambda").delete_function(FunctionName=name)
     settings = adopt(furnished, tmp_path / "out")
     assert settings["spot"] == spot
     again = Life(furnished, "again")
@@ -295,8 +312,7 @@ def test_a_stack_of_this_program_whose_state_is_gone(furnished: Sandbox, tmp_pat
 
     assert set(operations(update).values()) <= {"create", "import", "update"}
     created = {name for name, step in operations(update).items() if step == "create"}
-    values = {"spot-api-key-value"} if secret else set()
-    assert {name for name in created if name.startswith("spot-")} == values
+    assert {name for name in created if name.startswith("spot-")} == NEW_OF_SPOT[mode]
     assert SecretSearch.over(furnished).plain() == []
     require_empty([stack(again, tmp_path, settings).preview()])
     stack(again, tmp_path, settings).destroy()
