@@ -68,7 +68,7 @@ def plan(functions: tuple[Function, ...], place: Place, terms: Terms) -> SpotPla
         settings = _chosen(function.earlier.settings)
         if why := "; ".join(_obstacles(function.earlier, settings, place, terms)):
             result.settings = {"enabled": False}
-            _left(result, function, f"{_EARLIER}: {why}. {_OFF}")
+            _left(result, function, f"{_EARLIER}: {why}; {_OFF}")
         else:
             result.settings = settings
             _take(result, function.earlier, place, terms)
