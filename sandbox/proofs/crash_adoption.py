@@ -83,17 +83,21 @@ def _without_numbers(things: Inventory) -> Inventory:
     return json.loads(re.sub(r"(eks-cluster-sg-[a-z]+)-\d+", r"\1", text))
 
 
-def compare(undisturbed: TakeOver, killed: TakeOver, source: str, every: int) -> int:
+def compare(
+    undisturbed: TakeOver, killed: TakeOver, source: str, every: int, console: Console
+) -> int:
     """Take both over, kill one of them, and destroy both; return the number of kills.
 
     Raises DeviationError with the first difference.
     """
     killed.expect(source, undisturbed.undisturbed_up(source))
+    console.print(f"{source}: an undisturbed take-over is done", highlight=False)
     kills = 0
     for outcome in killed.run_in_a_row(source, "up", every=every):
         if outcome.deviation:
             raise DeviationError(f"{outcome.point}: {outcome.deviation}")
         kills += 1
+        console.print(f"{outcome.point}: {outcome.seconds:.0f} s", highlight=False)
     undisturbed.destroy(source)
     expected = undisturbed.comparable()
     require_same(expected, killed.comparable(), "than after an undisturbed destroy")
@@ -114,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for source in [options.source] if options.source else SOURCES:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                kills = run(source, options.every, Path(folder), programs)
+                kills = run(source, options.every, Path(folder), programs, console)
             except (DeviationError, OperationError) as error:
                 console.print(f"{source}: {error}", markup=False, soft_wrap=True)
                 return 1
@@ -122,7 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(source: str, every: int, folder: Path, programs: toolchain.Programs) -> int:
+def run(
+    source: str, every: int, folder: Path, programs: toolchain.Programs, console: Console
+) -> int:
     """Compare two take-overs on sandboxes of their own; return the number of kills."""
     runs: list[TakeOver] = []
     sandboxes: list[Sandbox] = []
@@ -133,7 +139,7 @@ def run(source: str, every: int, folder: Path, programs: toolchain.Programs) -> 
             sandboxes.append(Sandbox.start(own / "sandbox", programs, with_parent=True))
             runs.append(TakeOver(sandboxes[-1], source, own))
         undisturbed, killed = runs
-        return compare(undisturbed, killed, source, every)
+        return compare(undisturbed, killed, source, every, console)
     finally:
         for one in runs:
             one.close()

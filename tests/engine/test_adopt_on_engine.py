@@ -11,6 +11,7 @@ import httpx2
 import pytest
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Pod
+from rich.console import Console
 
 from castai_stack.agent.names import NAMESPACE
 from castai_stack.automation import evictor_config
@@ -326,4 +327,4 @@ def test_a_take_over_that_is_killed_again_and_again_ends_like_any_other(
     programs: Programs, tmp_path: Path, source: str
 ):
     """`make crash` kills after every write."""
-    assert crash_adoption.run(source, 8, tmp_path, programs) > 1
+    assert crash_adoption.run(source, 8, tmp_path, programs, Console(quiet=True)) > 1
