@@ -1,11 +1,19 @@
 """Settings of every test."""
 
+import functools
+
+import botocore.loaders
+import botocore.session
 import pytest
 from hypothesis import settings
 
 # A busy machine takes longer than Hypothesis allows for one example; time has tests of its own.
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
+
+# Sessions of a process share one loader and with it the models of the services, which each would
+# read anew: 0.3 s for one look at an account.
+botocore.session.create_loader = functools.cache(botocore.loaders.create_loader)
 
 _LINES = 30
 """Of a failure's report, shown when it happens."""
