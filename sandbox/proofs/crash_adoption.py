@@ -27,7 +27,9 @@ from sandbox.sources.take_over import NAME, adopt, stack_file
 SOURCES = {
     "user": (installers.script_with_user, charts.agent),
     "role": (installers.script_with_role, charts.with_controller),
+    "terraform": (installers.by_access_entries(installers.terraform), charts.with_evictor),
 }
+"""The script in both modes, and the Terraform modules with access entries and an evictor."""
 
 
 class TakeOver(Crash):
