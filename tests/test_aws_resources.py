@@ -132,7 +132,7 @@ def test_attributes_are_those_that_exist():
 
 def test_the_program_imports_no_package_of_the_sdk():
     code = (
-        "import sys, castai_stack.stack.deployment\n"
+        "import sys, castai_stack.stack.composition\n"
         "print([name for name in sys.modules if name.startswith('pulumi_aws.') and "
         "name.endswith('._inputs') and name.count('.') > 1])"
     )

@@ -25,8 +25,8 @@ from castai_stack.preflight.lookups import ClusterFacts, look_up
 from castai_stack.preflight.networks import NodeNetwork, asker, node_network
 from castai_stack.spelling import camel
 from castai_stack.spot.typed import SpotSettings
+from castai_stack.stack.composition import compose
 from castai_stack.stack.context import Context
-from castai_stack.stack.deployment import compose
 from castai_stack.stack.providers import aws_provider, castai_provider, kubernetes_provider
 
 

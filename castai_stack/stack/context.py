@@ -12,11 +12,14 @@ from castai_stack.agent.release import Release
 from castai_stack.automation.release import Release as AutomationRelease
 from castai_stack.config.model import StackConfig
 from castai_stack.iam.key_slots import Slot, slots
+from castai_stack.kube import kubeconfig as kube_kubeconfig
 from castai_stack.permissions.cluster_rights import agent, workloads
 from castai_stack.plugin.custom_resource import CastaiProvider
+from castai_stack.preflight.aws import uses_access_entries
 from castai_stack.preflight.lookups import ClusterFacts
 from castai_stack.preflight.networks import NO_NETWORK, NodeNetwork
 from castai_stack.stack.adoption import Takeover
+from castai_stack.stack.providers import castai_provider, kubernetes_provider
 
 
 class ClusterArgs(TypedDict):
@@ -111,3 +114,29 @@ class Context:
             transformations=self.takeover.transformations,
         )
         return pulumi.ResourceOptions.merge(self.base, own)
+
+
+def context_of(
+    settings: StackConfig,
+    facts: ClusterFacts,
+    provider: aws.Provider,
+    configured_key: pulumi.Input[str] | None,
+) -> Context:
+    """Return the context of a stack file; `configured_key` is the API key of its configuration."""
+    cluster = settings.cluster
+    kubeconfig = cluster.kubeconfig
+    if kubeconfig == kube_kubeconfig.FROM_EKS:
+        kubeconfig = kube_kubeconfig.eks_kubeconfig(
+            cluster.name, cluster.region, facts.endpoint, facts.certificate_authority
+        )
+    return Context(
+        settings=settings,
+        facts=facts,
+        names=settings.resource_names,
+        kubeconfig=kubeconfig,
+        access_entries=uses_access_entries(settings, facts),
+        aws=provider,
+        kubernetes=kubernetes_provider(facts.arn, kubeconfig, cluster.context),
+        castai=castai_provider(settings, configured_key, kubeconfig),
+        takeover=Takeover(settings.adoption),
+    )

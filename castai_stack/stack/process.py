@@ -21,6 +21,12 @@ def imports_that_stay() -> Iterator[None]:
     gc.freeze()
 
 
+def keep_later_imports() -> None:
+    """Leave modules of a later import to the system as well, in a process without collector."""
+    if not gc.isenabled():
+        gc.freeze()
+
+
 def leave_out_sdk_debug() -> None:
     """Drop the SDK's debug messages, unless `SDK_DEBUG_VARIABLE` is set.
 

@@ -1,13 +1,17 @@
 """The explicit providers; nothing in the program uses a default one."""
 
+from typing import TYPE_CHECKING
+
 import pulumi
 import pulumi_aws as aws
-import pulumi_kubernetes as kubernetes
 
 from castai_stack.config.model import Cluster, StackConfig
 from castai_stack.kube.kubeconfig import AMBIENT
 from castai_stack.naming import CLUSTER_TAG
 from castai_stack.plugin.custom_resource import CastaiProvider
+
+if TYPE_CHECKING:
+    import pulumi_kubernetes as kubernetes
 
 
 def aws_provider(
@@ -29,13 +33,15 @@ def kubernetes_provider(
     context: str | None,
     name: str = "kubernetes",
     opts: pulumi.ResourceOptions | None = None,
-) -> kubernetes.Provider:
+) -> "kubernetes.Provider":
     """Return the provider of this cluster.
 
     An ambient kubeconfig stays out of the state, so that every machine brings its own. The
     identifier keeps a moved kubeconfig from replacing every object of the cluster. A new key or
     sizing changes its secret or config map in place, which by default would be deleted first.
     """
+    import pulumi_kubernetes as kubernetes  # noqa: PLC0415 - not for the first question to AWS
+
     ambient = kubeconfig == AMBIENT
     return kubernetes.Provider(
         name,

@@ -17,7 +17,7 @@ from castai_stack.preflight import cluster as preflight_cluster
 from castai_stack.preflight.cluster import InCluster
 from castai_stack.preflight.findings import Findings, PreflightError
 from castai_stack.spot import objects
-from castai_stack.stack import deployment
+from castai_stack.stack import composition, deployment
 from castai_stack.stack.process import SDK_DEBUG_VARIABLE, leave_out_sdk_debug
 from castai_stack.stack.resource_types import RESOURCE_TYPES
 from tests.support.engine import CLUSTER_ID, run
@@ -122,14 +122,14 @@ def test_a_preview_shows_what_an_up_makes(mode):
 def composing(monkeypatch):
     """Return an event that is set when the parts have been wired."""
     composed = asyncio.Event()
-    compose = deployment.compose
+    compose = composition.compose
 
     def watched(*arguments):
         outputs = compose(*arguments)
         composed.set()
         return outputs
 
-    monkeypatch.setattr(deployment, "compose", watched)
+    monkeypatch.setattr(composition, "compose", watched)
     return composed
 
 
@@ -161,7 +161,7 @@ def test_the_debug_messages_of_the_sdk_are_left_out_unless_wanted(monkeypatch, w
     assert {one.partition(":")[0] for one in messages} & {"registering resource"} == expected
 
 
-def test_the_other_clients_are_loaded_while_aws_answers(monkeypatch):
+def test_later_modules_are_loaded_while_aws_answers(monkeypatch):
     loaded = threading.Event()
     look_up = deployment.look_up
 
@@ -169,7 +169,7 @@ def test_the_other_clients_are_loaded_while_aws_answers(monkeypatch):
         assert await asyncio.to_thread(loaded.wait, 10), "it waits for AWS"
         return await look_up(*arguments)
 
-    monkeypatch.setattr(deployment, "load_clients", loaded.set)
+    monkeypatch.setattr(deployment, "load_later_modules", loaded.set)
     monkeypatch.setattr(deployment, "look_up", slow)
 
     assert "agent" in {r.name for r in ran(mode="none").requests}
