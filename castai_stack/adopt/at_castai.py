@@ -46,7 +46,7 @@ def _nodes(result: Sections, observed: Observations, group: Group | None) -> Non
     name = str(configuration.get("name") or "default")
     if section.refused:
         result.automation["nodes"] = {"enabled": False}
-        result.rows.append(_refused("node configuration", name, "nodes", section))
+        result.rows.append(refused("node configuration", name, "nodes", section))
         return
     used = (configuration.get("eks") or {}).get("securityGroups") or []
     without = {"createSecurityGroup": False} if used and group is None else {}
@@ -77,7 +77,7 @@ def _autoscaler(result: Sections, observed: Observations) -> None:
         why = "off, and they stay off; automation.autoscaler switches them on"
         result.rows.append(Row(part, "V2", LEFT, why))
     elif section.refused:
-        result.rows.append(_refused(part, "V2", "autoscaler", section))
+        result.rows.append(refused(part, "V2", "autoscaler", section))
     else:
         result.automation["autoscaler"] = section.settings
         result.rows.append(_taken(part, f"V2 and {DEFAULT_TEMPLATE}", section))
@@ -91,14 +91,11 @@ def _others(castai: AtCastai) -> Iterator[Row]:
 
 
 def _taken(part: str, name: str, section: Reproduced) -> Row:
-    return Row(part, name, TAKEN, f"its values are settings{_beside(section)}")
+    return Row(part, name, TAKEN, f"its values are settings{section.beside_remark}")
 
 
-def _beside(section: Reproduced) -> str:
-    return f"; no setting has {', '.join(section.beside)}, which stay" if section.beside else ""
-
-
-def _refused(part: str, name: str, section: str, reproduced: Reproduced) -> Row:
+def refused(part: str, name: str, section: str, reproduced: Reproduced) -> Row:
+    """Return the row of a part that the section of `automation` cannot express."""
     lines = "; ".join(reproduced.refused)
     why = f"automation.{section} cannot express it, so it is off: {lines}"
     return Row(part, name, LEFT, why)

@@ -73,6 +73,11 @@ class Reproduced:
     refused: tuple[str, ...] = ()
     """Settings that do not allow the value found, so that this program would change it."""
 
+    @property
+    def beside_remark(self) -> str:
+        """The end of a remark that names the fields without a setting; empty without any."""
+        return f"; no setting has {', '.join(self.beside)}, which stay" if self.beside else ""
+
 
 def nodes(configuration: Remote | None, own_groups: Collection[str], place: Place) -> Reproduced:
     """Return `automation.nodes`; `own_groups` are the groups that the program names by itself."""

@@ -123,16 +123,14 @@ def _write(folder: Path, texts: dict[str, str]) -> None:
         raise RefusedError(
             f"{', '.join(taken)} exists, nothing was written; choose another --stack or --into"
         )
-    begun: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            begun.append(folder / name)
-            begun[-1].write_text(text)
+            (folder / name).write_text(text)
     except OSError as error:
         with contextlib.suppress(OSError):
-            for path in begun:
-                path.unlink(missing_ok=True)
+            for name in texts:
+                (folder / name).unlink(missing_ok=True)
         raise CommandError(f"{folder}: {error.strerror}; choose another folder") from None
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from castai_stack.adopt import castai_settings
+from castai_stack.adopt.at_castai import refused
 from castai_stack.adopt.castai_settings import Reproduced
 from castai_stack.adopt.observations import InCluster, Observations
 from castai_stack.adopt.rows import LEFT, TAKEN, Row
@@ -75,7 +76,7 @@ def plan(observed: Observations) -> EvictorPlan:
     if why:
         return _without_workload(at_castai, "the evictor is left", why)
     own = place == _OWN
-    remark = f"from {place}{_beside(section)}"
+    remark = f"from {place}{section.beside_remark}"
     if own:
         remark += "; it stays as it is until the command gives it to CAST AI's API"
     return EvictorPlan(
@@ -127,20 +128,14 @@ def _obstacle(observed: Observations, place: str, section: Reproduced) -> str:
     return ""
 
 
-def _without_workload(at_castai: Reproduced, why: str, left: str = "") -> EvictorPlan:
+def _without_workload(values: Reproduced, why: str, left: str = "") -> EvictorPlan:
     """Return CAST AI's values with the switch off, as far as there are any."""
-    if at_castai.refused:
-        lines = "; ".join(at_castai.refused)
-        remark = f"automation.evictor cannot express it, so it is off: {lines}"
-        return EvictorPlan(left=left, rows=(Row(_PART, "V2", LEFT, remark),))
-    if not at_castai.settings:
+    if values.refused:
+        return EvictorPlan(left=left, rows=(refused(_PART, "V2", "evictor", values),))
+    if not values.settings:
         return EvictorPlan(left=left)
-    remark = f"its values are in automation.evictor, which is off: {why}{_beside(at_castai)}"
-    return EvictorPlan(at_castai.settings, left, (Row(_PART, "V2", LEFT, remark),))
-
-
-def _beside(section: Reproduced) -> str:
-    return f"; no setting has {', '.join(section.beside)}, which stay" if section.beside else ""
+    remark = f"its values are in automation.evictor, which is off: {why}{values.beside_remark}"
+    return EvictorPlan(values.settings, left, (Row(_PART, "V2", LEFT, remark),))
 
 
 def _rows(cluster: InCluster) -> Iterator[Row]:

@@ -160,12 +160,13 @@ def commands_before(cluster: InCluster, evictor_plan: EvictorPlan, *, terraform:
     CAST AI's access to AWS is not touched. Without those of `terraform` the next `terraform apply`
     would write over this stack, and `terraform destroy` would disconnect the cluster.
     """
+    others = _others(cluster, evictor_plan)
     return [
         *(_OUT_OF_TERRAFORM if terraform else ()),
         *(
             f"kubectl delete {one.kind.lower()} {one.name} -n {NAMESPACE}"
             for one in cluster.workloads
-            if one not in _others(cluster, evictor_plan) and not _in_place(one)
+            if one not in others and not _in_place(one)
         ),
     ]
 

@@ -38,8 +38,9 @@ class Takeover:
     ) -> pulumi.ResourceTransformationResult | None:
         if args.type_ == _PLACE:
             entry = f"{args.name.removesuffix('-place')}-access"
-            imported = entry in self._adoption.imports
-            return _with_props(args, imported=True) if imported else None
+            if entry not in self._adoption.imports:
+                return None
+            return pulumi.ResourceTransformationResult({**args.props, "imported": True}, args.opts)
         identifier = self._adoption.imports.get(args.name)
         if identifier is None or not args.type_.startswith("aws:"):
             return None
@@ -50,12 +51,6 @@ class Takeover:
             _named(args.type_, dict(args.props), identifier),
             pulumi.ResourceOptions.merge(args.opts, more),
         )
-
-
-def _with_props(
-    args: pulumi.ResourceTransformationArgs, **more: pulumi.Input[object]
-) -> pulumi.ResourceTransformationResult:
-    return pulumi.ResourceTransformationResult({**args.props, **more}, args.opts)
 
 
 def _named(type_: str, props: dict[str, Any], identifier: str) -> dict[str, Any]:

@@ -5,14 +5,11 @@ from typing import Any
 
 import pytest
 
-from castai_stack.adopt import plan as adopt_plan
 from castai_stack.adopt import reading
-from castai_stack.adopt.observations import Choices, InCluster
+from castai_stack.adopt.observations import InCluster
 from castai_stack.adopt.plan import Plan
 from castai_stack.adopt.written import files
 from castai_stack.commands.target import Target
-from castai_stack.config.stack_file import KEY
-from castai_stack.config.validation import validate
 from sandbox.sources import charts, installers
 from tests.support import footprints
 
@@ -29,11 +26,7 @@ def in_cluster(install: charts.Install, **more: Any) -> InCluster:
 
 def planned(install: charts.Install, **more: Any) -> Plan:
     seen = footprints.observed(installers.script_with_role(footprints.source_place()))
-    plan, problems = adopt_plan.make(replace(seen, cluster=in_cluster(install, **more)), Choices())
-    assert problems == ()
-    assert plan is not None
-    assert validate(plan.settings, KEY)
-    return plan
+    return footprints.planned(replace(seen, cluster=in_cluster(install, **more)))
 
 
 def said(plan: Plan) -> dict[tuple[str, str], str]:

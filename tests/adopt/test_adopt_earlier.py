@@ -7,24 +7,19 @@ import pytest
 
 from castai_stack import naming
 from castai_stack.adopt import candidates, obstacles
-from castai_stack.adopt import plan as adopt_plan
 from castai_stack.adopt.observations import (
-    Choices,
     EarlierSpot,
     Function,
     Observations,
     Policy,
     Principal,
 )
-from castai_stack.adopt.plan import Plan
-from castai_stack.config.stack_file import KEY
-from castai_stack.config.validation import validate
 from castai_stack.iam.castai_policy import castai_policy
 from castai_stack.iam.restricted_policy import restricted_policy
 from castai_stack.iam.settings import Iam
 from sandbox.sources import installers
 from tests.support import footprints
-from tests.support.footprints import ACCOUNT
+from tests.support.footprints import ACCOUNT, planned
 
 NAMES = naming.names("prod", "suffixed")
 OWN = f"arn:aws:iam::{ACCOUNT}:policy"
@@ -73,14 +68,6 @@ def seen(mode: str, flavour: Any = "scoped", **role: Any) -> Observations:
     role_arn = f"arn:aws:iam::{ACCOUNT}:role/{NAMES.principal}" if mode == "role" else ""
     clusters = (replace(plain.castai.clusters[0], assume_role_arn=role_arn),)
     return replace(plain, aws=in_aws, castai=replace(plain.castai, clusters=clusters))
-
-
-def planned(observed: Observations) -> Plan:
-    plan, problems = adopt_plan.make(observed, Choices())
-    assert problems == ()
-    assert plan is not None
-    assert validate(plan.settings, KEY)
-    return plan
 
 
 def test_a_user_is_taken_over_with_both_of_its_policies():

@@ -5,21 +5,19 @@ from typing import Any
 
 import pytest
 
-from castai_stack.adopt import plan as adopt_plan
 from castai_stack.adopt import reading
 from castai_stack.adopt.evictor import BESIDE, RULES
-from castai_stack.adopt.observations import Choices, Observations, Workload
+from castai_stack.adopt.observations import Observations, Workload
 from castai_stack.adopt.plan import Plan
 from castai_stack.automation import evictor as evictor_objects
 from castai_stack.automation.evictor import AUTOSCALER_SELECTOR
 from castai_stack.automation.release import selector
-from castai_stack.config.stack_file import KEY
-from castai_stack.config.validation import validate
 from sandbox.castai.evictor import Evictor
 from sandbox.castai.policies import Policies
 from sandbox.sources import charts, installers
 from tests.automation.test_controller_manifests import a_release
 from tests.support import footprints
+from tests.support.footprints import planned
 
 EVICTOR, AUTOSCALER, CONFIGURATION = "castai-evictor", "castai-evictor-cpvpa", "evictor-config"
 OWNER = "Helm release castai-evictor"
@@ -56,14 +54,6 @@ def seen(
         **(in_cluster or {}),
     )
     return replace(plain, cluster=cluster, castai=replace(plain.castai, **castai))
-
-
-def planned(observed: Observations) -> Plan:
-    plan, problems = adopt_plan.make(observed, Choices())
-    assert problems == ()
-    assert plan is not None
-    assert validate(plan.settings, KEY)
-    return plan
 
 
 def said(plan: Plan, name: str) -> tuple[str, str]:

@@ -20,18 +20,11 @@ from castai_stack.config.stack_file import KEY
 from castai_stack.config.validation import validate
 from sandbox.sources import installers
 from tests.support import footprints
-from tests.support.footprints import ACCOUNT, CASTAI_USER, CLUSTER_ID, REGION, observed
+from tests.support.footprints import ACCOUNT, CASTAI_USER, CLUSTER_ID, REGION, observed, planned
 
 AWS = "arn:aws:iam::aws:policy"
 OWN = f"arn:aws:iam::{ACCOUNT}:policy"
 TARGET = Target("prod", REGION, ACCOUNT)
-
-
-def planned(observations: Observations, choices: Choices | None = None) -> Plan:
-    plan, problems = adopt_plan.make(observations, choices or Choices())
-    assert problems == ()
-    assert plan is not None
-    return plan
 
 
 def problems(observations: Observations, choices: Choices | None = None) -> str:

@@ -416,7 +416,7 @@ def test_a_user_without_a_login_is_anonymous(api_server):
     assert tokens(api_server) == [None]
 
 
-def test_handshakes_of_several_threads_do_not_change_what_they_share(api_server, monkeypatch):
+def test_the_protocols_that_threads_share_are_set_once(api_server, monkeypatch):
     calls, original = [], ssl.SSLContext.set_alpn_protocols
     monkeypatch.setattr(
         ssl.SSLContext,

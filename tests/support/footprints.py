@@ -4,10 +4,12 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from castai_stack.adopt import candidates
+from castai_stack.adopt import plan as adopt_plan
 from castai_stack.adopt.observations import (
     AccessEntry,
     AccessKey,
     AtCastai,
+    Choices,
     Function,
     Group,
     InAws,
@@ -18,7 +20,10 @@ from castai_stack.adopt.observations import (
     Principal,
     Workload,
 )
+from castai_stack.adopt.plan import Plan
 from castai_stack.castai.model import Cluster
+from castai_stack.config.stack_file import KEY
+from castai_stack.config.validation import validate
 from sandbox.sources import footprint as source
 
 CLUSTER_ID = "0f3f1ba4-6f46-4f2e-9a39-6a1bb6c0f0a1"
@@ -118,6 +123,15 @@ def observed(footprint: source.Footprint) -> Observations:
         ),
         InCluster(AGENT, mapped=frozenset([*mapped, *map_users])),
     )
+
+
+def planned(observations: Observations, choices: Choices | None = None) -> Plan:
+    """The plan of a take-over without a problem, whose settings are valid."""
+    plan, problems = adopt_plan.make(observations, choices or Choices())
+    assert problems == ()
+    assert plan is not None
+    assert validate(plan.settings, KEY)
+    return plan
 
 
 def _principal(footprint: source.Footprint, one: source.Principal) -> Principal:
