@@ -1,6 +1,5 @@
 """Child processes of a sandbox: each with a log and a pid file, and none left behind."""
 
-import ctypes
 import os
 import random
 import signal
@@ -12,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+_STARTER = Path(__file__).with_name("starter.py")
 _PORTS = range(10_000, 32_000)
 _GRACE_SECONDS = 5
 _TAIL_LINES = 10
@@ -77,17 +76,16 @@ class Processes:
         `with_parent` the kernel ends the process when this one dies (Linux).
         """
         pid_file = self._pids / name
-        shell = ["sh", "-c", 'echo "$$" > "$0" && exec "$@"', str(pid_file)]
+        parent = str(os.getpid() if with_parent else 0)
+        starter = [sys.executable, "-I", "-S", _STARTER, pid_file, parent]
         with (self._logs / f"{name}.log").open("ab") as log:
             _CHILDREN[pid_file] = subprocess.Popen(
-                [*shell, *map(str, command)],
+                [*map(str, starter), *map(str, command)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=None if environment is None else {**os.environ, **environment},
                 start_new_session=True,
-                # Only a system call between fork and exec, no lock is taken.
-                preexec_fn=_die_with_parent if with_parent else None,  # noqa: PLW1509
             )
 
     def _children(self) -> dict[str, subprocess.Popen[bytes]]:
@@ -156,8 +154,3 @@ def _command_line(pid: int) -> str:
         ["ps", "-ww", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False
     )
     return listed.stdout
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -109,6 +109,19 @@ def test_with_its_parent_a_process_ends_even_when_the_parent_is_killed(tmp_path:
     wait_for_end(child)
 
 
+def test_handlers_of_a_fork_do_not_run_in_a_process_that_is_started(tmp_path: Path):
+    text = (
+        "import os, sys; from pathlib import Path; from sandbox.processes import Processes; "
+        "os.register_at_fork(after_in_child=lambda: os._exit(9)); "  # as those of gRPC may
+        f"where = Path({str(tmp_path)!r}); "
+        f"Processes(where).start('child', ['sh', '-c', f'echo started {{where}}'], with_parent=True); "
+        "raise SystemExit(os.wait()[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", text], cwd=REPOSITORY, check=False)
+    assert done.returncode == 0
+    assert "started" in (tmp_path / "logs" / "child.log").read_text()
+
+
 def wait_for_end(pid: int) -> None:
     deadline = time.monotonic() + 20
     while alive(pid):
