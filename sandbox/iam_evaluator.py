@@ -222,11 +222,7 @@ def _holds(operator: str, key: str, operands: list[str], request: Request, versi
     absent = actual is None or actual == ()
     if operator == "Null":
         return any(absent == (operand.lower() == "true") for operand in operands)
-    qualifier = next((q for q in _QUALIFIERS if operator.startswith(q)), "")
-    name = operator.removeprefix(qualifier)
-    optional, name = name.endswith("IfExists"), name.removesuffix("IfExists")
-    negated = name in _NEGATED
-    compare = _comparison(_NEGATED.get(name, name))
+    qualifier, optional, negated, compare = _parsed(operator)
 
     def one(value: str) -> bool:
         # One operand must match; of a negated operator, none may.
@@ -245,10 +241,16 @@ def _holds(operator: str, key: str, operands: list[str], request: Request, versi
     return one(actual)
 
 
-def _comparison(name: str) -> Comparison:
-    if name not in _COMPARISONS:
-        raise UnsupportedConditionError(f"condition operator {name} is not supported")
-    return _COMPARISONS[name]
+@functools.cache
+def _parsed(operator: str) -> tuple[str, bool, bool, Comparison]:
+    """Return the qualifier, whether the key may be absent, whether to negate, the comparison."""
+    qualifier = next((q for q in _QUALIFIERS if operator.startswith(q)), "")
+    name = operator.removeprefix(qualifier)
+    optional, name = name.endswith("IfExists"), name.removesuffix("IfExists")
+    positive = _NEGATED.get(name, name)
+    if positive not in _COMPARISONS:
+        raise UnsupportedConditionError(f"condition operator {positive} is not supported")
+    return qualifier, optional, name in _NEGATED, _COMPARISONS[positive]
 
 
 def _string_equals(value: str, operand: str, request: Request, version: str) -> bool:

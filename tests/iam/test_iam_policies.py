@@ -137,7 +137,7 @@ def test_every_required_resource_type_of_a_call_has_a_statement(flavour, switche
         for kind in action.kinds:
             if not kind.required:
                 continue
-            things = list(world.targets(OURS, kind))
+            things = world.targets(OURS, kind)
             hit = any(applies(s, Request(granted, t.arn)) for s in bare for t in things)
             assert hit, f"{granted} is never allowed on {kind.name}"
 

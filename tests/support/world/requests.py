@@ -58,17 +58,19 @@ def cases(ours: Scope, action: Action, depth: int = 2) -> Iterator[Case]:
         values_of = {key: values for key in sorted(kind.keys) if (values := choices(ours, key))}
         # EC2 sets this key only for resources that the same call creates.
         created_by = values_of.pop("ec2:createaction", [])
-        existing = list(_combinations(values_of, depth if varied else 0))
+        existing = _parameters(values_of, depth if varied else 0)
         if action.name == "ec2:CreateTags":
             values_of["ec2:createaction"] = created_by
-        new = list(_combinations(values_of, depth if varied else 0))
+        new = _parameters(values_of, depth if varied else 0)
         for target in targets(ours, kind):
             if target.new and not _creates(action, kind):
                 continue
             if not target.new and _only_creates(action, kind):
                 continue
-            for parameters in new if target.new else existing:
-                yield _case(action, kind, target, parameters)
+            facts = _facts(kind, target)
+            for parameters, keys in new if target.new else existing:
+                request = Request(action.name, target.arn, {**facts, **keys})
+                yield Case(request, action.name, kind.name, target, parameters)
 
 
 def _creates(action: Action, kind: Kind) -> bool:
@@ -117,27 +119,39 @@ def _combinations(
                 yield {**expected, **dict(zip(keys, values, strict=True))}
 
 
-def _case(
-    action: Action, kind: Kind, target: Target, parameters: Mapping[str, Value | None]
-) -> Case:
-    context: dict[str, Value] = {}
+def _facts(kind: Kind, target: Target) -> dict[str, Value]:
+    """Return the condition keys that AWS fills in from the target."""
+    facts: dict[str, Value] = {}
     for key in kind.keys:
         if key.endswith(":resourcetag/") and not target.new:
-            context |= {key + tag: value for tag, value in target.tags.items()}
+            facts |= {key + tag: value for tag, value in target.tags.items()}
     if "ec2:vpc" in kind.keys:
-        context["ec2:vpc"] = target.vpc
+        facts["ec2:vpc"] = target.vpc
     if "ec2:vpcid" in kind.keys:
-        context["ec2:vpcid"] = target.home.vpc_id
-    given = {key: value for key, value in parameters.items() if value is not None}
-    for key, value in given.items():
-        if key == "aws:requesttag/":
-            tags = decoded(value)
-            context |= {key + tag: text for tag, text in tags.items()}
-            context["aws:TagKeys"] = tuple(tags)
-        else:
-            context[key] = value
-    request = Request(action.name, target.arn, context)
-    return Case(request, action.name, kind.name, target, given)
+        facts["ec2:vpcid"] = target.home.vpc_id
+    return facts
+
+
+def _parameters(
+    values_of: dict[str, list[Value | None]], depth: int
+) -> list[tuple[dict[str, Value], dict[str, Value]]]:
+    """Return what a caller can pass, each with the condition keys that AWS fills in from it."""
+    return [
+        (given, _keys(given))
+        for parameters in _combinations(values_of, depth)
+        for given in [{key: value for key, value in parameters.items() if value is not None}]
+    ]
+
+
+def _keys(given: Mapping[str, Value]) -> dict[str, Value]:
+    tags = decoded(given.get("aws:requesttag/"))
+    keys: dict[str, Value] = {
+        key: value for key, value in given.items() if key != "aws:requesttag/"
+    }
+    if "aws:requesttag/" in given:
+        keys |= {f"aws:requesttag/{tag}": text for tag, text in tags.items()}
+        keys["aws:TagKeys"] = tuple(tags)
+    return keys
 
 
 def choices(ours: Scope, key: str) -> list[Value | None]:

@@ -1,5 +1,6 @@
 """Resources that requests are authorized on: the cluster's own and those of its neighbours."""
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -31,21 +32,31 @@ class Target:
 _PLACEHOLDER = re.compile(r"\$\{([^}]+)\}")
 
 
-def targets(ours: Scope, kind: Kind) -> Iterator[Target]:
-    """Yield the resources of a type: of the cluster under test and of its neighbours.
+def targets(ours: Scope, kind: Kind) -> list[Target]:
+    """Return the resources of a type: of the cluster under test and of its neighbours.
 
     IAM has no regions, so a neighbour of the same name in another region has the same IAM resources.
-    They are yielded once.
+    They are listed once.
     """
-    own = {_arn(kind.arn, ours, name) for role, name in _named_targets(kind, ours) if role}
+    return _targets(ours, kind.name, kind.arn)
+
+
+@functools.lru_cache(maxsize=200)  # all types of one cluster
+def _targets(ours: Scope, kind: str, template: str) -> list[Target]:
+    return list(_generated(ours, kind, template))
+
+
+def _generated(ours: Scope, kind: str, template: str) -> Iterator[Target]:
+    named = _named_targets(kind, template, ours)
+    own = {_arn(template, ours, name) for role, name in named if role}
     for owner in [Neighbour("ours", ours), *neighbours(ours)]:
         us = owner.label == "ours"
-        for role, name in _named_targets(kind, owner.scope):
-            if not us and _arn(kind.arn, owner.scope, name) in own:
+        for role, name in _named_targets(kind, template, owner.scope):
+            if not us and _arn(template, owner.scope, name) in own:
                 continue
             base = Target(
-                f"{role or kind.name} of {owner.label}",
-                _arn(kind.arn, owner.scope, name),
+                f"{role or kind} of {owner.label}",
+                _arn(template, owner.scope, name),
                 owner.scope,
                 us,
                 vpc=owner.scope.vpc_arns[-1],
@@ -59,7 +70,7 @@ def targets(ours: Scope, kind: Kind) -> Iterator[Target]:
                 yield replace(
                     base,
                     label=label.format(base.label),
-                    arn=_arn(kind.arn, owner.scope, f"{name}{number}"),
+                    arn=_arn(template, owner.scope, f"{name}{number}"),
                     own=us and bool(tags),
                     original=us and "cast:cluster-id" not in tags,
                     tags=tags,
@@ -90,9 +101,9 @@ _PREFIXES = {
 }
 
 
-def _named_targets(kind: Kind, owner: Scope) -> list[tuple[str, str]]:
+def _named_targets(kind: str, template: str, owner: Scope) -> list[tuple[str, str]]:
     """Return purpose and name of the resources that are identified by name instead of tags."""
-    service = kind.arn.split(":")[2] if kind.arn != "*" else ""
+    service = template.split(":")[2] if template != "*" else ""
     names, path = owner.names, owner.path.lstrip("/")
     table = {
         ("iam", "role"): [
@@ -123,8 +134,8 @@ def _named_targets(kind: Kind, owner: Scope) -> list[tuple[str, str]]:
         ("kms", "key"): [("key", key_id(owner)), ("other key", key_id(owner)[:-4] + "dead")],
         ("ec2", "vpc"): [("vpc", owner.vpc_id)],
     }
-    unnamed = [("", f"{_PREFIXES.get(kind.name, '')}{owner.cluster_id[-12:]}")]
-    return table.get((service, kind.name), unnamed)
+    unnamed = [("", f"{_PREFIXES.get(kind, '')}{owner.cluster_id[-12:]}")]
+    return table.get((service, kind), unnamed)
 
 
 def key_id(owner: Scope) -> str:
