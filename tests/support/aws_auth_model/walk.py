@@ -35,7 +35,7 @@ class Walk:
 
     def orders(self, store: Store, writers: tuple, crashes: int) -> int:
         """Return the number of orders from here to the end."""
-        key = (store.key(), tuple(writer.key() for writer in writers), crashes)
+        key = (store.key(), tuple(writer.key for writer in writers), crashes)
         if key not in self.states:
             self.states[key] = self._count(store, writers, crashes)
         return self.states[key]
@@ -77,7 +77,7 @@ class Walk:
 
     def _next_request(self, program: Program):
         """Return the request that follows the answers so far; None after the last one."""
-        key = program.key()
+        key = program.key
         if key not in self._requests:
             self._requests[key] = self._replay(program)
         return self._requests[key]

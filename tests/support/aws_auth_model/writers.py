@@ -1,5 +1,6 @@
 """Writers of the map: the program, and tools that read, edit and write it back."""
 
+import functools
 from dataclasses import dataclass, replace
 
 from castai_stack.access.protocol import Order, Snapshot
@@ -13,6 +14,7 @@ class Program:
     answers: tuple = ()
     done: bool = False
 
+    @functools.cached_property
     def key(self):
         answers = tuple(one if isinstance(one, bool) else id(one) for one in self.answers)
         return (id(self.order), answers, self.done)
@@ -30,6 +32,7 @@ class Tool:
     has_read: bool = False
     done: bool = False
 
+    @property
     def key(self):
         return (self.name, id(self.read), self.has_read, self.done)
 
