@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ _KIM = """\
   groups: [ "viewers" ]
 """
 _DETACHED = "AmazonEKS_CNI_Policy"
-_DELAY = 5
+_DELAY = 3
 _AUTOMATION = (
     "automation.autoscaler.enabled=true",
     "automation.autoscaler.emptyNodes.enabled=true",
@@ -70,12 +71,24 @@ class Demo:
         self._life = NodeLife(sandbox)
         self._before: dict[str, inventory.Inventory] = {}
         self._made = 0
+        self._beside = ThreadPoolExecutor(1)
 
     def run(self) -> int:
-        """Go through all steps; returns the number of resources that were made and taken away."""
-        user = self._stack()
-        scaling = self._stack(*_AUTOMATION)
+        """Go through all steps; returns the number of resources that were made and taken away.
+
+        CAST AI's own work runs beside the commands, as it does for a user.
+        """
         role = self._stack("credentials.mode=role", *_AUTOMATION)
+        try:
+            self._connect(self._stack())
+            self._optimise(self._stack(*_AUTOMATION))
+            self._repair(role, self._hand_over(role))
+            self._disconnect(role)
+        finally:
+            self._beside.shutdown(wait=False)
+        return self._made
+
+    def _connect(self, user: Stack) -> None:
         with self._step("look at the cluster as it is"):
             self._before = self._inventory()
         with self._step("preview"):
@@ -86,22 +99,31 @@ class Demo:
         self._show_outputs(user)
         with self._step("preview again"):
             expect_empty(user.preview(), "the second preview")
+
+    def _optimise(self, scaling: Stack) -> None:
+        self._heading("CAST AI drains a node that was there before, beside the next preview")
+        original = self._beside.submit(self._life.remove_original)
         with self._step("preview of the autoscaler, switched on by a setting"):
             self._show_changes(scaling.preview())
+        with self._step("the drained node is gone"):
+            self._removed(*original.result())
         with self._step("up, with the autoscaler on"):
             self._told(scaling.up())
-        with self._step("a pod waits, and CAST AI starts a node for it"):
-            launched = self._started()
+
+    def _hand_over(self, role: Stack) -> Launched:
+        self._heading("a pod waits for a node, beside the next preview")
+        started = self._beside.submit(self._life.start)
         with self._step("preview of the change to a role"):
             self._show_hand_over(role.preview())
+        with self._step("CAST AI has started a node for the pod"):
+            node = self._launched(started.result())
         with self._step("up, with a role that CAST AI assumes"):
             self._told(role.up())
-        with self._step(f"the pod goes, and its empty node {_DELAY} s later"):
-            seconds = self._life.empty(launched)
-            self._console.print(f"  {launched.name} is gone after {seconds:.0f} s", highlight=False)
-            expect(seconds > _DELAY, f"the node was ended after {seconds:.0f} s")
-        with self._step("CAST AI drains and ends a node that was there before"):
-            self._console.print(f"  {self._removed()} is gone", highlight=False)
+        return node
+
+    def _repair(self, role: Stack, node: Launched) -> None:
+        self._heading(f"the pod goes; CAST AI ends an empty node after {_DELAY} s")
+        emptied = self._beside.submit(self._life.empty, node)
         with self._step("somebody edits aws-auth and detaches a policy"):
             self._meddle()
         with self._step("refresh finds the drift"):
@@ -109,17 +131,24 @@ class Demo:
         with self._step("up repairs it"):
             self._told(role.up())
             self._repaired()
+        with self._step("the empty node is gone"):
+            seconds = emptied.result()
+            self._console.print(f"  {node.name}, after {seconds:.0f} s", highlight=False)
+            expect(seconds > _DELAY, f"the node was ended after {seconds:.0f} s")
+
+    def _disconnect(self, role: Stack) -> None:
+        self._heading("another pod waits for a node, beside the next events")
+        started = self._beside.submit(self._life.start)
         with self._step("Spot interruptions: one of ours, one of another cluster"):
             self._interrupt(role)
-        with self._step("another pod, and another node"):
-            launched = self._started()
+        with self._step("CAST AI has started another node"):
+            node = self._launched(started.result())
         with self._step("destroy, with the nodes that CAST AI started"):
             self._told(role.destroy())
-            state = self._life.instance_state(launched.instance["InstanceId"])
-            expect(state == "terminated", f"{launched.name} is {state} after the destroy")
+            state = self._life.instance_state(node.instance["InstanceId"])
+            expect(state == "terminated", f"{node.name} is {state} after the destroy")
         with self._step("audit: compare with the beginning"):
             self._audit()
-        return self._made
 
     def _stack(self, *settings: str) -> Stack:
         return self._sandbox.stack(settings, on_line=self._progress)
@@ -131,9 +160,12 @@ class Demo:
     @contextmanager
     def _step(self, what: str) -> Iterator[None]:
         started = time.monotonic()
-        self._console.print(f"[bold]{what}[/bold]")
+        self._heading(what)
         yield
         self._console.print(f"  {time.monotonic() - started:.1f} s", style="dim", highlight=False)
+
+    def _heading(self, what: str) -> None:
+        self._console.print(f"[bold]{what}[/bold]")
 
     def _told(self, result: Result) -> Result:
         counted = ", ".join(f"{n} {kind}" for kind, n in sorted(result.changes.items()) if n)
@@ -163,8 +195,7 @@ class Demo:
             table.add_row(name, escape(str(value)))
         self._console.print(table)
 
-    def _started(self) -> Launched:
-        launched = self._life.start()
+    def _launched(self, launched: Launched) -> Launched:
         one = launched.instance
         groups = ", ".join(sorted(group["GroupId"] for group in one["SecurityGroups"]))
         for what, value in (
@@ -178,12 +209,11 @@ class Demo:
         expect(not differences, f"not as the node configuration says: {', '.join(differences)}")
         return launched
 
-    def _removed(self) -> str:
-        """Have a furnished node removed, and count it out of what was there before."""
-        name, instance = self._life.remove_original()
+    def _removed(self, name: str, instance: str) -> None:
+        """Count a furnished node out of what was there before."""
+        self._console.print(f"  {name}", highlight=False)
         del self._before["AWS"]["ec2-instance"][instance]
         del self._before["Kubernetes"]["Node (api/v1)"][name]
-        return name
 
     def _show_changes(self, result: Result) -> None:
         table = Table(title="what the change does")

@@ -1,6 +1,6 @@
 """The process of everything that stands in: AWS, CAST AI, agent, controller, kubelets.
 
-`python -m sandbox.services PLAN` serves until it is told to end. `options` of the plan: `aws` and
+`python -m sandbox.services PLAN` serves until it is ended. `options` of the plan: `aws` and
 `castai`, each passed on to the server of that name.
 """
 
@@ -8,11 +8,10 @@ import json
 import os
 import signal
 import sys
-import threading
+import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sandbox import addresses, aws, castai, constants
 from sandbox.kubernetes import authenticator
@@ -24,45 +23,33 @@ from sandbox.kubernetes.kubelet_standin import KubeletStandIn
 _POLL = 0.1
 
 
-def main(plan_file: Path) -> int:
-    """Serve what the plan says until SIGTERM."""
+def main(plan_file: Path) -> NoReturn:
+    """Serve what the plan says until the process is ended."""
     document = json.loads(plan_file.read_text())
     directory = Path(document["directory"])
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    with ExitStack() as running:
-        aws_url, keys = _serve(directory, document, running)
-        while not ended.wait(_POLL):
-            if addresses.cluster_is_announced(directory):
-                break
-        if not ended.is_set():
-            plane = ControlPlane.at(directory / "kubernetes")
-            kubeconfig = plane.kubeconfig_of("services")
-            for played in (
-                AgentStandIn(kubeconfig),
-                ControllerStandIn(kubeconfig),
-                KubeletStandIn(kubeconfig, aws_url, keys),
-            ):
-                running.callback(played.close)
-                played.start()
-            ended.wait()
-    return 0
+    aws_url, keys = _serve(directory, document)
+    while not addresses.cluster_is_announced(directory):
+        time.sleep(_POLL)
+    kubeconfig = ControlPlane.at(directory / "kubernetes").kubeconfig_of("services")
+    for played in (
+        AgentStandIn(kubeconfig),
+        ControllerStandIn(kubeconfig),
+        KubeletStandIn(kubeconfig, aws_url, keys),
+    ):
+        played.start()
+    while True:
+        signal.pause()
 
 
-def _serve(
-    directory: Path, document: Mapping[str, Any], running: ExitStack
-) -> tuple[str, dict[str, str]]:
+def _serve(directory: Path, document: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     """Serve AWS and CAST AI; return AWS's address and the root's keys as boto3 takes them."""
     options = document["options"]
     folder = directory / "services"
     access = authenticator.Access(directory)
     cloud = aws.serve(folder / "aws", clusters_changed=access.update, **options.get("aws", {}))
-    running.callback(cloud.close)
     service = castai.serve(
         folder / "castai", cloud.url, options=castai.Options(**options.get("castai", {}))
     )
-    running.callback(service.close)
     seeded = aws.seed(cloud.url)
     root = aws.root(cloud.url)
     keys = {
@@ -123,4 +110,4 @@ def _nodes(ec2: Any) -> list[dict[str, str]]:
 
 if __name__ == "__main__":
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
-    sys.exit(main(Path(sys.argv[1])))
+    main(Path(sys.argv[1]))

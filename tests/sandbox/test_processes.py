@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import processes
 from sandbox.engine.stack import REPOSITORY
 from sandbox.processes import ProcessError, Processes, free_port
 
@@ -42,8 +41,7 @@ def test_another_object_finds_and_ends_what_was_started(tmp_path: Path):
     assert Processes(tmp_path).alive() == []
 
 
-def test_what_does_not_listen_is_ended_by_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(processes, "_GRACE_SECONDS", 1)
+def test_what_does_not_listen_is_ended_by_force(tmp_path: Path):
     group = Processes(tmp_path)
     start(group, tmp_path, "stubborn", STUBBORN)
     wait_for(tmp_path / "logs" / "stubborn.log")
