@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,8 +82,7 @@ class Demo:
         try:
             self._connect(self._stack())
             self._optimise(self._stack(*_AUTOMATION))
-            self._repair(role, self._hand_over(role))
-            self._disconnect(role)
+            self._disconnect(role, self._repair(role, self._hand_over(role)))
         finally:
             self._beside.shutdown(wait=False)
         return self._made
@@ -121,9 +120,10 @@ class Demo:
             self._told(role.up())
         return node
 
-    def _repair(self, role: Stack, node: Launched) -> None:
-        self._heading(f"the pod goes; CAST AI ends an empty node after {_DELAY} s")
+    def _repair(self, role: Stack, node: Launched) -> Future[Launched]:
+        self._heading(f"the pod goes, its node {_DELAY} s later, and another pod waits")
         emptied = self._beside.submit(self._life.empty, node)
+        started = self._beside.submit(self._life.start)
         with self._step("somebody edits aws-auth and detaches a policy"):
             self._meddle()
         with self._step("refresh finds the drift"):
@@ -135,10 +135,9 @@ class Demo:
             seconds = emptied.result()
             self._console.print(f"  {node.name}, after {seconds:.0f} s", highlight=False)
             expect(seconds > _DELAY, f"the node was ended after {seconds:.0f} s")
+        return started
 
-    def _disconnect(self, role: Stack) -> None:
-        self._heading("another pod waits for a node, beside the next events")
-        started = self._beside.submit(self._life.start)
+    def _disconnect(self, role: Stack, started: Future[Launched]) -> None:
         with self._step("Spot interruptions: one of ours, one of another cluster"):
             self._interrupt(role)
         with self._step("CAST AI has started another node"):
@@ -303,16 +302,18 @@ class Demo:
         function = str(stack.outputs()["function_arn"])
         answers = self._sandbox.client("lambda").get_function_configuration(FunctionName=function)
         variables = answers["Environment"]["Variables"]
-        for instance in (own, foreign):
-            self._invoke(variables, instance)
+        with ThreadPoolExecutor() as beside:
+            told = beside.map(lambda instance: self._invoke(variables, instance), (own, foreign))
+            for line in told:
+                self._console.print(f"  {line}", highlight=False)
         state = requests.get(f"{self._sandbox.castai_url}/_sandbox/state", timeout=_SECONDS).json()
         text = json.dumps([c["events"] for c in state["clusters"]])
         self._console.print(f"  CAST AI heard of {own}", highlight=False)
         expect(own in text, f"CAST AI did not hear of {own}, it heard {text}")
         expect(foreign not in text, f"CAST AI heard of {foreign}, which is not of this cluster")
 
-    def _invoke(self, variables: dict[str, str], instance: str) -> None:
-        """Run the function's own handler as Lambda would: its environment, its event."""
+    def _invoke(self, variables: dict[str, str], instance: str) -> str:
+        """Run the function's own handler as Lambda would, and return what it decided."""
         event = {
             "version": "0",
             "id": "00000000-0000-0000-0000-000000000000",
@@ -343,9 +344,7 @@ class Demo:
         )
         expect(done.returncode == 0, f"the handler failed for {instance}: {done.stderr[-500:]}")
         line = json.loads(done.stdout.splitlines()[-1])
-        self._console.print(
-            f"  {instance}: {line['decision']} {line.get('reason', '')}", highlight=False
-        )
+        return f"{instance}: {line['decision']} {line.get('reason', '')}"
 
     def _inventory(self) -> dict[str, inventory.Inventory]:
         plane = self._sandbox.control_plane
