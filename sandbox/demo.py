@@ -88,10 +88,10 @@ class Demo:
         return self._made
 
     def _connect(self, user: Stack) -> None:
-        with self._step("look at the cluster as it is"):
-            self._before = self._inventory()
-        with self._step("preview"):
+        looked = self._beside.submit(self._inventory)
+        with self._step("preview, and a look at the cluster as it is"):
             self._told(user.preview())
+            self._before = looked.result()
         with self._step("up, with the keys of a user"):
             self._made = self._told(user.up()).changes.get("create", 0)
         self._show_made(user)
