@@ -26,7 +26,7 @@ test-all: .venv/.ready lint types  ## the same, and each proof in its other mode
 	$(PYTEST)
 
 test-fast: .venv/.ready lint types  ## the tests that need neither engine nor API server
-	$(PYTHON) -m pytest --numprocesses 2 --ignore tests/engine
+	$(PYTHON) -m pytest --numprocesses 4 --dist worksteal --ignore tests/engine
 
 spot-replay: .venv/.ready  ## 10,000 Spot events through the real handler, with outages
 	$(PYTHON) -m sandbox.proofs.spot_replay

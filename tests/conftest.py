@@ -1,6 +1,7 @@
 """Settings of every test."""
 
 import functools
+import gc
 
 import botocore.loaders
 import botocore.session
@@ -14,6 +15,10 @@ settings.load_profile("busy machine")
 # Sessions of a process share one loader and with it the models of the services, which each would
 # read anew: 0.3 s for one look at an account.
 botocore.session.create_loader = functools.cache(botocore.loaders.create_loader)
+
+# The modules and the requests of the IAM proof are many objects that stay; each full collection
+# would walk them.
+gc.set_threshold(100_000, 50, 50)
 
 _LINES = 30
 """Of a failure's report, shown when it happens."""

@@ -1,5 +1,6 @@
 """Furnishes the account: the cluster that somebody has already, its neighbours, its operators."""
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,17 +58,22 @@ class Credentials:
         }
 
     def client(self, service: str, endpoint: str) -> Any:
-        """Make a boto3 client that signs with them."""
-        make: Any = boto3.client  # one method for any service; the stubs want literals
-        return make(
-            service,
-            endpoint_url=endpoint,
-            region_name=REGION,
-            aws_access_key_id=self.access_key_id,
-            aws_secret_access_key=self.secret_access_key,
-            aws_session_token=self.session_token or None,
-            config=Config(retries={"max_attempts": 0}),
-        )
+        """Return a boto3 client that signs with them."""
+        return _client(self, service, endpoint)
+
+
+@functools.lru_cache(maxsize=100)  # a client takes 30 ms to make
+def _client(keys: Credentials, service: str, endpoint: str) -> Any:
+    make: Any = boto3.client  # one method for any service; the stubs want literals
+    return make(
+        service,
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=keys.access_key_id,
+        aws_secret_access_key=keys.secret_access_key,
+        aws_session_token=keys.session_token or None,
+        config=Config(retries={"max_attempts": 0}),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
 """A fake cloud and a monitor that remembers what was asked of it."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pulumi
@@ -103,5 +106,16 @@ def run(program: Any, *, preview: bool = False, answers: dict[str, Any] | None =
     pulumi.runtime.set_mocks(
         recorder.mocks, project="castai-eks", stack="test", preview=preview, monitor=recorder
     )
-    pulumi.runtime.test(program)()
+    with _short_stacks():
+        pulumi.runtime.test(program)()
     return recorder
+
+
+@contextmanager
+def _short_stacks() -> Iterator[None]:
+    """Limit the stack that the SDK records with each resource: pytest's frames double the time."""
+    sys.tracebacklimit = 10
+    try:
+        yield
+    finally:
+        del sys.tracebacklimit
