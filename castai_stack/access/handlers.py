@@ -150,7 +150,7 @@ class AccessEntryPlaceHandler(Handler):
         try:
             patient = Config(retries={"mode": "standard", "total_max_attempts": _ATTEMPTS})
             eks = boto3.client("eks", region_name=props["region"], config=patient)
-            entry = _found(eks, which)
+            entry = _existing_entry(eks, which)
             if entry is not None and not props["adopt"]:
                 raise ResourceError(
                     f"cluster {cluster}: an access entry for {arn} exists (type {entry['type']}, "
@@ -184,7 +184,7 @@ class AccessEntryPlaceHandler(Handler):
         return ReadResult(id_, props)
 
 
-def _found(eks: Any, which: dict[str, str]) -> dict[str, Any] | None:
+def _existing_entry(eks: Any, which: dict[str, str]) -> dict[str, Any] | None:
     try:
         entry: dict[str, Any] = eks.describe_access_entry(**which)["accessEntry"]
     except eks.exceptions.ResourceNotFoundException:

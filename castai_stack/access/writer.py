@@ -165,8 +165,8 @@ def _send(client: "lightkube.Client", step: Step, *, dry: bool) -> bool:
         _execute(client, step, dry=dry)
     except lightkube.ApiError as error:
         code = error.status.code
-        gone = code == _GONE and not isinstance(step, Create)
-        if gone or code == _CONFLICT or code in _BUSY:
+        target_missing = code == _GONE and not isinstance(step, Create)
+        if target_missing or code == _CONFLICT or code in _BUSY:
             return False
         raise _failed("write", step.name, error) from None
     except httpx2.TransportError:

@@ -52,7 +52,7 @@ def _nodes(result: Sections, observed: Observations, group: Group | None) -> Non
     without = {"createSecurityGroup": False} if used and group is None else {}
     result.automation["nodes"] = section.settings | without
     result.kms_keys = castai_settings.kms_keys(section.settings)
-    row = _taken("node configuration", name, section)
+    row = _takeover_row("node configuration", name, section)
     remark = row.remark
     if used and place.cluster_group not in used:
         remark += "; `up` adds the cluster's own security group"
@@ -80,7 +80,7 @@ def _autoscaler(result: Sections, observed: Observations) -> None:
         result.rows.append(refused(part, "V2", "autoscaler", section))
     else:
         result.automation["autoscaler"] = section.settings
-        result.rows.append(_taken(part, f"V2 and {DEFAULT_TEMPLATE}", section))
+        result.rows.append(_takeover_row(part, f"V2 and {DEFAULT_TEMPLATE}", section))
 
 
 def _others(castai: AtCastai) -> Iterator[Row]:
@@ -90,7 +90,7 @@ def _others(castai: AtCastai) -> Iterator[Row]:
         yield Row("node template", name, LEFT, _CONSOLE)
 
 
-def _taken(part: str, name: str, section: Reproduced) -> Row:
+def _takeover_row(part: str, name: str, section: Reproduced) -> Row:
     return Row(part, name, TAKEN, f"its values are settings{section.beside_remark}")
 
 

@@ -118,10 +118,10 @@ def _require_valid(about: Target, stack: str) -> None:
 
 def _write(folder: Path, texts: dict[str, str]) -> None:
     """Write all files or none; one that exists is never overwritten."""
-    taken = [str(folder / name) for name in texts if (folder / name).exists()]
-    if taken:
+    files = [str(folder / name) for name in texts if (folder / name).exists()]
+    if files:
         raise RefusedError(
-            f"{', '.join(taken)} exists, nothing was written; choose another --stack or --into"
+            f"{', '.join(files)} exists, nothing was written; choose another --stack or --into"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

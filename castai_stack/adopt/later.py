@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from castai_stack import naming
 from castai_stack.adopt import texts
-from castai_stack.adopt.mapping import Taken
+from castai_stack.adopt.mapping import MappingTakeover
 from castai_stack.adopt.steps import PRINCIPAL_POLICIES, Permissions, Step, difference, union
 from castai_stack.iam.scope import Scope
 from castai_stack.spelling import snake
@@ -73,7 +73,7 @@ def steps(
     permissions: Sequence[Step],
     kind: Literal["user", "role"],
     scope: Scope,
-    taken: Taken,
+    takeover: MappingTakeover,
 ) -> tuple[Step, ...]:
     """Return all steps in their order; `permissions` are those that change policies.
 
@@ -91,7 +91,7 @@ def steps(
     if of_nodes := iam.get("nodePolicyArns"):
         nodes = [_detached(Step(_NODE_POLICIES), "iam-node", of_nodes, imports)]
     names = _name_steps(settings.get("physicalNames", {}), imports, kind, scope)
-    return (*permissions, *nodes, _access_step(taken, scope), *names)
+    return (*permissions, *nodes, _access_step(takeover, scope), *names)
 
 
 def _detached(step: Step, start: str, further: Sequence[str], imports: Sequence[str]) -> Step:
@@ -100,9 +100,9 @@ def _detached(step: Step, start: str, further: Sequence[str], imports: Sequence[
     `further` are their ARNs, and `start` begins the names of their resources.
     """
     names = [one.rpartition("/")[2] for one in further]
-    gone = [one for one in imports if one in {f"{start}-{name}" for name in names}]
+    obsolete_imports = [one for one in imports if one in {f"{start}-{name}" for name in names}]
     changes = (f"Detached, and left: {', '.join(names)}",) if names else ()
-    return replace(step, changes=(*changes, *_loses(gone)))
+    return replace(step, changes=(*changes, *_loses(obsolete_imports)))
 
 
 def _name_steps(
@@ -122,27 +122,27 @@ def _name_steps(
         old = left.pop(setting)
         scope = with_names(scope, left)
         new = _computed(scope, setting)
-        gone = [one for one in entries if _is_of(one, named.imports)]
-        entries = [one for one in entries if one not in gone]
+        obsolete_imports = [one for one in entries if _is_of(one, named.imports)]
+        entries = [one for one in entries if one not in obsolete_imports]
         effect = f"The {named.what} {old} becomes {new}. {named.effect}"
         if old == new:
             effect = f"Nothing: {old} is the computed name"
-        changes = (effect, *_loses(gone))
+        changes = (effect, *_loses(obsolete_imports))
         name = f"5, without `physicalNames.{setting}`"
         yield replace(difference(name, before, _permissions(scope)), changes=changes)
 
 
-def _access_step(taken: Taken, scope: Scope) -> Step:
+def _access_step(takeover: MappingTakeover, scope: Scope) -> Step:
     """Return the step from aws-auth to EKS access entries; no permission in AWS depends on it."""
-    if taken.where == "access-entries":
+    if takeover.where == "access-entries":
         changes = ("Nothing: the mapping is by access entries from the first `pulumi up` on",)
         return Step("5, access entries", changes=changes)
-    arns = ", ".join(taken.arns) or "nobody"
+    arns = ", ".join(takeover.arns) or "nobody"
     moves = (
         f"The next `pulumi up` moves the mapping of {arns} from aws-auth to EKS access entries",
         "These exist before the entries of aws-auth go; everybody else stays in aws-auth",
     )
-    if taken.mode == "aws-auth":
+    if takeover.mode == "aws-auth":
         return Step("5, without `access.mode`", changes=moves)
     command = (
         f"aws eks update-cluster-config --name {scope.cluster} --region {scope.region} "

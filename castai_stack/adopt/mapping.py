@@ -22,7 +22,7 @@ Where = Literal["aws-auth", "access-entries"]
 
 
 @dataclass(slots=True)
-class Taken:
+class MappingTakeover:
     """The mapping as the stack file takes it over."""
 
     where: Where
@@ -42,12 +42,16 @@ class Taken:
         return mode | ({"adopt": True} if self.adopts else {})
 
 
-def take(observed: Observations, node_role: Principal | None, principal: Principal | None) -> Taken:
+def take(
+    observed: Observations, node_role: Principal | None, principal: Principal | None
+) -> MappingTakeover:
     """Decide on the mapping; the principals are those that are taken over, None for others."""
     place = observed.place
     own = [one for one in (node_role, principal) if one is not None]
     user = principal if principal is not None and principal.kind == "user" else None
-    result = Taken(*_place(observed, [one for one in (node_role, user) if one is not None]))
+    result = MappingTakeover(
+        *_place(observed, [one for one in (node_role, user) if one is not None])
+    )
     for suffix, one in (("node-role", node_role), ("user", user)):
         if one is not None:
             _one(result, observed, suffix, one)
@@ -92,7 +96,9 @@ def _entry(observed: Observations, principal: Principal) -> AccessEntry | None:
     return next((one for one in observed.aws.access_entries if one.arn == wanted), None)
 
 
-def _one(result: Taken, observed: Observations, suffix: str, principal: Principal) -> None:
+def _one(
+    result: MappingTakeover, observed: Observations, suffix: str, principal: Principal
+) -> None:
     in_map = map_arn(observed.place, principal) in observed.cluster.mapped
     name = map_arn(observed.place, principal)
     if result.where == "aws-auth":
@@ -111,7 +117,7 @@ def _one(result: Taken, observed: Observations, suffix: str, principal: Principa
 
 
 def _take_entry(
-    result: Taken, place: Place, suffix: str, principal: Principal, entry: AccessEntry
+    result: MappingTakeover, place: Place, suffix: str, principal: Principal, entry: AccessEntry
 ) -> None:
     wanted = "EC2_LINUX" if suffix == "node-role" else "STANDARD"
     if why := _unusable(principal, entry, wanted):

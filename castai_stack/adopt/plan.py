@@ -156,9 +156,9 @@ def _drafted(draft: _Draft) -> Plan:
     draft.rows += rows if "spot" in settings else [*rows, _NEW_FUNCTION]
     settings.setdefault("automation", {}).update(castai.automation)
     draft.rows += castai.rows
-    taken = _mapping(draft)
-    if taken.access:
-        settings["access"] = taken.access
+    takeover = _mapping(draft)
+    if takeover.access:
+        settings["access"] = takeover.access
     settings["adoption"] = {"imports": draft.imports, "values": "existing"}
     terraform = has_terraform(draft.principal, draft.node.role)
     draft.rows += [terraform_row()] if terraform else []
@@ -169,21 +169,21 @@ def _drafted(draft: _Draft) -> Plan:
         tuple(draft.rows),
         tuple(draft.commands),
         before=tuple(commands_before(observed.cluster, of_evictor, terraform=terraform)),
-        steps=_steps(draft, own, settings, taken),
+        steps=_steps(draft, own, settings, takeover),
     )
 
 
-def _mapping(draft: _Draft) -> mapping.Taken:
+def _mapping(draft: _Draft) -> mapping.MappingTakeover:
     node_role = None if draft.node.shared_with else draft.node.role
     others = candidates.sharers(draft.observed.castai, draft.cluster)
-    taken = mapping.take(draft.observed, node_role, None if others else draft.principal)
-    draft.imports |= taken.imports
-    draft.rows += taken.rows
-    return taken
+    takeover = mapping.take(draft.observed, node_role, None if others else draft.principal)
+    draft.imports |= takeover.imports
+    draft.rows += takeover.rows
+    return takeover
 
 
 def _steps(
-    draft: _Draft, own: list[Policy], settings: dict[str, Any], taken: mapping.Taken
+    draft: _Draft, own: list[Policy], settings: dict[str, Any], takeover: mapping.MappingTakeover
 ) -> tuple[Step, ...]:
     observed = draft.observed
     scope = later.with_names(obstacles.scope(observed, draft.cluster), draft.names)
@@ -194,7 +194,7 @@ def _steps(
         permissions = permission_steps(
             draft.principal, attached, arns, settings["permissions"], scope
         )
-    return later.steps(settings, permissions, draft.principal.kind, scope, taken)
+    return later.steps(settings, permissions, draft.principal.kind, scope, takeover)
 
 
 def _credentials(principal: Principal) -> dict[str, Any]:
@@ -368,12 +368,12 @@ def _node_role(draft: _Draft, role: Principal, partition: str) -> None:
 
 def _boundary(draft: _Draft) -> None:
     """Keep a boundary that both have; one that only one of them has is said to go."""
-    taken = [draft.principal, *([draft.node.role] if draft.node.role is not None else [])]
-    boundaries = {one.boundary for one in taken if "iam-node-boundary" not in draft.imports}
+    principals = [draft.principal, *([draft.node.role] if draft.node.role is not None else [])]
+    boundaries = {one.boundary for one in principals if "iam-node-boundary" not in draft.imports}
     if len(boundaries) == 1 and "" not in boundaries:
         (draft.iam["permissionsBoundaryArn"],) = boundaries
         return
-    for one in taken:
+    for one in principals:
         if one.boundary and one.boundary not in draft.imports.values():
             why = (
                 f"on {one}; goes with adoption.values: settings, or set iam.permissionsBoundaryArn"

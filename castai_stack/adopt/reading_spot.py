@@ -80,7 +80,7 @@ def _own(
     role = read_role(name)
     if not answer and not imports and (role is None or role.stack_of != place.cluster):
         return None
-    doubts += _doubts(place, name, role, imports, gone=not answer)
+    doubts += _doubts(place, name, role, imports, function_missing=not answer)
     invoke_config = _invoke_config(clients, names.function) if answer else {}
     parts = _parts(clients, names, answer, imports) if answer else {}
     if invoke_config:
@@ -101,19 +101,24 @@ def _untagged(what: str, cluster: str) -> str:
 
 
 def _doubts(
-    place: Place, name: str, role: Principal | None, imports: Mapping[str, str], *, gone: bool
+    place: Place,
+    name: str,
+    role: Principal | None,
+    imports: Mapping[str, str],
+    *,
+    function_missing: bool,
 ) -> Iterator[str]:
     """Yield why objects of IAM may be somebody else's.
 
     IAM has no regions, and the tag has none. A function proves the region of its role.
     """
     if role is None:
-        if gone and "spot-boundary" in imports:
+        if function_missing and "spot-boundary" in imports:
             yield f"policy {imports['spot-boundary']} is left of the stack alone: delete it"
         return
     if role.stack_of != place.cluster:
         yield _untagged(f"role {name}", place.cluster)
-    elif gone and f":{place.region}:" not in str(role.inline):
+    elif function_missing and f":{place.region}:" not in str(role.inline):
         yield f"role {name} has no function and no policy for {place.region}: delete it"
 
 

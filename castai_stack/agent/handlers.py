@@ -46,9 +46,9 @@ class RolloutHandler(Handler):
     """What else keeps these pods from becoming ready, as a sentence after the pods' own."""
     properties: ClassVar = {
         "namespace": Property("string"),
-        "deployments": Property("strings", kept=False),
+        "deployments": Property("strings", in_outputs=False),
         "wanted": Property("string"),
-        "timeout_seconds": Property("integer", kept=False),
+        "timeout_seconds": Property("integer", in_outputs=False),
     }
 
     def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -138,8 +138,8 @@ class AgentOnlineHandler(CastaiHandler):
     name = "AgentOnline"
     properties: ClassVar = {
         "cluster_id": Property("string"),
-        "timeout_seconds": Property("integer", kept=False),
-        "namespace": Property("string", kept=False),
+        "timeout_seconds": Property("integer", in_outputs=False),
+        "namespace": Property("string", in_outputs=False),
     }
 
     def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -151,14 +151,14 @@ class AgentOnlineHandler(CastaiHandler):
         """Wait for the agent; a time-out quotes the state of the pods."""
         cluster_id, seconds = props["cluster_id"], int(props["timeout_seconds"])
         wait = self.run.wait(f"agent of cluster {cluster_id}", seconds)
-        seen: list[str] = []
+        statuses: list[str] = []
 
         def details() -> str:
             return describe_pods(self.run.settings, props["namespace"])
 
         def look() -> str | None:
-            cluster = self.found(cluster_id)
-            seen.append(cluster.agent_status)
+            cluster = self.live_cluster(cluster_id)
+            statuses.append(cluster.agent_status)
             if cluster.agent_status == "online":
                 return cluster.agent_status
             wait.say(cluster.agent_status, details)
@@ -167,7 +167,7 @@ class AgentOnlineHandler(CastaiHandler):
         if wait.until(look) is None:
             raise ResourceError(
                 f"CAST AI has not heard from the agent of cluster {cluster_id} within {seconds} s: "
-                f"its status is {seen[-1]}. In namespace {props['namespace']}, {details()}. "
+                f"its status is {statuses[-1]}. In namespace {props['namespace']}, {details()}. "
                 "When its pods run and CAST AI still hears nothing, the cluster's token may have "
                 "expired (`pulumi refresh` finds out) or no way leads to the API address."
             )

@@ -26,7 +26,7 @@ class NamespaceGuardHandler(Handler):
     name = "NamespaceGuard"
     properties: ClassVar = {
         "namespace": Property("string"),
-        "uid_before": Property("string", required=False, kept=False),
+        "uid_before": Property("string", required=False, in_outputs=False),
         "uid": Property("string", computed=True),
     }
 

@@ -67,14 +67,14 @@ class AutomationComponent(pulumi.ComponentResource):
         existing = frozenset(args.get("existing", ()))
         parts: dict[str, pulumi.CustomResource] = {}
         for part, document in documents.items():
-            taken = import_id(document) if object_key(document) in existing else None
+            existing_id = import_id(document) if object_key(document) in existing else None
             parts[part] = KubernetesObject(
                 f"{name}-{part}",
                 document,
                 pulumi.ResourceOptions.merge(
                     after(options, *_needs(part, document, parts)),
                     pulumi.ResourceOptions(
-                        import_=taken,
+                        import_=existing_id,
                         ignore_changes=["spec"] if part == WRITTEN_BY_CASTAI else None,
                     ),
                 ),

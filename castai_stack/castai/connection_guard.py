@@ -23,7 +23,7 @@ class ConnectionGuardHandler(CastaiHandler):
     name = "ConnectionGuard"
     properties: ClassVar = {
         "mode": Property("string"),
-        "allow_disconnect": Property("boolean", required=False, kept=False),
+        "allow_disconnect": Property("boolean", required=False, in_outputs=False),
     }
 
     def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:

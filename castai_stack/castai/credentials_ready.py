@@ -30,9 +30,9 @@ class CredentialsReadyHandler(CastaiHandler):
     properties: ClassVar = {
         "cluster_id": Property("string"),
         "credentials_id": Property("string"),
-        "timeout_seconds": Property("integer", kept=False),
-        "namespace": Property("string", required=False, kept=False),
-        "controller": Property("string", required=False, kept=False),
+        "timeout_seconds": Property("integer", in_outputs=False),
+        "namespace": Property("string", required=False, in_outputs=False),
+        "controller": Property("string", required=False, in_outputs=False),
     }
 
     def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -60,14 +60,14 @@ class CredentialsReadyHandler(CastaiHandler):
     def _wait(self, props: dict[str, Any]) -> dict[str, Any]:
         cluster_id, seconds = props["cluster_id"], int(props["timeout_seconds"])
         wait = self.run.wait(f"CAST AI's access to cluster {cluster_id}", seconds)
-        seen: list[Cluster] = []
+        clusters: list[Cluster] = []
 
         def missing() -> str:
-            return ", and ".join(readiness.missing(seen[-1], self._controller(props)))
+            return ", and ".join(readiness.missing(clusters[-1], self._controller(props)))
 
         def look() -> bool | None:
-            cluster = self.found(cluster_id)
-            seen.append(cluster)
+            cluster = self.live_cluster(cluster_id)
+            clusters.append(cluster)
             if cluster.credentials_id != props["credentials_id"]:
                 raise ResourceError(
                     f"Other credentials were handed over for cluster {cluster_id} while this "
@@ -85,8 +85,8 @@ class CredentialsReadyHandler(CastaiHandler):
         if wait.until(look) is None:
             raise ResourceError(
                 f"CAST AI does not use the access to cluster {cluster_id} after {seconds} s: its "
-                f"status is {seen[-1].status}. What is missing: {missing()}. Check the cluster in "
-                f"CAST AI's console{readiness.logs(props)}; the next `pulumi up` waits again."
+                f"status is {clusters[-1].status}. What is missing: {missing()}. Check the cluster "
+                f"in CAST AI's console{readiness.logs(props)}; the next `pulumi up` waits again."
             )
         return _ready_outs(props)
 

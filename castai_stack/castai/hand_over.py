@@ -52,11 +52,11 @@ class HandOverHandler(CastaiHandler):
         "mode": Property("string"),
         "role_arn": Property("string", required=False),
         "access_key_id": Property("string", required=False),
-        "secret_access_key": Property("string", required=False, kept=False, secret=True),
+        "secret_access_key": Property("string", required=False, in_outputs=False, secret=True),
         "delete_nodes_on_disconnect": Property("boolean"),
         "disconnect_timeout_seconds": Property("integer"),
-        "spreading_timeout_seconds": Property("integer", required=False, kept=False),
-        "objects": Property("map", required=False, kept=False),
+        "spreading_timeout_seconds": Property("integer", required=False, in_outputs=False),
+        "objects": Property("map", required=False, in_outputs=False),
         "credentials_id": Property("string", computed=True),
     }
 

@@ -12,11 +12,11 @@ from castai_stack.castai.remote_fields import (
     RemoteField,
     body,
     canonical,
+    change_text,
     differences,
     ordered,
     tag_list,
     tag_map,
-    told,
     values,
 )
 from castai_stack.castai.remote_settings import RemoteSettingsHandler
@@ -194,6 +194,6 @@ class NodeConfigurationHandler(RemoteSettingsHandler):
         changes = differences(FIELDS, values(FIELDS, existing), news)
         self.run.warn(
             f"Node configuration {news['name']} exists at CAST AI and is taken over. "
-            + (f"It changes {told(changes)}" if changes else "It stays as it is")
+            + (f"It changes {change_text(changes)}" if changes else "It stays as it is")
             + "; fields that this program does not set stay as they are."
         )

@@ -31,10 +31,10 @@ class AssumeRolePrincipalHandler(CastaiHandler):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Read, then make: the service may stumble when it is asked to make what exists."""
         cluster_id = props["cluster_id"]
-        arn = self.api().get_principal(cluster_id) or self._made(cluster_id)
+        arn = self.api().get_principal(cluster_id) or self._create_principal(cluster_id)
         return CreateResult(f"{cluster_id}/principal", {"cluster_id": cluster_id, "arn": arn})
 
-    def _made(self, cluster_id: str) -> str:
+    def _create_principal(self, cluster_id: str) -> str:
         from castai_stack.castai.model import CastaiError  # noqa: PLC0415 - lazy
 
         try:

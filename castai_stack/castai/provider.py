@@ -32,7 +32,7 @@ class CastaiHandler(Handler):
             self._client = CastaiApi(settings.api_url, settings.api_key)
         return self._client
 
-    def found(self, cluster_id: str) -> "Cluster":
+    def live_cluster(self, cluster_id: str) -> "Cluster":
         """Return the cluster, which must exist and not be archived."""
         cluster = self.api().get_cluster(cluster_id)
         if cluster is None or cluster.archived:

@@ -35,7 +35,7 @@ class ClusterRegistrationHandler(CastaiHandler):
         "region": Property("string"),
         "account_id": Property("string"),
         "organization_id": Property("string", required=False),
-        "revive_archived": Property("boolean", required=False, kept=False),
+        "revive_archived": Property("boolean", required=False, in_outputs=False),
         "disconnected": Property("boolean", computed=True),
     }
 

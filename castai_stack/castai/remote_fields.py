@@ -102,14 +102,14 @@ def differences(
     }
 
 
-def told(changes: Mapping[str, tuple[Any, Any]]) -> str:
+def change_text(changes: Mapping[str, tuple[Any, Any]]) -> str:
     """Return changes as a text for a log line."""
     return "; ".join(
-        f"{name}: {_shown(old)} -> {_shown(new)}" for name, (old, new) in changes.items()
+        f"{name}: {_value_text(old)} -> {_value_text(new)}" for name, (old, new) in changes.items()
     )
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if value is None:
         return "nothing"
     return ", ".join(map(str, value)) or "nothing" if isinstance(value, list) else str(value)

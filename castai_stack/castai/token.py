@@ -33,8 +33,8 @@ class ClusterTokenHandler(CastaiHandler):
     name = "ClusterToken"
     properties: ClassVar = {
         "cluster_id": Property("string"),
-        "namespace": Property("string", required=False, kept=False),
-        "secret": Property("string", required=False, kept=False),
+        "namespace": Property("string", required=False, in_outputs=False),
+        "secret": Property("string", required=False, in_outputs=False),
         "token": Property("string", computed=True, secret=True),
     }
 
@@ -100,14 +100,13 @@ class ClusterTokenHandler(CastaiHandler):
         from castai_stack.castai.client import CastaiApi  # noqa: PLC0415 - lazy
         from castai_stack.castai.model import UNAUTHENTICATED, CastaiError  # noqa: PLC0415 - lazy
 
-        gone = GONE
         token = props.get("token")
         if not token:
-            return gone
+            return GONE
         cluster_id = props["cluster_id"]
         cluster = self.api().get_cluster(cluster_id)
         if cluster is None or cluster.archived:
-            return gone
+            return GONE
         result = ReadResult(id_, {"cluster_id": cluster_id, "token": token})
         if cluster.agent_snapshot_received_at and not cluster.disconnected:
             return result
@@ -122,5 +121,5 @@ class ClusterTokenHandler(CastaiHandler):
                     f"The token of cluster {cluster_id} {end}; "
                     "the next `pulumi up` creates another."
                 )
-                return gone
+                return GONE
         return result

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output.stack_reports(
             NAME,
             ("PLACE", "KIND", "NAME", "MADE BY"),
-            [_report(*asked, places) for asked in zip(names, about, answers, strict=True)],
+            [_report(*entry, places) for entry in zip(names, about, answers, strict=True)],
             as_json=options.format == "json",
         )
         if any(answer.problems for answer in answers):

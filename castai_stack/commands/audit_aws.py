@@ -101,8 +101,8 @@ class AwsAudit:
             answer = self._client("iam").list_access_keys(UserName=leftover.name)
             for key in answer["AccessKeyMetadata"]:
                 days = (datetime.now(UTC) - key["CreateDate"]).days
-                shown = f"{key['AccessKeyId']} of {leftover.name}, {key['Status']}, {days} days old"
-                yield Leftover("aws", "access key", shown, leftover.origin)
+                label = f"{key['AccessKeyId']} of {leftover.name}, {key['Status']}, {days} days old"
+                yield Leftover("aws", "access key", label, leftover.origin)
 
     def _policy(self, kind: AwsKind, policy: Any) -> Iterator[Leftover]:
         for leftover in self._by_name(kind, policy):
@@ -123,8 +123,8 @@ class AwsAudit:
         if tags.get(CLUSTER_TAG) == self._cluster:
             origins = {OURS}
         for origin in origins - {None}:
-            shown = f"{group['GroupId']} {kind.label(group)}"
-            yield Leftover("aws", kind.name, shown, str(origin))
+            label = f"{group['GroupId']} {kind.label(group)}"
+            yield Leftover("aws", kind.name, label, str(origin))
 
     def _volume(self, kind: AwsKind, volume: Any) -> Iterator[Leftover]:
         if volume["State"] == "available":

@@ -39,8 +39,8 @@ def answering() -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 - clients, logins and networks share no base class
         failure = ClusterError(f"Kubernetes: {connection.explain(error)}")
-        answered = isinstance(error, lightkube.ApiError) and error.status.code == NOT_FOUND
-        failure.not_found = answered or kinds.is_missing(error)
+        is_not_found = isinstance(error, lightkube.ApiError) and error.status.code == NOT_FOUND
+        failure.not_found = is_not_found or kinds.is_missing(error)
         raise failure from None
 
 

@@ -61,13 +61,13 @@ def line(text: str, style: str = "", *, error: bool = False) -> None:
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write a table without rules, one line per row in a pipe."""
     console = _console()
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        shown.add_column(column, overflow="fold")
+        grid.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(cell) for cell in row))
     with console.capture() as capture:
-        console.print(shown)
+        console.print(grid)
     sys.stdout.writelines(f"{text.rstrip()}\n" for text in capture.get().splitlines())
 
 

@@ -43,9 +43,9 @@ class Pending:
 
 def pending(deployment: Mapping[str, Any], operation: str) -> Iterator[Pending]:
     """Yield the resources of one kind of interrupted operation: `creating`, `deleting`, …."""
-    for begun in deployment.get("pending_operations") or ():
-        if begun["type"] == operation:
-            resource = begun["resource"]
+    for entry in deployment.get("pending_operations") or ():
+        if entry["type"] == operation:
+            resource = entry["resource"]
             inputs, id_ = resource.get("inputs") or {}, str(resource.get("id") or "")
             yield Pending(resource["urn"], resource["type"], inputs, id_)
 

@@ -56,16 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def run(options: argparse.Namespace) -> int:
         paths = target.stack_files(options, parser, least=1, most=target.MANY)
         stacks = [(path, target.read_stack_file(path, unused=_UNUSED)) for path in paths]
-        asked = [(path, settings, find_out(settings)) for path, settings in stacks]
+        results = [(path, settings, find_out(settings)) for path, settings in stacks]
         output.stack_reports(
             NAME,
             ("PART", "STATE", "TO DO"),
-            [_report(*one) for one in asked],
+            [_report(*one) for one in results],
             as_json=options.format == "json",
         )
-        if any(answers.problems for *_, answers in asked):
+        if any(answers.problems for *_, answers in results):
             return command_line.FAILED
-        wanting = any(line.to_do for *_, answers in asked for line in answers.lines)
+        wanting = any(line.to_do for *_, answers in results for line in answers.lines)
         return command_line.NEGATIVE if wanting else command_line.OK
 
     return command_line.execute(NAME, parser, run, arguments)

@@ -85,7 +85,7 @@ def _line(problem: ErrorDetails, raw: object, *, show_values: bool) -> str:
         least = [str(context["least"])] if show_values else []
         least += [] if _is_given(raw, sibling) else ["the default"]
         return (
-            f"{path}: found {_shown(value, show_values=show_values)}"
+            f"{path}: found {_value_text(value, show_values=show_values)}"
             f"{', the default' if is_default else ''}; allowed: no less than "
             f"{'.'.join(sibling)}{_bracketed(least)}"
         )
@@ -95,8 +95,8 @@ def _line(problem: ErrorDetails, raw: object, *, show_values: bool) -> str:
     if kind == "string_type" and isinstance(value, bool | int | float | date):
         # YAML reads 012345670123 as an octal number, so the value is not what the file says.
         return f"{path}: found {_yaml_type(value)} without quotes; allowed: {allowed}, in quotes"
-    shown = show_values and kind not in _HIDDEN
-    return f"{path}: found {_shown(value, show_values=shown)}; allowed: {allowed}"
+    is_public = show_values and kind not in _HIDDEN
+    return f"{path}: found {_value_text(value, show_values=is_public)}; allowed: {allowed}"
 
 
 def _bracketed(remarks: list[str]) -> str:
@@ -125,7 +125,7 @@ def _is_given(raw: object, place: tuple[str, ...]) -> bool:
     return True
 
 
-def _shown(value: object, *, show_values: bool) -> str:
+def _value_text(value: object, *, show_values: bool) -> str:
     if not show_values or not isinstance(value, str | int | float | None):
         return f"a {type(value).__name__}"
     text = repr(value)

@@ -282,8 +282,8 @@ def _security_group(settings: StackConfig, here: _Account) -> Iterator[Requireme
     yield Requirement("security group", _GROUP, groups, conditions=(carried,))
     if group := settings.adoption.imports.get("node-security-group"):
         # It has no tag of the stack before its first update.
-        taken = here.regional("ec2", f"security-group/{group}")
-        yield Requirement("security group to take over", _GROUP, taken)
+        existing_group = here.regional("ec2", f"security-group/{group}")
+        yield Requirement("security group to take over", _GROUP, existing_group)
 
 
 def _spot(settings: StackConfig, names: naming.Names, here: _Account) -> Iterator[Requirement]:

@@ -19,7 +19,7 @@ class Property:
     type: PropertyType
     required: bool = True
     """True if a program has to give it."""
-    kept: bool = True
+    in_outputs: bool = True
     """True if the state repeats it among the outputs; `diff`, `read` and `delete` see outputs."""
     computed: bool = False
     """True for an output only."""
@@ -118,7 +118,9 @@ class Handler(ABC):
         """
         del olds
         outputs = {
-            name: news[name] for name, one in self.properties.items() if one.kept and name in news
+            name: news[name]
+            for name, one in self.properties.items()
+            if one.in_outputs and name in news
         }
         return {
             **outputs,

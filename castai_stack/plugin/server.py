@@ -408,7 +408,7 @@ def _property(one: Property) -> dict[str, Any]:
 def _resource(handler: type[Handler]) -> dict[str, Any]:
     shape = handler.properties
     inputs = {name: one for name, one in shape.items() if not one.computed}
-    outputs = {name: one for name, one in shape.items() if one.kept}
+    outputs = {name: one for name, one in shape.items() if one.in_outputs}
     return {
         "description": (handler.__doc__ or "").strip(),
         "inputProperties": {camel(name): _property(one) for name, one in inputs.items()},

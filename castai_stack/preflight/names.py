@@ -96,10 +96,12 @@ async def _finding(named: NamedObject, cluster: str, provider: aws.Provider) -> 
             return Findings()
         line = f"whether the {named.kind} {named.name} exists was not checked: {first_line(error)}"
         return Findings(inconclusive=(line,))
-    return taken(named, cluster, answer["arn"], answer.get("tags") or {})
+    return object_findings(named, cluster, answer["arn"], answer.get("tags") or {})
 
 
-def taken(named: NamedObject, cluster: str, arn: str, tags: Mapping[str, Any]) -> Findings:
+def object_findings(
+    named: NamedObject, cluster: str, arn: str, tags: Mapping[str, Any]
+) -> Findings:
     """Return the obstacle of an existing object; none if it has this cluster's tag."""
     owner = tags.get(naming.CLUSTER_TAG)
     if owner == cluster:

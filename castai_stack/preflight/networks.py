@@ -40,10 +40,10 @@ class _Subnets:
 def asker(provider: aws.Provider) -> Ask:
     """Return the questions' way to AWS."""
 
-    async def asked(function: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def invoke(function: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         return await ask(function, arguments, provider)
 
-    return asked
+    return invoke
 
 
 async def node_network(

@@ -127,7 +127,7 @@ async def permission_findings(
 
     A question without an answer leaves its own part unchecked and no other.
     """
-    questions = [asked(requirement, settings) for requirement in needed]
+    questions = [simulation_arguments(requirement, settings) for requirement in needed]
     last = LastAnswer.of(caller, questions, answers_folder())
     hours = last.hours() if preview else None
     if hours is not None and 0 <= hours < settings.preflight.permission_answer_hours:
@@ -186,7 +186,7 @@ async def simulated_findings(
 ) -> Findings:
     """Ask one question for each requirement, then for the reasons of what is denied."""
     answers = await asyncio.gather(
-        *(simulate(asked(requirement, settings)) for requirement in needed),
+        *(simulate(simulation_arguments(requirement, settings)) for requirement in needed),
         return_exceptions=True,
     )
     unanswered: dict[str, list[str]] = defaultdict(list)
@@ -211,7 +211,7 @@ async def simulated_findings(
     return Findings(inconclusive=unchecked) + judged(denials, reasons)
 
 
-def asked(requirement: Requirement, settings: StackConfig) -> dict[str, Any]:
+def simulation_arguments(requirement: Requirement, settings: StackConfig) -> dict[str, Any]:
     """Return the question of a requirement."""
     context = request_context(requirement, settings)
     return question(requirement.actions, requirement.resources, context)

@@ -218,9 +218,9 @@ def _kubernetes_needs(old: StackConfig, new: StackConfig) -> Iterator[str]:
             verbs.setdefault(tuple(place), []).append(verb)
     for (namespace, group, resource, name), listed in verbs.items():
         kind = f"{resource}.{group}" if group else resource
-        called = f" named `{name}`" if name else ""
+        qualifier = f" named `{name}`" if name else ""
         where = f" in `{namespace}`" if namespace else ""
-        yield f"{', '.join(f'`{verb}`' for verb in listed)} on `{kind}`{called}{where}"
+        yield f"{', '.join(f'`{verb}`' for verb in listed)} on `{kind}`{qualifier}{where}"
 
 
 def _mapped_by(settings: StackConfig) -> frozenset[str]:

@@ -40,14 +40,14 @@ def configuration(*, groups: list[str], eks: Mapping[str, Any] | None = None, **
     return service.create({**plain, **body}, default=True)
 
 
-def seen(**held: Any) -> Observations:
+def observations(**fields: Any) -> Observations:
     plain = footprints.observed(installers.script_with_role(footprints.source_place()))
     place = replace(plain.place, cluster_group=CLUSTER)
-    return replace(plain, place=place, castai=replace(plain.castai, **held))
+    return replace(plain, place=place, castai=replace(plain.castai, **fields))
 
 
-def made(group: Group | None = GROUP, **held: Any) -> Sections:
-    return at_castai.sections(seen(**held), group)
+def sections_of(group: Group | None = GROUP, **fields: Any) -> Sections:
+    return at_castai.sections(observations(**fields), group)
 
 
 def remarks(sections: Sections) -> dict[str, tuple[str, str]]:
@@ -56,7 +56,7 @@ def remarks(sections: Sections) -> dict[str, tuple[str, str]]:
 
 def test_policies_and_template_become_settings():
     constraints = {"spot": True, "architectures": ["arm64", "amd64"], "minCpu": 4, "azs": []}
-    result = made(
+    result = sections_of(
         policies=policies(
             unschedulablePods={"enabled": True},
             clusterLimits={"enabled": True, "cpu": {"maxCores": 64}},
@@ -82,11 +82,11 @@ def test_policies_and_template_become_settings():
 
 
 def test_a_limit_that_is_off_is_no_setting():
-    assert "cpuLimit" not in made(policies=policies()).automation["autoscaler"]
+    assert "cpuLimit" not in sections_of(policies=policies()).automation["autoscaler"]
 
 
 def test_policies_that_are_off_are_left_off():
-    result = made(policies=Policies().get())
+    result = sections_of(policies=Policies().get())
 
     assert "autoscaler" not in result.automation
     assert "off, and they stay off" in remarks(result)["autoscaler policies"][1]
@@ -94,7 +94,7 @@ def test_policies_that_are_off_are_left_off():
 
 def test_what_no_setting_has_is_named_and_stays():
     pods = {"enabled": True, "podPinner": {"enabled": True}}
-    result = made(
+    result = sections_of(
         policies=policies(scopedMode=True, unschedulablePods=pods),
         template=template(customLabels={"team": "a"}, rebalancingConfig={"minNodes": 3}),
     )
@@ -112,7 +112,7 @@ def test_what_no_setting_has_is_named_and_stays():
 
 
 @pytest.mark.parametrize(
-    ("held", "why"),
+    ("fields", "why"),
     [
         (
             {"policies": policies(nodeDownscaler={"emptyNodesDelay": "48h"})},
@@ -124,8 +124,8 @@ def test_what_no_setting_has_is_named_and_stays():
         ),
     ],
 )
-def test_policies_that_the_settings_cannot_express_are_left_as_a_whole(held: Any, why: str):
-    result = made(**held)
+def test_policies_that_the_settings_cannot_express_are_left_as_a_whole(fields: Any, why: str):
+    result = sections_of(**fields)
 
     assert "autoscaler" not in result.automation
     fate, remark = remarks(result)["autoscaler policies"]
@@ -134,14 +134,14 @@ def test_policies_that_the_settings_cannot_express_are_left_as_a_whole(held: Any
 
 
 def test_policies_of_v1_are_left():
-    result = made(policies=policies(), old_policies_on=True)
+    result = sections_of(policies=policies(), old_policies_on=True)
 
     assert "autoscaler" not in result.automation
     assert "Go to V2 first" in remarks(result)["autoscaler policies"][1]
 
 
 def test_groups_besides_those_that_the_program_names_become_a_setting():
-    result = made(configuration=configuration(groups=[CLUSTER, NODES, OWN]))
+    result = sections_of(configuration=configuration(groups=[CLUSTER, NODES, OWN]))
 
     assert result.automation["nodes"]["securityGroupIds"] == [NODES]
     assert "createSecurityGroup" not in result.automation["nodes"]
@@ -149,7 +149,7 @@ def test_groups_besides_those_that_the_program_names_become_a_setting():
 
 
 def test_without_a_group_of_castai_none_is_created():
-    result = made(None, configuration=configuration(groups=[NODES]))
+    result = sections_of(None, configuration=configuration(groups=[NODES]))
 
     assert result.automation["nodes"]["securityGroupIds"] == [NODES]
     assert result.automation["nodes"]["createSecurityGroup"] is False
@@ -160,14 +160,14 @@ def test_an_image_family_that_castai_chooses_is_said_to_change():
     remark = "sets an image family"
     named = configuration(groups=[OWN], eks={"imageFamily": "FAMILY_AL2023"})
 
-    chosen = made(configuration=configuration(groups=[OWN]))
+    chosen = sections_of(configuration=configuration(groups=[OWN]))
     assert remark in remarks(chosen)["node configuration"][1]
-    assert remark not in remarks(made(configuration=named))["node configuration"][1]
+    assert remark not in remarks(sections_of(configuration=named))["node configuration"][1]
 
 
 def test_a_key_of_the_volumes_is_allowed_to_castai_too():
     key = f"arn:aws:kms:{footprints.REGION}:{footprints.ACCOUNT}:key/1"
-    result = made(configuration=configuration(groups=[OWN], eks={"volumeKmsKeyArn": key}))
+    result = sections_of(configuration=configuration(groups=[OWN], eks={"volumeKmsKeyArn": key}))
 
     assert result.automation["nodes"]["kmsKeyArn"] == key
     assert result.kms_keys == [key]
@@ -181,7 +181,7 @@ def test_a_key_of_the_volumes_is_allowed_to_castai_too():
     ],
 )
 def test_a_node_configuration_that_the_settings_cannot_express_is_left(changes: Any, why: str):
-    result = made(configuration=configuration(groups=[OWN], **changes))
+    result = sections_of(configuration=configuration(groups=[OWN], **changes))
 
     assert result.automation["nodes"] == {"enabled": False}
     fate, remark = remarks(result)["node configuration"]
@@ -190,14 +190,14 @@ def test_a_node_configuration_that_the_settings_cannot_express_is_left(changes: 
 
 
 def test_a_script_of_the_nodes_is_named_and_not_shown():
-    result = made(configuration=configuration(groups=[OWN], initScript="U0VOVElORUw="))
+    result = sections_of(configuration=configuration(groups=[OWN], initScript="U0VOVElORUw="))
 
     assert "no setting has initScript, which stay" in remarks(result)["node configuration"][1]
     assert "U0VOVElORUw" not in str(result.rows)
 
 
 def test_further_configurations_and_templates_are_left():
-    rows = made(configurations=("gpu",), templates=("batch",)).rows
+    rows = sections_of(configurations=("gpu",), templates=("batch",)).rows
 
     assert Row("node configuration", "gpu", "left", "the console or Terraform keeps it") in rows
     assert Row("node template", "batch", "left", "the console or Terraform keeps it") in rows

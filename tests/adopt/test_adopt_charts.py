@@ -25,11 +25,11 @@ def in_cluster(install: charts.Install, **more: Any) -> InCluster:
 
 
 def planned(install: charts.Install, **more: Any) -> Plan:
-    seen = footprints.observed(installers.script_with_role(footprints.source_place()))
-    return footprints.planned(replace(seen, cluster=in_cluster(install, **more)))
+    observations = footprints.observed(installers.script_with_role(footprints.source_place()))
+    return footprints.planned(replace(observations, cluster=in_cluster(install, **more)))
 
 
-def said(plan: Plan) -> dict[tuple[str, str], str]:
+def remarks(plan: Plan) -> dict[tuple[str, str], str]:
     return {(row.name, row.fate): row.remark for row in plan.rows}
 
 
@@ -54,7 +54,7 @@ def test_no_key_is_in_a_report(install: charts.Install):
 def test_releases_of_the_script_are_taken_over_in_place():
     plan = planned(charts.with_controller)
 
-    rows = said(plan)
+    rows = remarks(plan)
     assert "Helm release castai-agent" in rows["castai-agent", "taken over"]
     assert "self-upgrade ends" in rows["castai-cluster-controller", "taken over"]
     assert plan.before == ()
@@ -68,7 +68,7 @@ def test_releases_of_the_script_are_taken_over_in_place():
 def test_what_castai_scales_by_itself_is_left_with_its_namespace():
     plan = planned(charts.every_release)
 
-    rows = said(plan)
+    rows = remarks(plan)
     for name in ("castai-evictor", "castai-pod-pinner"):
         assert "CAST AI upgrades and scales it by itself" in rows[name, "left"]
     assert plan.settings["agent"]["createNamespace"] is False
@@ -81,7 +81,7 @@ def test_what_castai_scales_by_itself_is_left_with_its_namespace():
 def test_an_agent_of_kubectl_has_no_owner_but_its_manifest():
     plan = planned(charts.applied_by_kubectl)
 
-    remark = said(plan)["castai-agent", "taken over"]
+    remark = remarks(plan)["castai-agent", "taken over"]
     assert "installed by kubectl apply, and to be applied no more" in remark
     assert (plan.before, plan.commands) == ((), ())
 
@@ -89,7 +89,7 @@ def test_an_agent_of_kubectl_has_no_owner_but_its_manifest():
 def test_workloads_of_the_umbrella_make_way_and_their_secret_stays():
     plan = planned(charts.umbrella)
 
-    rows = said(plan)
+    rows = remarks(plan)
     assert "another selector: delete it before" in rows["castai-agent", "created"]
     assert plan.before == (
         "kubectl delete deployment castai-agent -n castai-agent",
@@ -105,7 +105,7 @@ def test_workloads_of_the_umbrella_make_way_and_their_secret_stays():
 def test_components_of_the_operator_are_removed_without_their_objects():
     plan = planned(charts.agent, components=("castai-agent",))
 
-    assert "would write the objects back" in said(plan)["castai-agent", "left"]
+    assert "would write the objects back" in remarks(plan)["castai-agent", "left"]
     assert plan.commands[-1] == (
         "kubectl delete components.castware.cast.ai -n castai-agent castai-agent --cascade=orphan"
     )

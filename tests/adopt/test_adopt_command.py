@@ -19,7 +19,7 @@ ARGUMENTS = ["adopt", "--cluster", "prod", "--region", REGION, "--account-id", A
 
 
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> Observations:
+def observations(monkeypatch: pytest.MonkeyPatch) -> Observations:
     """Answers of a cluster that the script connected in role mode."""
     answers = footprints.observed(installers.script_with_role(footprints.source_place()))
     monkeypatch.setenv("CASTAI_API_KEY", "SENTINEL")
@@ -27,7 +27,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Observations:
     return answers
 
 
-@pytest.mark.usefixtures("seen")
+@pytest.mark.usefixtures("observations")
 def test_it_writes_a_stack_file_that_the_program_reads(tmp_path: Path, capsys):
     assert main([*ARGUMENTS, "--into", str(tmp_path / "new"), "--stack", "prod"]) == 0
 
@@ -41,7 +41,7 @@ def test_it_writes_a_stack_file_that_the_program_reads(tmp_path: Path, capsys):
     assert "SENTINEL" not in out + report
 
 
-@pytest.mark.usefixtures("seen")
+@pytest.mark.usefixtures("observations")
 def test_without_a_folder_it_only_says_what_it_found(tmp_path: Path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main([*ARGUMENTS, "--format", "json"]) == 0
@@ -51,7 +51,7 @@ def test_without_a_folder_it_only_says_what_it_found(tmp_path: Path, capsys, mon
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.usefixtures("seen")
+@pytest.mark.usefixtures("observations")
 def test_an_existing_file_is_never_overwritten(tmp_path: Path, capsys):
     (tmp_path / "adopt-prod.md").write_text("mine")
 
@@ -61,16 +61,16 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path, capsys):
 
 
 def test_every_problem_is_said_at_once_and_nothing_is_written(
-    seen: Observations, tmp_path: Path, capsys, monkeypatch
+    observations: Observations, tmp_path: Path, capsys, monkeypatch
 ):
-    (role,) = seen.aws.principals
+    (role,) = observations.aws.principals
     trust = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}}]}
     in_aws = replace(
-        seen.aws,
+        observations.aws,
         principals=(replace(role, trust=trust),),
-        node_roles=seen.aws.node_roles * 2,
+        node_roles=observations.aws.node_roles * 2,
     )
-    monkeypatch.setattr(reading, "observe", lambda *_: replace(seen, aws=in_aws))
+    monkeypatch.setattr(reading, "observe", lambda *_: replace(observations, aws=in_aws))
 
     assert main([*ARGUMENTS, "--into", str(tmp_path)]) == 1
     errors = capsys.readouterr().err
@@ -79,7 +79,7 @@ def test_every_problem_is_said_at_once_and_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.usefixtures("seen")
+@pytest.mark.usefixtures("observations")
 def test_a_question_that_is_refused_ends_the_command(tmp_path: Path, capsys, monkeypatch):
     def refuse(*_):
         raise AwsError("role theirs: AWS answers AccessDenied: no")
@@ -96,7 +96,7 @@ def test_without_a_key_of_castai_nothing_is_asked(monkeypatch, capsys):
     assert "set CASTAI_API_KEY" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("seen")
+@pytest.mark.usefixtures("observations")
 def test_a_write_that_fails_leaves_no_file(tmp_path: Path, capsys, monkeypatch):
     written = Path.write_text
 
@@ -133,11 +133,11 @@ def test_wrong_arguments_are_refused_before_anything_is_asked(
 
 
 def test_values_that_no_stack_file_can_have_are_a_sentence(
-    seen: Observations, tmp_path: Path, capsys, monkeypatch
+    observations: Observations, tmp_path: Path, capsys, monkeypatch
 ):
-    (role,) = seen.aws.node_roles
-    in_aws = replace(seen.aws, node_roles=(replace(role, name="no des"),))
-    monkeypatch.setattr(reading, "observe", lambda *_: replace(seen, aws=in_aws))
+    (role,) = observations.aws.node_roles
+    in_aws = replace(observations.aws, node_roles=(replace(role, name="no des"),))
+    monkeypatch.setattr(reading, "observe", lambda *_: replace(observations, aws=in_aws))
 
     assert main([*ARGUMENTS, "--into", str(tmp_path)]) == 2
     errors = capsys.readouterr().err

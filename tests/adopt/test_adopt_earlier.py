@@ -26,7 +26,7 @@ OWN = f"arn:aws:iam::{ACCOUNT}:policy"
 BOUNDARY = f"{OWN}/{NAMES.node_boundary}"
 
 
-def seen(mode: str, flavour: Any = "scoped", **role: Any) -> Observations:
+def observations(mode: str, flavour: Any = "scoped", **role: Any) -> Observations:
     """Return what is seen of a stack with default settings."""
     source = installers.script_with_user if mode == "user" else installers.script_with_role
     plain = footprints.observed(source(footprints.source_place()))
@@ -71,7 +71,7 @@ def seen(mode: str, flavour: Any = "scoped", **role: Any) -> Observations:
 
 
 def test_a_user_is_taken_over_with_both_of_its_policies():
-    plan = planned(seen("user"))
+    plan = planned(observations("user"))
 
     imports = plan.settings["adoption"]["imports"]
     for resource, policy in (
@@ -86,7 +86,7 @@ def test_a_user_is_taken_over_with_both_of_its_policies():
 
 
 def test_a_role_is_taken_over_with_its_inline_policy():
-    imports = planned(seen("role")).settings["adoption"]["imports"]
+    imports = planned(observations("role")).settings["adoption"]["imports"]
 
     assert imports["iam-role"] == NAMES.principal
     assert imports["iam-role-restricted"] == f"{NAMES.principal}:CastEKSRestrictedAccess"
@@ -96,11 +96,11 @@ def test_a_role_is_taken_over_with_its_inline_policy():
 @pytest.mark.parametrize("mode", ["user", "role"])
 @pytest.mark.parametrize("flavour", ["scoped", "documented"])
 def test_the_flavour_of_the_policies_stays(mode: str, flavour: str):
-    assert planned(seen(mode, flavour)).settings["permissions"] == flavour
+    assert planned(observations(mode, flavour)).settings["permissions"] == flavour
 
 
 def test_it_is_said_to_go_on_with_the_state_if_there_is_one():
-    rows = {row.name: row.remark for row in planned(seen("user")).rows}
+    rows = {row.name: row.remark for row in planned(observations("user")).rows}
 
     assert rows[NAMES.principal] == candidates.EARLIER
     others = footprints.observed(installers.script_with_user(footprints.source_place()))
@@ -108,7 +108,7 @@ def test_it_is_said_to_go_on_with_the_state_if_there_is_one():
 
 
 def test_a_daemon_set_beside_the_function_means_both():
-    plain = seen("user")
+    plain = observations("user")
     handler = footprints.workload("castai-spot-handler", "v0.23.0", kind="DaemonSet")
     cluster = replace(plain.cluster, workloads=(*plain.cluster.workloads, handler))
 
@@ -121,7 +121,7 @@ def test_a_daemon_set_beside_the_function_means_both():
 
 def test_a_boundary_of_the_organisation_stays():
     theirs = "arn:aws:iam::012345678901:policy/org"
-    plain = seen("role")
+    plain = observations("role")
     (principal,), (node,) = plain.aws.principals, plain.aws.node_roles
     both = replace(
         plain.aws,

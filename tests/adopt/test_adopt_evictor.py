@@ -40,7 +40,7 @@ def workloads(release: str = "castai-evictor", **changes: Any) -> tuple[Workload
     return replace(plain, **changes), autoscaler
 
 
-def seen(
+def observations(
     *evictor: Workload,
     custom: dict[str, Any] | None = None,
     in_cluster: dict[str, Any] | None = None,
@@ -56,7 +56,7 @@ def seen(
     return replace(plain, cluster=cluster, castai=replace(plain.castai, **castai))
 
 
-def said(plan: Plan, name: str) -> tuple[str, str]:
+def fate_and_remark(plan: Plan, name: str) -> tuple[str, str]:
     """Return fate and remark of an object, or of a part of the report."""
     rows = plan.rows
     return next((row.fate, row.remark) for row in rows if name in (row.name, row.part))
@@ -109,20 +109,20 @@ def test_the_selectors_are_those_of_the_objects():
 def test_it_is_taken_over_with_the_values_that_it_works_with(
     custom: Any, variables: Any, at_castai: Any, place: str, values: dict[str, Any]
 ):
-    plan = planned(seen(*workloads(variables=variables), custom=custom, evictor=at_castai))
+    plan = planned(observations(*workloads(variables=variables), custom=custom, evictor=at_castai))
 
     section = plan.settings["automation"]["evictor"]
     assert plan.settings["automation"]["adopt"] is True
     assert (section["enabled"], section["tag"]) == (True, "v0.35.136")
     assert {name: section[name] for name in values} == values
-    fate, remark = said(plan, "evictor's configuration")
+    fate, remark = fate_and_remark(plan, "evictor's configuration")
     assert (fate, remark.startswith(f"from {place}")) == ("taken over", True)
-    assert said(plan, EVICTOR)[0] == "taken over"
+    assert fate_and_remark(plan, EVICTOR)[0] == "taken over"
     assert "createNamespace" not in plan.settings["agent"], "nothing of others runs there"
 
 
 @pytest.mark.parametrize(
-    ("evictor", "held", "why"),
+    ("evictor", "more", "why"),
     [
         ({"replicas": 0}, {"custom": MANAGED, "evictor": ON}, "it is stopped"),
         ({}, {"custom": MANAGED, "evictor": OFF}, "CAST AI's API has it switched off"),
@@ -133,14 +133,14 @@ def test_it_is_taken_over_with_the_values_that_it_works_with(
     ],
 )
 def test_one_that_does_not_work_or_cannot_be_expressed_is_left(
-    evictor: dict[str, Any], held: dict[str, Any], why: str
+    evictor: dict[str, Any], more: dict[str, Any], why: str
 ):
-    plan = planned(seen(*workloads(**evictor), **held))
+    plan = planned(observations(*workloads(**evictor), **more))
 
-    fate, remark = said(plan, EVICTOR)
+    fate, remark = fate_and_remark(plan, EVICTOR)
     assert fate == "left"
     assert why in remark
-    assert said(plan, AUTOSCALER)[0] == "left"
+    assert fate_and_remark(plan, AUTOSCALER)[0] == "left"
     section = plan.settings["automation"].get("evictor", {})
     assert not section.get("enabled"), "an evictor that does not work is never started"
     assert plan.settings["agent"]["createNamespace"] is False
@@ -148,27 +148,29 @@ def test_one_that_does_not_work_or_cannot_be_expressed_is_left(
 
 
 def test_one_of_the_umbrella_chart_makes_way_before():
-    plan = planned(seen(*workloads("castai"), custom=MANAGED, evictor=ON))
+    plan = planned(observations(*workloads("castai"), custom=MANAGED, evictor=ON))
 
     assert plan.before == ("kubectl delete deployment castai-evictor -n castai-agent",)
-    fate, remark = said(plan, EVICTOR)
+    fate, remark = fate_and_remark(plan, EVICTOR)
     assert (fate, "another selector: delete it before" in remark) == ("created", True)
     assert plan.settings["automation"]["evictor"]["enabled"] is True
 
 
 def test_castai_no_longer_manages_what_is_taken_over():
-    managed = planned(seen(*workloads(managed=True), custom=MANAGED, evictor=ON))
-    own = planned(seen(*workloads(), custom=MANAGED, evictor=ON))
+    managed = planned(observations(*workloads(managed=True), custom=MANAGED, evictor=ON))
+    own = planned(observations(*workloads(), custom=MANAGED, evictor=ON))
 
-    assert "CAST AI upgrades and scales it no more" in said(managed, EVICTOR)[1]
-    assert "no more" not in said(own, EVICTOR)[1]
+    assert "CAST AI upgrades and scales it no more" in fate_and_remark(managed, EVICTOR)[1]
+    assert "no more" not in fate_and_remark(own, EVICTOR)[1]
 
 
 def test_settings_go_to_the_api_by_a_command_after_the_take_over():
     patch = "kubectl patch evictorconfigs.autoscaling.cast.ai evictor-config --type merge -p "
-    own = planned(seen(*workloads(), custom=SELF, evictor=OFF))
-    assert "no setting has" not in said(own, "evictor's configuration")[1], "the object keeps it"
-    managed = planned(seen(*workloads(), custom=MANAGED, evictor=ON))
+    own = planned(observations(*workloads(), custom=SELF, evictor=OFF))
+    assert "no setting has" not in fate_and_remark(own, "evictor's configuration")[1], (
+        "the object keeps it"
+    )
+    managed = planned(observations(*workloads(), custom=MANAGED, evictor=ON))
 
     assert own.commands == (f"""{patch}'{{"spec": {{"managementMode": "castai"}}}}'""",)
     assert managed.commands == ()
@@ -178,7 +180,7 @@ def test_what_its_chart_has_beyond_this_program_is_deleted_by_hand_but_its_rules
     releases = {EVICTOR: "castai-evictor-0.35.136", f"{EVICTOR}-ext": "castai-evictor-ext-0.5.0"}
     objects = (*BESIDE, ("ConfigMap", RULES))
     plan = planned(
-        seen(
+        observations(
             *workloads(),
             custom=MANAGED,
             evictor=ON,
@@ -197,7 +199,7 @@ def test_what_its_chart_has_beyond_this_program_is_deleted_by_hand_but_its_rules
         "kubectl delete configmap castai-evictor-crds -n castai-agent",
         "kubectl delete service castai-evictor -n castai-agent",
     )
-    assert "rules in it stay in force" in said(plan, RULES)[1]
+    assert "rules in it stay in force" in fate_and_remark(plan, RULES)[1]
     assert not {kind for kind, _ in BESIDE} - {row.part[10:] for row in plan.rows}
 
 
@@ -205,7 +207,7 @@ def test_without_a_workload_its_values_are_settings_and_its_switch_is_off():
     config = Evictor().patch(
         {"enabled": True, "aggressiveMode": True, "cycleInterval": "5m", "softTainting": True}
     )
-    plan = planned(seen(evictor=config, evictor_rules=2))
+    plan = planned(observations(evictor=config, evictor_rules=2))
 
     assert plan.settings["automation"]["evictor"] == {
         "dryRun": False,
@@ -215,10 +217,10 @@ def test_without_a_workload_its_values_are_settings_and_its_switch_is_off():
         "cycleIntervalSeconds": 300,
         "nodeGracePeriodMinutes": 5,
     }
-    fate, remark = said(plan, "evictor's configuration")
+    fate, remark = fate_and_remark(plan, "evictor's configuration")
     assert fate == "left"
     assert "no evictor runs; no setting has softTainting true, advanced rules: 2" in remark
-    assert "evictor" not in planned(seen(evictor=OFF)).settings["automation"]
+    assert "evictor" not in planned(observations(evictor=OFF)).settings["automation"]
 
 
 def test_only_variables_of_the_settings_are_read():

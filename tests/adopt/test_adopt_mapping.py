@@ -20,7 +20,7 @@ ADMIN = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
 VIEW = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy"
 
 
-def seen(
+def observations(
     mode: str, *entries: AccessEntry, mapped: tuple[str, ...] = (), **in_aws: Any
 ) -> Observations:
     """What the script of 2021 leaves, with another mapping."""
@@ -33,12 +33,12 @@ def seen(
     )
 
 
-def taken(observed: Observations) -> mapping.Taken:
+def takeover(observed: Observations) -> mapping.MappingTakeover:
     (user,), (nodes,) = observed.aws.principals, observed.aws.node_roles
     return mapping.take(observed, nodes, user)
 
 
-def fates(result: mapping.Taken) -> set[tuple[str, str, str]]:
+def fates(result: mapping.MappingTakeover) -> set[tuple[str, str, str]]:
     return {(row.part, row.name, row.fate) for row in result.rows}
 
 
@@ -49,14 +49,14 @@ IN_MAP = (NODES, USER)
 @pytest.mark.parametrize(
     ("observed", "access"),
     [
-        (seen("CONFIG_MAP", mapped=IN_MAP), {"adopt": True}),
-        (seen("CONFIG_MAP"), None),
-        (seen("API_AND_CONFIG_MAP", mapped=IN_MAP), {"mode": "aws-auth", "adopt": True}),
-        (seen("API_AND_CONFIG_MAP", *BOTH), None),
-        (seen("API_AND_CONFIG_MAP", *BOTH, mapped=IN_MAP), None),
-        (seen("API_AND_CONFIG_MAP"), None),
-        (seen("API", mapped=IN_MAP), None),
-        (seen("API", *BOTH), None),
+        (observations("CONFIG_MAP", mapped=IN_MAP), {"adopt": True}),
+        (observations("CONFIG_MAP"), None),
+        (observations("API_AND_CONFIG_MAP", mapped=IN_MAP), {"mode": "aws-auth", "adopt": True}),
+        (observations("API_AND_CONFIG_MAP", *BOTH), None),
+        (observations("API_AND_CONFIG_MAP", *BOTH, mapped=IN_MAP), None),
+        (observations("API_AND_CONFIG_MAP"), None),
+        (observations("API", mapped=IN_MAP), None),
+        (observations("API", *BOTH), None),
     ],
 )
 def test_the_mapping_stays_where_the_cluster_reads_it(
@@ -66,7 +66,7 @@ def test_the_mapping_stays_where_the_cluster_reads_it(
 
 
 def test_access_entries_are_imported_with_the_policy_of_the_user():
-    result = taken(seen("API", *BOTH))
+    result = takeover(observations("API", *BOTH))
 
     assert result.imports == {
         "access-node-role-access": f"prod:{NODES}",
@@ -77,14 +77,14 @@ def test_access_entries_are_imported_with_the_policy_of_the_user():
 
 
 def test_another_access_policy_of_the_user_is_said():
-    result = taken(seen("API", BOTH[0], AccessEntry(USER, "STANDARD", (VIEW,))))
+    result = takeover(observations("API", BOTH[0], AccessEntry(USER, "STANDARD", (VIEW,))))
 
     assert "access-user-cluster-admin" not in result.imports
     assert ("access policy", "AmazonEKSViewPolicy", "left") in fates(result)
 
 
 def test_what_is_mapped_in_one_place_only_is_created_in_the_other():
-    result = taken(seen("API_AND_CONFIG_MAP", BOTH[0], mapped=(USER,)))
+    result = takeover(observations("API_AND_CONFIG_MAP", BOTH[0], mapped=(USER,)))
 
     assert result.where == "access-entries"
     assert ("mapping", USER, "created") in fates(result)
@@ -97,7 +97,11 @@ def test_what_is_mapped_in_one_place_only_is_created_in_the_other():
     [("API", "admits nobody"), ("API_AND_CONFIG_MAP", "the access entry counts before it")],
 )
 def test_an_entry_of_aws_auth_beside_an_access_entry_is_left(mode: str, remark: str):
-    (row,) = [one for one in taken(seen(mode, *BOTH, mapped=(NODES,))).rows if one.fate == "left"]
+    (row,) = [
+        one
+        for one in takeover(observations(mode, *BOTH, mapped=(NODES,))).rows
+        if one.fate == "left"
+    ]
 
     assert row.name == NODES
     assert remark in row.remark
@@ -114,10 +118,10 @@ def test_an_entry_of_aws_auth_beside_an_access_entry_is_left(mode: str, remark: 
     ],
 )
 def test_an_access_entry_that_cannot_stay_is_made_anew(entry: AccessEntry, why: str):
-    observed = seen("API", entry, BOTH[1])
+    observed = observations("API", entry, BOTH[1])
     (nodes,) = observed.aws.node_roles
     younger = replace(nodes, created=datetime(2026, 2, 1, tzinfo=UTC))
-    result = taken(seen("API", entry, BOTH[1], node_roles=(younger,)))
+    result = takeover(observations("API", entry, BOTH[1], node_roles=(younger,)))
 
     assert result.adopts
     assert "access-node-role-access" not in result.imports
@@ -126,7 +130,7 @@ def test_an_access_entry_that_cannot_stay_is_made_anew(entry: AccessEntry, why: 
 
 def test_paths_count_in_access_entries_and_not_in_aws_auth():
     nodes = Principal("role", "nodes", path="/infra/")
-    place = seen("API").place
+    place = observations("API").place
 
     assert mapping.entry_arn(place, nodes) == f"{IAM}:role/infra/nodes"
     assert mapping.map_arn(place, nodes) == f"{IAM}:role/nodes"

@@ -216,9 +216,9 @@ def test_a_user_that_is_gone_is_a_sentence(user: Observations):
 
 
 def test_a_cluster_id_that_castai_does_not_have_is_corrected(user: Observations):
-    found = problems(user, Choices(cluster_id="2" * 36))
+    message = problems(user, Choices(cluster_id="2" * 36))
 
-    assert f"but {CLUSTER_ID} (ready); correct --cluster-id" in found
+    assert f"but {CLUSTER_ID} (ready); correct --cluster-id" in message
 
 
 def test_a_principal_is_chosen_among_users_only(role: Observations):
@@ -237,8 +237,8 @@ def test_two_node_roles_are_a_question_that_the_node_configuration_answers(role:
         "default": True,
         "eks": {"instanceProfileArn": f"arn:aws:iam::{ACCOUNT}:instance-profile/theirs"},
     }
-    answered = planned(at_castai(both, configuration=configuration))
-    assert answered.settings["physicalNames"]["nodeRole"] == "castai-eks-instance-prod"
+    plan = planned(at_castai(both, configuration=configuration))
+    assert plan.settings["physicalNames"]["nodeRole"] == "castai-eks-instance-prod"
 
 
 def test_two_security_groups_are_a_question_and_another_clusters_is_none(role: Observations):
@@ -340,9 +340,9 @@ def test_a_role_that_aws_does_not_have_is_a_sentence(role: Observations):
     ("name", "end"), [("user", "deletes it with the user"), ("role", "stops at the role")]
 )
 def test_an_inline_policy_of_others_is_refused(name: str, end: str, request: pytest.FixtureRequest):
-    seen = request.getfixturevalue(name)
-    (one,) = seen.aws.principals
-    theirs = with_principal(seen, inline={**one.inline, "s3-backup": {"Statement": []}})
+    observations = request.getfixturevalue(name)
+    (one,) = observations.aws.principals
+    theirs = with_principal(observations, inline={**one.inline, "s3-backup": {"Statement": []}})
 
     sentences = problems(theirs)
     assert f"{one} has the inline policy s3-backup" in sentences
@@ -352,8 +352,10 @@ def test_an_inline_policy_of_others_is_refused(name: str, end: str, request: pyt
 
 def test_what_keeps_the_node_role_from_being_deleted_is_said(role: Observations):
     (one,) = role.aws.node_roles
-    held = replace(one, inline={"s3-backup": {"Statement": []}}, profiles=(*one.profiles, "theirs"))
-    rows = {row.name: row.remark for row in planned(in_aws(role, node_roles=(held,))).rows}
+    role_in_use = replace(
+        one, inline={"s3-backup": {"Statement": []}}, profiles=(*one.profiles, "theirs")
+    )
+    rows = {row.name: row.remark for row in planned(in_aws(role, node_roles=(role_in_use,))).rows}
 
     for name in ("s3-backup", "theirs"):
         assert "delete it before `pulumi destroy`" in rows[name]

@@ -89,11 +89,13 @@ def test_a_refusal_of_aws_names_the_question(refused: str, question: str):
 
 
 def test_without_a_refusal_everything_is_read():
-    seen = observe("none")
+    answers = observe("none")
 
-    assert [one.name for one in seen.principals] == ["theirs"]
+    assert [one.name for one in answers.principals] == ["theirs"]
     arn = "arn:aws:iam::012345678901:role/theirs"
-    assert seen.access_entries == (AccessEntry(arn, "EC2_LINUX", ("admin",), ENTRY["createdAt"]),)
+    assert answers.access_entries == (
+        AccessEntry(arn, "EC2_LINUX", ("admin",), ENTRY["createdAt"]),
+    )
 
 
 def test_a_cluster_that_reads_aws_auth_alone_is_not_asked_for_access_entries():

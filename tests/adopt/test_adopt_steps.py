@@ -8,14 +8,14 @@ import pytest
 from castai_stack import naming
 from castai_stack.adopt import later
 from castai_stack.adopt import plan as adopt_plan
-from castai_stack.adopt.mapping import Taken
+from castai_stack.adopt.mapping import MappingTakeover
 from castai_stack.adopt.observations import Choices
 from castai_stack.adopt.steps import Step
 from castai_stack.adopt.written import files
 from castai_stack.commands.target import Target
 from castai_stack.iam.scope import Scope
 from sandbox.sources import installers
-from tests.adopt.test_adopt_earlier import seen
+from tests.adopt.test_adopt_earlier import observations
 from tests.support import footprints
 
 NODES = ("nodeRole", "instanceProfile")
@@ -61,7 +61,7 @@ def test_terraforms_policies_get_their_new_texts_with_the_settings():
 
 
 def test_a_stack_of_this_program_changes_nothing():
-    for step in steps(seen("role")):
+    for step in steps(observations("role")):
         assert (step.gains, step.loses, step.elsewhere) == ((), (), ())
 
 
@@ -84,8 +84,8 @@ def test_the_figures_of_the_document(installer, gains):
     assert not any(one.loses for one in (first, values))
 
 
-def by_name(found: list[Step]) -> dict[str, Step]:
-    return {one.step.removeprefix("5, "): one for one in found}
+def by_name(all_steps: list[Step]) -> dict[str, Step]:
+    return {one.step.removeprefix("5, "): one for one in all_steps}
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_the_names_of_the_script_are_the_computed_ones():
 
 
 def test_another_node_role_moves_what_castai_may_do_with_it():
-    found = by_name(of(installers.terraform))
-    role, profile = (found[f"without `physicalNames.{one}`"] for one in NODES)
+    steps_by_name = by_name(of(installers.terraform))
+    role, profile = (steps_by_name[f"without `physicalNames.{one}`"] for one in NODES)
 
     assert (role.gains, role.loses) == ((), ())
     assert "iam:passrole" in role.elsewhere
@@ -140,7 +140,7 @@ def test_another_name_of_the_principal_interrupts_the_access(
         "adoption": {"imports": {f"iam-{kind}": "theirs", "iam-node-role": "nodes"}},
         "physicalNames": {"principal": "theirs"},
     }
-    *_, step = later.steps(settings, (), kind, scope, Taken("access-entries"))
+    *_, step = later.steps(settings, (), kind, scope, MappingTakeover("access-entries"))
 
     assert sentence in step.changes[0]
     assert step.changes[1] == f"`adoption.imports` loses iam-{kind} at the same time"
@@ -158,7 +158,7 @@ def test_another_name_of_the_principal_interrupts_the_access(
 def test_other_names_that_a_take_over_writes_are_steps_too(setting, sentence):
     settings = {"adoption": {"imports": {}}, "physicalNames": {setting: "given"}}
     scope = later.with_names(SCOPE, settings["physicalNames"])
-    *_, step = later.steps(settings, (), "role", scope, Taken("access-entries"))
+    *_, step = later.steps(settings, (), "role", scope, MappingTakeover("access-entries"))
 
     assert sentence in step.changes[0]
 
@@ -176,9 +176,9 @@ def test_other_names_that_a_take_over_writes_are_steps_too(setting, sentence):
     ],
 )
 def test_the_step_to_access_entries_depends_on_what_the_cluster_reads(mode, name, sentences):
-    seen_ = footprints.observed(installers.script_with_user(footprints.source_place()))
-    place = replace(seen_.place, authentication_mode=mode)
-    step = by_name(steps(replace(seen_, place=place)))[name]
+    original = footprints.observed(installers.script_with_user(footprints.source_place()))
+    place = replace(original.place, authentication_mode=mode)
+    step = by_name(steps(replace(original, place=place)))[name]
 
     text = " ".join(step.changes)
     assert (step.gains, step.loses, step.elsewhere) == ((), (), ())
@@ -189,10 +189,10 @@ def test_the_step_to_access_entries_depends_on_what_the_cluster_reads(mode, name
 
 
 def test_policies_that_are_detached_leave_the_imports():
-    found = by_name(of(installers.terraform))
+    steps_by_name = by_name(of(installers.terraform))
 
-    assert found["without `iam.principalPolicyArns`"].changes == ()
-    nodes = found["without `iam.nodePolicyArns`"]
+    assert steps_by_name["without `iam.principalPolicyArns`"].changes == ()
+    nodes = steps_by_name["without `iam.nodePolicyArns`"]
     assert "AmazonSSMManagedInstanceCore" in nodes.changes[0]
     assert "iam-node-AmazonSSMManagedInstanceCore" in nodes.changes[1]
     shared = by_name(of(installers.script_with_role))["without `iam.principalPolicyArns`"]

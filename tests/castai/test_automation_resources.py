@@ -413,10 +413,10 @@ def test_policies_of_others_in_the_same_section_stay(policies, api, cluster_id):
 
     kind.create(props)
 
-    found = api.policies(cluster_id)
-    assert found["unschedulablePods"]["podPinner"]["enabled"] is True
-    assert found["unschedulablePods"]["enabled"] is props["unschedulable_pods"]
-    assert found["scopedMode"] is True
+    result = api.policies(cluster_id)
+    assert result["unschedulablePods"]["podPinner"]["enabled"] is True
+    assert result["unschedulablePods"]["enabled"] is props["unschedulable_pods"]
+    assert result["scopedMode"] is True
 
 
 def node(phase, maker="cast.ai"):

@@ -322,7 +322,7 @@ def test_a_silent_service_is_given_up(service):
 @pytest.fixture
 def hanging_up():
     """A server that takes requests and closes the connection; its address, and what it heard."""
-    heard = []
+    methods = []
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve_them():
@@ -332,29 +332,29 @@ def hanging_up():
             except OSError:
                 return
             with connection:
-                heard.append(connection.recv(65536).split(b" ")[0].decode())
+                methods.append(connection.recv(65536).split(b" ")[0].decode())
 
     thread = threading.Thread(target=serve_them, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}", heard
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}", methods
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
     thread.join(5)
 
 
 def test_a_broken_connection_is_tried_again_where_that_is_harmless(hanging_up):
-    url, heard = hanging_up
+    url, methods = hanging_up
     with pytest.raises(CastaiError, match="no answer, ConnectionError"):
         CastaiApi(url, KEY).get_cluster(ID)
-    assert heard == ["GET"] * 8
+    assert methods == ["GET"] * 8
 
 
 @pytest.mark.parametrize("call", ["create_token", "create_principal"])
 def test_a_creation_before_a_broken_connection_is_not_repeated(hanging_up, call):
-    url, heard = hanging_up
+    url, methods = hanging_up
     with pytest.raises(CastaiError, match="no answer, ConnectionError"):
         getattr(CastaiApi(url, KEY), call)(ID)
-    assert heard == ["POST"]
+    assert methods == ["POST"]
 
 
 @pytest.mark.parametrize("call", ["create_token", "create_principal"])

@@ -231,8 +231,8 @@ def test_reading_a_registration_finds_it_gone_when_archived(castai, cluster_id):
     provider = configured(ClusterRegistrationHandler, castai)
     assert provider.read(cluster_id, dict(CLUSTER)).id == cluster_id
     castai.service.archive(cluster_id)
-    gone = provider.read(cluster_id, dict(CLUSTER))
-    assert (gone.id, gone.outs) == ("", {})
+    read_result = provider.read(cluster_id, dict(CLUSTER))
+    assert (read_result.id, read_result.outs) == ("", {})
     assert provider.read("00000000-1111-2222-3333-444444444444", {}).id == ""
 
 
@@ -373,8 +373,8 @@ def test_refresh_drops_a_token_that_expired_before_its_first_use(make, capfd):
     result = provider.create({"cluster_id": cluster_id})
     assert provider.read(result.id, dict(result.outs)).id == result.id
     time.sleep(1.05)
-    gone = provider.read(result.id, dict(result.outs))
-    assert (gone.id, gone.outs) == ("", {})
+    read_result = provider.read(result.id, dict(result.outs))
+    assert (read_result.id, read_result.outs) == ("", {})
     messages = capfd.readouterr().err
     assert "expired before any agent used it" in messages
     assert result.outs["token"] not in messages, "the token is told"
@@ -446,15 +446,15 @@ def test_the_token_of_an_agent_that_is_taken_over_stays_valid(castai, api, clust
     assert castai.service.cluster_of_token(in_use) == cluster_id
 
 
-@pytest.mark.parametrize("held", [{"API_KEY": "of-another-cluster"}, {}])
+@pytest.mark.parametrize("secret_data", [{"API_KEY": "of-another-cluster"}, {}])
 def test_a_secret_without_a_valid_token_leads_to_a_new_one(
-    castai, cluster_id, monkeypatch, capfd, held
+    castai, cluster_id, monkeypatch, capfd, secret_data
 ):
-    with secret_of(monkeypatch, held) as place:
+    with secret_of(monkeypatch, secret_data) as place:
         result = configured(ClusterTokenHandler, castai).create({"cluster_id": cluster_id, **place})
     assert castai.service.cluster_of_token(result.outs["token"]) == cluster_id
     messages = capfd.readouterr().err
-    assert ("kubectl rollout restart" in messages) == bool(held)
+    assert ("kubectl rollout restart" in messages) == bool(secret_data)
     assert "of-another-cluster" not in messages
 
 
@@ -478,8 +478,8 @@ def test_a_principal_is_made_once_and_found_later(castai, cluster_id):
     again = provider.create({"cluster_id": cluster_id})
     assert first.outs == again.outs
     assert first.outs["arn"].endswith(f"user/cast-crossrole-{cluster_id}")
-    asked = [entry["action"] for entry in castai.faults.requests()["log"]]
-    assert asked.count("CreatePrincipal") == 1, "who has one already makes the service stumble"
+    actions = [entry["action"] for entry in castai.faults.requests()["log"]]
+    assert actions.count("CreatePrincipal") == 1, "who has one already makes the service stumble"
 
 
 def test_a_principal_survives_a_request_that_was_carried_out_and_answered_with_an_error(
@@ -555,7 +555,7 @@ def test_pods_that_cannot_be_looked_at_do_not_hide_the_gates_own_message():
 
 
 def test_pods_are_asked_for_by_the_agents_label(monkeypatch):
-    asked = []
+    calls = []
 
     class Client:
         def __enter__(self):
@@ -565,13 +565,13 @@ def test_pods_are_asked_for_by_the_agents_label(monkeypatch):
             return None
 
         def list(self, kind, **options):
-            asked.append((kind.__name__, options))
+            calls.append((kind.__name__, options))
             return []
 
     monkeypatch.setattr(connection, "connect", lambda *_: Client())
     messages = handlers.describe_pods(Settings(), "castai-agent")
     assert messages == "no pod exists, and no event says why"
-    assert asked[0] == (
+    assert calls[0] == (
         "Pod",
         {"namespace": "castai-agent", "labels": {"app.kubernetes.io/name": "castai-agent"}},
     )
@@ -917,10 +917,10 @@ def test_ready_that_does_not_come_describes_the_controllers_pods(monkeypatch, ma
     castai = make(reconcile_delay=600)
     cluster_id = CastaiApi(castai.url, API_KEY).register("demo", REGION, ACCOUNT).id
     _, outs = handed_over(castai, keys(cluster_id))
-    asked = []
+    calls = []
 
     def describe(_kubeconfig, _context, namespace, labels):
-        asked.append((namespace, labels))
+        calls.append((namespace, labels))
         return "no node takes pod x"
 
     monkeypatch.setattr(pods, "describe", describe)
@@ -932,7 +932,7 @@ def test_ready_that_does_not_come_describes_the_controllers_pods(monkeypatch, ma
     assert (
         "kubectl logs -n castai-agent deployment/castai-cluster-controller -c cluster-controller"
     ) in str(caught.value)
-    assert ("castai-agent", {"app.kubernetes.io/name": "castai-cluster-controller"}) in asked
+    assert ("castai-agent", {"app.kubernetes.io/name": "castai-cluster-controller"}) in calls
 
 
 def test_ready_notices_another_hand_over(castai, api, cluster_id):

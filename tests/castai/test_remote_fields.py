@@ -7,7 +7,7 @@ from castai_stack.castai.autoscaler_policies import AutoscalerPoliciesHandler
 from castai_stack.castai.evictor_configuration import EvictorConfigurationHandler
 from castai_stack.castai.node_configuration import NodeConfigurationHandler
 from castai_stack.castai.node_template import NodeTemplateHandler
-from castai_stack.castai.remote_fields import body, canonical, seconds, told, values
+from castai_stack.castai.remote_fields import body, canonical, change_text, seconds, values
 from castai_stack.plugin.values import UNKNOWN
 from tests.support.plugin import handler
 
@@ -232,5 +232,6 @@ def test_changes_are_told_by_name():
     }
 
     assert (
-        told(changes) == "subnet_ids: subnet-0a -> subnet-0b, subnet-0c; kms_key_arn: nothing -> k"
+        change_text(changes)
+        == "subnet_ids: subnet-0a -> subnet-0b, subnet-0c; kms_key_arn: nothing -> k"
     )

@@ -43,7 +43,7 @@ class Thing(Handler):
     properties = {
         "size": Property("integer"),
         "pass_word": Property("string", required=False, secret=True),
-        "note": Property("string", required=False, kept=False),
+        "note": Property("string", required=False, in_outputs=False),
         "made_at": Property("string", computed=True),
     }
 

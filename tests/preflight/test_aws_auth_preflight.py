@@ -20,14 +20,14 @@ BROKEN = (
 
 @pytest.fixture
 def problems(monkeypatch):
-    def asked(data, *, adopt=False, overrides=()):
+    def check(data, *, adopt=False, overrides=()):
         live = Snapshot("7", data)
         monkeypatch.setattr(writer, "look", lambda _: Snapshots(None, live))
         monkeypatch.setattr(writer, "ask_caller", lambda _: Caller(""))
         plan = AwsAuthPlan((NODES, USER), adopt, frozenset(overrides))
         return aws_auth_findings(None, plan).problems
 
-    return asked
+    return check
 
 
 def test_a_map_that_accepts_both_entries_is_no_problem(problems):

@@ -44,7 +44,7 @@ def test_the_names_of_a_stack_are_those_of_its_mode(mode, spot, expected):
 def test_a_user_of_that_name_under_another_path_is_an_obstacle_with_the_ways_out():
     [user, *_] = named()
 
-    assert names.taken(user, "demo", ARN, {}).obstacles == (
+    assert names.object_findings(user, "demo", ARN, {}).obstacles == (
         f"IAM user cast-eks-demo exists ({ARN}) and was not created by this stack; "
         "delete it or rename it, or keep it: tag it castai-eks:cluster=demo and take it over "
         "(docs/adopt.md)",
@@ -54,13 +54,15 @@ def test_a_user_of_that_name_under_another_path_is_an_obstacle_with_the_ways_out
 def test_an_object_of_the_stack_is_no_obstacle():
     [user, *_] = named()
 
-    assert names.taken(user, "demo", ARN, {"castai-eks:cluster": "demo"}) == Findings()
+    assert names.object_findings(user, "demo", ARN, {"castai-eks:cluster": "demo"}) == Findings()
 
 
 def test_an_object_of_another_cluster_is_named_without_a_way_to_take_it_over():
     role = named(names="documented")[1]
 
-    assert names.taken(role, "demo", "arn", {"castai-eks:cluster": "other"}).obstacles == (
+    assert names.object_findings(
+        role, "demo", "arn", {"castai-eks:cluster": "other"}
+    ).obstacles == (
         "IAM role CastLambdaRoleForSpot exists (arn) and belongs to cluster other; "
         "delete it or rename it, or set names to suffixed",
     )

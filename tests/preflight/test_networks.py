@@ -27,11 +27,11 @@ class Network:
 
     def __init__(self, *, public=(PUBLIC,), refuses=(), named=(), tagged=()):
         self.public, self.refuses, self.named, self.tagged = public, refuses, named, tagged
-        self.asked = []
+        self.calls = []
 
     async def __call__(self, function, arguments):
         name = function.rpartition(":")[2]
-        self.asked.append(name)
+        self.calls.append(name)
         if name in self.refuses:
             raise RuntimeError(f"invoke of {function} failed: UnauthorizedOperation: no")
         named = {snake(key): value for key, value in arguments.items()}
@@ -183,14 +183,14 @@ def test_nothing_is_asked_where_nodes_are_left_alone(nodes, more):
         completed(networks.group_name_findings(settings(nodes, **more), FACTS, network))
         == Findings()
     )
-    assert network.asked == []
+    assert network.calls == []
 
 
 def test_few_questions_are_asked_when_everything_is_looked_up():
     network = Network()
     look(network=network)
 
-    assert sorted(network.asked) == ["getRouteTable"] * 3 + ["getRouteTables"] + ["getSubnets"] * 2
+    assert sorted(network.calls) == ["getRouteTable"] * 3 + ["getRouteTables"] + ["getSubnets"] * 2
 
 
 def name_findings(nodes=None, **network):

@@ -244,11 +244,11 @@ class Reviews:
 
     def __init__(self, *allowed):
         self.allowed = allowed
-        self.asked = []
+        self.verbs = []
 
     def create(self, review):
         verb = review.spec.resourceAttributes.verb
-        self.asked.append(verb)
+        self.verbs.append(verb)
         return SimpleNamespace(status=SimpleNamespace(allowed=verb in self.allowed))
 
 
@@ -259,7 +259,7 @@ def test_a_cluster_administrator_is_asked_once():
     client = Reviews("*")
 
     assert cluster._missing(client, NEEDED) == ()
-    assert client.asked == ["*"]
+    assert client.verbs == ["*"]
 
 
 def test_other_callers_are_asked_about_each_verb():
@@ -268,7 +268,7 @@ def test_other_callers_are_asked_about_each_verb():
     assert cluster._missing(client, NEEDED) == (
         "Kubernetes, namespace castai-agent: patch deployments.apps",
     )
-    assert sorted(client.asked) == ["*", "get", "patch"]
+    assert sorted(client.verbs) == ["*", "get", "patch"]
 
 
 class Nodes:

@@ -224,13 +224,13 @@ def test_denials_stay_certain_when_their_reasons_cannot_be_asked():
 
 
 def test_the_simulator_is_asked_about_whole_resources_only():
-    asked = question(
+    arguments = question(
         ("iam:PassRole",),
         ("*", "arn:aws:iam::1:role/cast-demo-eks-*", "secret:api-key-??????"),
         {"aws:RequestedRegion": ("us-east-1",), "aws:TagKeys": ("a", "b")},
     )
 
-    assert asked == {
+    assert arguments == {
         "actionNames": ["iam:PassRole"],
         "resourceArns": ["arn:aws:iam::1:role/cast-demo-eks-00000000", "secret:api-key-000000"],
         "contexts": [
@@ -308,10 +308,10 @@ def asking(monkeypatch, tmp_path):
     monkeypatch.setattr(pulumi.log, "info", lambda *_, **__: None)
 
     def run(answer=ALL_ALLOWED, *, preview=True, caller=OPERATOR, needed=ROLE, **preflight):
-        asked = []
+        calls = []
 
         async def ask(function, *_):
-            asked.append(function)
+            calls.append(function)
             if "getSessionContext" in function:
                 return {}
             return {"results": answer}
@@ -319,7 +319,7 @@ def asking(monkeypatch, tmp_path):
         monkeypatch.setattr(permissions, "ask", ask)
         given = settings(**({"preflight": preflight} if preflight else {}))
         check = permissions.permission_findings(caller, [needed], given, None, preview=preview)
-        return completed(check), bool(asked)
+        return completed(check), bool(calls)
 
     return run
 
