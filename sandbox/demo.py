@@ -70,7 +70,7 @@ class Demo:
         self._console = console
         self._life = NodeLife(sandbox)
         self._before: dict[str, inventory.Inventory] = {}
-        self._made = 0
+        self._created = 0
         self._beside = ThreadPoolExecutor(1)
 
     def run(self) -> int:
@@ -85,15 +85,15 @@ class Demo:
             self._disconnect(role, self._repair(role, self._hand_over(role)))
         finally:
             self._beside.shutdown(wait=False)
-        return self._made
+        return self._created
 
     def _connect(self, user: Stack) -> None:
-        looked = self._beside.submit(self._inventory)
+        first_inventory = self._beside.submit(self._inventory)
         with self._step("preview, and a look at the cluster as it is"):
-            self._told(user.preview())
-            self._before = looked.result()
+            self._print_counts(user.preview())
+            self._before = first_inventory.result()
         with self._step("up, with the keys of a user"):
-            self._made = self._told(user.up()).changes.get("create", 0)
+            self._created = self._print_counts(user.up()).changes.get("create", 0)
         self._show_made(user)
         self._show_outputs(user)
         with self._step("preview again"):
@@ -107,7 +107,7 @@ class Demo:
         with self._step("the drained node is gone"):
             self._removed(*original.result())
         with self._step("up, with the autoscaler on"):
-            self._told(scaling.up())
+            self._print_counts(scaling.up())
 
     def _hand_over(self, role: Stack) -> Launched:
         self._heading("a pod waits for a node, beside the next preview")
@@ -117,7 +117,7 @@ class Demo:
         with self._step("CAST AI has started a node for the pod"):
             node = self._launched(started.result())
         with self._step("up, with a role that CAST AI assumes"):
-            self._told(role.up())
+            self._print_counts(role.up())
         return node
 
     def _repair(self, role: Stack, node: Launched) -> Future[Launched]:
@@ -129,7 +129,7 @@ class Demo:
         with self._step("refresh finds the drift"):
             self._found_drift(role.refresh())
         with self._step("up repairs it"):
-            self._told(role.up())
+            self._print_counts(role.up())
             self._repaired()
         with self._step("the empty node is gone"):
             seconds = emptied.result()
@@ -143,7 +143,7 @@ class Demo:
         with self._step("CAST AI has started another node"):
             node = self._launched(started.result())
         with self._step("destroy, with the nodes that CAST AI started"):
-            self._told(role.destroy())
+            self._print_counts(role.destroy())
             state = self._life.instance_state(node.instance["InstanceId"])
             expect(state == "terminated", f"{node.name} is {state} after the destroy")
         with self._step("audit: compare with the beginning"):
@@ -166,7 +166,7 @@ class Demo:
     def _heading(self, what: str) -> None:
         self._console.print(f"[bold]{what}[/bold]")
 
-    def _told(self, result: Result) -> Result:
+    def _print_counts(self, result: Result) -> Result:
         counted = ", ".join(f"{n} {kind}" for kind, n in sorted(result.changes.items()) if n)
         self._console.print(f"  {counted}", highlight=False)
         return result
@@ -303,8 +303,8 @@ class Demo:
         answers = self._sandbox.client("lambda").get_function_configuration(FunctionName=function)
         variables = answers["Environment"]["Variables"]
         with ThreadPoolExecutor() as beside:
-            told = beside.map(lambda instance: self._invoke(variables, instance), (own, foreign))
-            for line in told:
+            lines = beside.map(lambda instance: self._invoke(variables, instance), (own, foreign))
+            for line in lines:
                 self._console.print(f"  {line}", highlight=False)
         state = requests.get(f"{self._sandbox.castai_url}/_sandbox/state", timeout=_SECONDS).json()
         text = json.dumps([c["events"] for c in state["clusters"]])

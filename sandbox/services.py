@@ -31,12 +31,12 @@ def main(plan_file: Path) -> NoReturn:
     while not addresses.cluster_is_announced(directory):
         time.sleep(_POLL)
     kubeconfig = ControlPlane.at(directory / "kubernetes").kubeconfig_of("services")
-    for played in (
+    for stand_in in (
         AgentStandIn(kubeconfig),
         ControllerStandIn(kubeconfig),
         KubeletStandIn(kubeconfig, aws_url, keys),
     ):
-        played.start()
+        stand_in.start()
     while True:
         signal.pause()
 

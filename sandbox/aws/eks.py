@@ -42,7 +42,7 @@ _PRINCIPAL = re.compile(rf"^arn:{PARTITION}:iam::(\d{{12}}):(user|role)/(.+)$")
 _OK = 400
 
 
-def _held(call: Call) -> tuple[Any, ClusterExtras]:
+def _cluster_state(call: Call) -> tuple[Any, ClusterExtras]:
     name = call.params.get("clusterName") or call.params["name"]
     cluster = backends.backend("eks", call.request.region).clusters.get(name)
     if cluster is None:
@@ -51,7 +51,7 @@ def _held(call: Call) -> tuple[Any, ClusterExtras]:
 
 
 def _with_entries(call: Call) -> ClusterExtras:
-    _, extras = _held(call)
+    _, extras = _cluster_state(call)
     if extras.authentication_mode == "CONFIG_MAP":
         raise AwsError(
             "InvalidRequestException",
@@ -130,7 +130,7 @@ def create_access_entry(call: Call) -> Mapping[str, Any]:
         modified=now,
         identity=str(uuid.uuid4()),
     )
-    return {"accessEntry": _shown(call, entry)}
+    return {"accessEntry": _entry_document(call, entry)}
 
 
 def _default_username(arn: str, kind: str) -> str:
@@ -153,7 +153,7 @@ def _entry_arn(call: Call, entry: AccessEntry) -> str:
     )
 
 
-def _shown(call: Call, entry: AccessEntry) -> dict[str, Any]:
+def _entry_document(call: Call, entry: AccessEntry) -> dict[str, Any]:
     return {
         "clusterName": call.params["clusterName"],
         "principalArn": entry.principal_arn,
@@ -169,7 +169,7 @@ def _shown(call: Call, entry: AccessEntry) -> dict[str, Any]:
 
 def describe_access_entry(call: Call) -> Mapping[str, Any]:
     """One entry."""
-    return {"accessEntry": _shown(call, _entry(call)[1])}
+    return {"accessEntry": _entry_document(call, _entry(call)[1])}
 
 
 def list_access_entries(call: Call) -> Mapping[str, Any]:
@@ -197,7 +197,7 @@ def update_access_entry(call: Call) -> Mapping[str, Any]:
     if params.get("username"):
         entry.username = params["username"]
     entry.modified = call.account.clock.wall().timestamp()
-    return {"accessEntry": _shown(call, entry)}
+    return {"accessEntry": _entry_document(call, entry)}
 
 
 def delete_access_entry(call: Call) -> Mapping[str, Any]:
@@ -316,9 +316,9 @@ def describe_cluster(call: Call) -> Response:
 def _corrected(call: Call, answer: Response) -> Response:
     if answer.status_code >= _OK:
         return answer
-    cluster, extras = _held(call)
-    shown = json.loads(answer.get_data())
-    description = shown["cluster"]
+    cluster, extras = _cluster_state(call)
+    content = json.loads(answer.get_data())
+    description = content["cluster"]
     description["accessConfig"] = {
         "bootstrapClusterCreatorAdminPermissions": extras.bootstrap_admin,
         "authenticationMode": extras.authentication_mode,
@@ -338,7 +338,7 @@ def _corrected(call: Call, answer: Response) -> Response:
     addresses = {"ipFamily": "ipv4", "serviceIpv4Cidr": SERVICE_CIDR}
     description["kubernetesNetworkConfig"] = addresses
     description["tags"] = dict(cluster.tags)
-    answer.set_data(json.dumps(shown))
+    answer.set_data(json.dumps(content))
     return answer
 
 
@@ -376,7 +376,7 @@ def delete_cluster(call: Call) -> Response:
 
 def update_cluster_config(call: Call) -> Mapping[str, Any] | Response:
     """Move the authentication mode on: CONFIG_MAP, API_AND_CONFIG_MAP, API, one way."""
-    _, extras = _held(call)
+    _, extras = _cluster_state(call)
     mode = (call.params.get("accessConfig") or {}).get("authenticationMode")
     if mode is None:
         raise AwsError(
@@ -404,7 +404,7 @@ def update_cluster_config(call: Call) -> Mapping[str, Any] | Response:
 
 def describe_update(call: Call) -> Mapping[str, Any]:
     """Show an update; here each succeeds at once."""
-    _, extras = _held(call)
+    _, extras = _cluster_state(call)
     update = extras.updates.get(call.params["updateId"])
     if update is None:
         raise AwsError("ResourceNotFoundException", "No update found for the given id.", 404)

@@ -11,8 +11,8 @@ def list_targets(call: Call) -> Response:
     """Require the rule to exist."""
     name = call.params["Rule"]
     bus = str(call.params.get("EventBusName") or "default").rpartition("/")[2]
-    held = backends.backend("events", call.request.region).event_buses.get(bus)
-    if held is None or name not in held.rules:
+    event_bus = backends.backend("events", call.request.region).event_buses.get(bus)
+    if event_bus is None or name not in event_bus.rules:
         raise AwsError(
             "ResourceNotFoundException", f"Rule {name} does not exist on EventBus {bus}."
         )

@@ -258,22 +258,22 @@ def _foreign(account: Account, request: Request, arn: str) -> Response:
         del account.identities.foreign[arn]
         iam.forget_principal(arn, credential.principal.unique_id)
         return json_response({})
-    return json_response(_shown(credential or account.identities.make_foreign(arn)))
+    return json_response(_credential_document(credential or account.identities.make_foreign(arn)))
 
 
 def _sessions(account: Account, request: Request, _rest: str) -> Response:
     content: Mapping[str, Any] = request.get_json(force=True)
     if content.get("root"):
-        return json_response(_shown(account.identities.open_root()))
+        return json_response(_credential_document(account.identities.open_root()))
     for role in backends.iam().roles.values():
         if role.name == content.get("role"):
             seconds = float(content.get("seconds", 10 * 365 * 86400))
             credential = account.identities.open_session(role, content["name"], seconds)
-            return json_response(_shown(credential))
+            return json_response(_credential_document(credential))
     return json_response({"message": f"no role {content.get('role')!r}"}, 404)
 
 
-def _shown(credential: Credential) -> dict[str, str]:
+def _credential_document(credential: Credential) -> dict[str, str]:
     principal: Principal = credential.principal
     return {
         "arn": principal.arn,

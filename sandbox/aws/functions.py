@@ -109,7 +109,7 @@ def _keep(call: Call, function: Any) -> None:
             extras(function)[name] = call.params[name]
 
 
-def _shown(answer: Response, function: Any) -> Response:
+def _with_settings(answer: Response, function: Any) -> Response:
     if answer.status_code >= _OK:
         return answer
     content = json.loads(answer.get_data())
@@ -132,13 +132,13 @@ def create(call: Call) -> Response:
         return answer
     function = latest(call)
     _keep(call, function)
-    return _shown(answer, function)
+    return _with_settings(answer, function)
 
 
 def get(call: Call) -> Response:
     """With the settings that moto does not keep."""
     function = latest(call)
-    return _shown(call.forward(), function)
+    return _with_settings(call.forward(), function)
 
 
 def existing(call: Call) -> Response:
@@ -161,7 +161,7 @@ def update_configuration(call: Call) -> Response:
     if "KMSKeyArn" in params:
         function.kms_key_arn = params["KMSKeyArn"] or None
     _keep(call, function)
-    return _shown(call.forward(), function)
+    return _with_settings(call.forward(), function)
 
 
 def add_permission(call: Call) -> Response:

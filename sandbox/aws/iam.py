@@ -76,7 +76,7 @@ def _policy(arn: str) -> Any:
 
 
 def _free(names: Iterable[str], name: str, what: str) -> None:
-    if name.lower() in {taken.lower() for taken in names}:
+    if name.lower() in {other.lower() for other in names}:
         raise AwsError("EntityAlreadyExists", f"{what} with name {name} already exists.", 409)
 
 
@@ -168,11 +168,11 @@ def create_user(call: Call) -> Mapping[str, Any] | Response:
     user.id = random_id("AIDA")
     user.permissions_boundary_arn = params.get("PermissionsBoundary")
     call.account.propagation.record("user", user.id, user.name)
-    return {"User": _shown_user(user)}
+    return {"User": _user_document(user)}
 
 
-def _shown_user(user: Any) -> dict[str, Any]:
-    shown = {
+def _user_document(user: Any) -> dict[str, Any]:
+    document = {
         "Path": user.path,
         "UserName": user.name,
         "UserId": user.id,
@@ -181,16 +181,16 @@ def _shown_user(user: Any) -> dict[str, Any]:
         "Tags": user.tags or [],
     }
     if getattr(user, "permissions_boundary_arn", None):
-        shown["PermissionsBoundary"] = {
+        document["PermissionsBoundary"] = {
             "PermissionsBoundaryType": "Policy",
             "PermissionsBoundaryArn": user.permissions_boundary_arn,
         }
-    return shown
+    return document
 
 
 def get_user(call: Call) -> Mapping[str, Any]:
     """Show the user with its boundary; without a name, the caller."""
-    return {"User": _shown_user(_user(call))}
+    return {"User": _user_document(_user(call))}
 
 
 def update_user(call: Call) -> Response:
@@ -408,7 +408,7 @@ def create_profile(call: Call) -> Mapping[str, Any] | Response:
     """Require a unique name; generate an id of the right kind."""
     profiles = backends.iam().instance_profiles
     name = call.params["InstanceProfileName"]
-    if name.lower() in {taken.lower() for taken in profiles}:
+    if name.lower() in {other.lower() for other in profiles}:
         raise AwsError("EntityAlreadyExists", f"Instance Profile {name} already exists.", 409)
     answer = call.forward()
     if not _succeeded(answer):

@@ -101,12 +101,12 @@ def _functions(region: str) -> Things:
     functions = backends.backend("lambda", region)
     contents = {}
     for function in functions.list_functions(func_version=None):
-        shown = function.get_configuration()
-        shown.pop("LastModified", None)
-        variables = (shown.pop("Environment", None) or {}).get("Variables", {})
+        configuration = function.get_configuration()
+        configuration.pop("LastModified", None)
+        variables = (configuration.pop("Environment", None) or {}).get("Variables", {})
         configs = function.event_invoke_config
         contents[function.function_name] = {
-            **shown,
+            **configuration,
             **function.__dict__.get("sandbox_extras", {}),
             "Environment": {name: digest(value) for name, value in sorted(variables.items())},
             "Tags": _tags(function.tags),

@@ -48,11 +48,11 @@ def evaluate(
     context: Context,
 ) -> Verdict:
     """Judge one action on one resource. Raises UnsupportedConditionError."""
-    asked = request(action, resource, context)
-    own = _judge(policies, asked)
+    query = request(action, resource, context)
+    own = _judge(policies, query)
     if boundary is None:
         return own
-    limit = _judge([boundary], asked)
+    limit = _judge([boundary], query)
     if own.decision == "allowed" and limit.decision != "allowed":
         return Verdict(limit.decision, (), (*own.missing, *limit.missing), limit.decision)
     return Verdict(own.decision, own.matched, own.missing, limit.decision)
@@ -68,15 +68,15 @@ def request(action: str, resource: str, context: Context) -> Request:
     )
 
 
-def _judge(policies: Iterable[Policy], asked: Request) -> Verdict:
+def _judge(policies: Iterable[Policy], query: Request) -> Verdict:
     allowing, denying, missing = [], [], []
     for policy in policies:
-        for version, statement in _covering(policy.document, asked.action):
-            if not covers_resource(statement, asked, version):
+        for version, statement in _covering(policy.document, query.action):
+            if not covers_resource(statement, query, version):
                 continue
             condition = statement.get("Condition", {})
-            missing += [key for key in _keys(statement) if key.lower() not in asked.keys]
-            if conditions_hold(condition, asked, version):
+            missing += [key for key in _keys(statement) if key.lower() not in query.keys]
+            if conditions_hold(condition, query, version):
                 (denying if statement["Effect"] == "Deny" else allowing).append(policy)
     absent = tuple(dict.fromkeys(missing))
     if denying:

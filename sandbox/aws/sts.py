@@ -92,7 +92,7 @@ def _trusted(call: Call, role: Any) -> bool:
     }
     if "ExternalId" in call.params:
         context["sts:externalid"] = [call.params["ExternalId"]]
-    asked = request(_ASSUME, role.arn, context)
+    query = request(_ASSUME, role.arn, context)
     allowed = False
     for statement in statements(role.assume_role_policy_document):
         if not covers_action(statement, _ASSUME):
@@ -100,7 +100,7 @@ def _trusted(call: Call, role: Any) -> bool:
         named, delegated = _names(statement.get("Principal", {}), principal)
         if not (named or delegated):
             continue
-        if not conditions_hold(statement.get("Condition", {}), asked):
+        if not conditions_hold(statement.get("Condition", {}), query):
             continue
         if statement["Effect"] == "Deny":
             return False

@@ -65,23 +65,23 @@ def _members(shape: Any, value: dict[str, Any], path: str) -> Iterator[str]:
 
 
 def _text(shape: Any, value: str, path: str) -> Iterator[str]:
-    shown = "***" if shape.metadata.get("sensitive") else _cut(value)
-    yield from _length(shape, value, path, shown)
+    text = "***" if shape.metadata.get("sensitive") else _cut(value)
+    yield from _length(shape, value, path, text)
     allowed = shape.metadata.get("enum")
     if allowed and value not in allowed:
-        yield _problem(shown, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
+        yield _problem(text, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
     pattern = shape.metadata.get("pattern")
     compiled = _pattern(pattern) if pattern else None
     if compiled is not None and not compiled.fullmatch(value):
-        yield _problem(shown, path, f"Member must satisfy regular expression pattern: {pattern}")
+        yield _problem(text, path, f"Member must satisfy regular expression pattern: {pattern}")
 
 
-def _length(shape: Any, value: Any, path: str, shown: str) -> Iterator[str]:
+def _length(shape: Any, value: Any, path: str, text: str) -> Iterator[str]:
     least, most = shape.metadata.get("min"), shape.metadata.get("max")
     if least is not None and len(value) < least:
-        yield _problem(shown, path, f"Member must have length greater than or equal to {least}")
+        yield _problem(text, path, f"Member must have length greater than or equal to {least}")
     if most is not None and len(value) > most:
-        yield _problem(shown, path, f"Member must have length less than or equal to {most}")
+        yield _problem(text, path, f"Member must have length less than or equal to {most}")
 
 
 def _number(shape: Any, value: int, path: str) -> Iterator[str]:
@@ -92,8 +92,8 @@ def _number(shape: Any, value: int, path: str) -> Iterator[str]:
         yield _problem(str(value), path, f"Member must have value less than or equal to {most}")
 
 
-def _problem(shown: str, path: str, rule: str) -> str:
-    return f"Value '{shown}' at '{path}' failed to satisfy constraint: {rule}"
+def _problem(text: str, path: str, rule: str) -> str:
+    return f"Value '{text}' at '{path}' failed to satisfy constraint: {rule}"
 
 
 def _join(path: str, name: str) -> str:

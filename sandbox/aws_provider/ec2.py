@@ -83,12 +83,12 @@ class SecurityGroup(Resource):
             group = self.find(aws, identifier, state)
             if properties is None or group is None:
                 return None
-            shown = {
+            actual_rules = {
                 name: _in_order([_rule(one, identifier) for one in group[key]], state.get(name))
                 for name, key in _RULES.items()
             }
             tags = {tag["Key"]: tag["Value"] for tag in group.get("Tags", [])}
-            return {**properties, **shown, "tagsAll": tags}
+            return {**properties, **actual_rules, "tagsAll": tags}
         return None
 
     def update(
@@ -96,8 +96,8 @@ class SecurityGroup(Resource):
     ) -> None:
         for name in _RULES.keys() & changed:
             before, after = old.get(name) or [], new.get(name) or []
-            gone = [one for one in before if not _holds(after, one)]
-            permissions = [_permission(one, identifier) for one in gone]
+            obsolete_rules = [one for one in before if not _holds(after, one)]
+            permissions = [_permission(one, identifier) for one in obsolete_rules]
             self._change(aws, identifier, name, "revoke", permissions)
             self._allow(aws, identifier, name, [one for one in after if not _holds(before, one)])
         ec2 = aws.client("ec2", new.get("region"))

@@ -447,11 +447,11 @@ class Plugin:
         if "tagsAll" not in actual:
             return actual
         every = actual["tagsAll"] or {}
-        asked = state.get("tags", {})
+        program_tags = state.get("tags", {})
         own = {
             key: value
             for key, value in every.items()
-            if key in asked or self._default_tags.get(key) != value
+            if key in program_tags or self._default_tags.get(key) != value
         }
         return {**actual, "tags": own or None, "tagsAll": every}
 
@@ -469,13 +469,13 @@ def _read_inputs(resource: Resource, state: Properties, inputs: Properties) -> P
     if inputs:
         retained = {DEFAULTS: inputs[DEFAULTS]} if DEFAULTS in inputs else {}
         return retained | {name: state[name] for name in inputs if name in state}
-    asked: Properties = {DEFAULTS: []}
+    result: Properties = {DEFAULTS: []}
     for name, field in resource.fields.items():
         value = state.get(name)
         needless = field.computed and name not in ("region", *(resource.autoname or ()))
         if not is_empty(value) and not needless and value != field.default:
-            asked[name] = value
-    return asked
+            result[name] = value
+    return result
 
 
 def _without_defaults(inputs: Properties) -> Properties:

@@ -44,11 +44,11 @@ def require_fields(body: Document, *fields: str, within: str = "") -> Document:
     return body
 
 
-def required(body: Mapping[str, Any], name: str, kind: type, shown: str = "") -> Any:
+def required(body: Mapping[str, Any], name: str, kind: type, label: str = "") -> Any:
     """Return a field that must be there and not empty."""
     value = body.get(name)
     if not isinstance(value, kind) or not value:
-        raise invalid(shown or name, "is required")
+        raise invalid(label or name, "is required")
     return value
 
 

@@ -71,7 +71,7 @@ class Automation:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Call:
     """A request for one cluster; `name` is the last part of its path that differs."""
 
     service: "Service"
@@ -91,7 +91,7 @@ def answer(
 ) -> tuple[int, Any]:
     """Carry out an action of `ROUTES`."""
     cluster = service.live(path["id"])
-    asked = Asked(service, cluster, path.get("name", ""), body, request)
+    call = Call(service, cluster, path.get("name", ""), body, request)
     if action == "ListActions":  # waits, so it must not hold the lock
         return 200, {"items": cluster.automation.actions.poll(service.options.poll_hold)}
     if action == "GetSuggestions":
@@ -100,89 +100,87 @@ def answer(
         except NoAccessError as error:
             raise RefusalError(400, f"cannot look into the account: {error}") from None
     with service.lock:
-        return 200, _HANDLERS[action](asked)
+        return 200, _HANDLERS[action](call)
 
 
-def _update_policies(asked: Asked) -> Document:
-    stored = asked.automation.policies.patch(asked.body)
-    asked.service.note(asked.cluster, f"policies written, version {stored['version']}")
-    asked.service.later(
-        asked.service.options.template_delay, asked.automation.templates.add_default
-    )
+def _update_policies(call: Call) -> Document:
+    stored = call.automation.policies.patch(call.body)
+    call.service.note(call.cluster, f"policies written, version {stored['version']}")
+    call.service.later(call.service.options.template_delay, call.automation.templates.add_default)
     return stored
 
 
-def _write_configuration(asked: Asked) -> Document:
-    configurations = asked.automation.configurations
-    if asked.name:
-        stored = configurations.update(asked.name, asked.body)
+def _write_configuration(call: Call) -> Document:
+    configurations = call.automation.configurations
+    if call.name:
+        stored = configurations.update(call.name, call.body)
     else:
-        stored = configurations.create(asked.body)
-    asked.service.note(asked.cluster, f"node configuration {stored['name']} written")
+        stored = configurations.create(call.body)
+    call.service.note(call.cluster, f"node configuration {stored['name']} written")
     return stored
 
 
-def _delete_configuration(asked: Asked) -> Document:
-    if asked.automation.templates.uses(asked.name):
+def _delete_configuration(call: Call) -> Document:
+    if call.automation.templates.uses(call.name):
         raise RefusalError(400, "node configuration is used by a node template")
-    asked.automation.configurations.delete(asked.name)
+    call.automation.configurations.delete(call.name)
     return {}
 
 
-def _set_default(asked: Asked) -> Document:
-    require_fields(asked.body)
-    return asked.automation.configurations.set_default(asked.name)
+def _set_default(call: Call) -> Document:
+    require_fields(call.body)
+    return call.automation.configurations.set_default(call.name)
 
 
-def _write_template(asked: Asked) -> Document:
-    templates = asked.automation.templates
-    if identifier := asked.body.get("configurationId"):
-        asked.automation.configurations.get(identifier)
-    if asked.name:
-        return templates.replace(asked.name, asked.body)
-    return templates.create(asked.body)
+def _write_template(call: Call) -> Document:
+    templates = call.automation.templates
+    if identifier := call.body.get("configurationId"):
+        call.automation.configurations.get(identifier)
+    if call.name:
+        return templates.replace(call.name, call.body)
+    return templates.create(call.body)
 
 
-def _list_templates(asked: Asked) -> Document:
-    require_fields(dict(asked.request.args), "includeDefault")
-    with_default = asked.request.args.get("includeDefault") == "true"
-    return {"items": asked.automation.templates.every(with_default=with_default)}
+def _list_templates(call: Call) -> Document:
+    require_fields(dict(call.request.args), "includeDefault")
+    with_default = call.request.args.get("includeDefault") == "true"
+    return {"items": call.automation.templates.every(with_default=with_default)}
 
 
-def _delete_template(asked: Asked) -> Document:
-    asked.automation.templates.delete(asked.name)
+def _delete_template(call: Call) -> Document:
+    call.automation.templates.delete(call.name)
     return {}
 
 
-def _delete_node(asked: Asked) -> Document:
-    require_fields(asked.body)
-    asked.service.autoscaler.delete_node(asked.cluster, asked.name)
+def _delete_node(call: Call) -> Document:
+    require_fields(call.body)
+    call.service.autoscaler.delete_node(call.cluster, call.name)
     return {"operationId": str(uuid.uuid4())}
 
 
-def _acknowledge(asked: Asked) -> Document:
-    error = require_fields(asked.body, "error").get("error")
+def _acknowledge(call: Call) -> Document:
+    error = require_fields(call.body, "error").get("error")
     if not isinstance(error, str | None):
         raise invalid("error", "must be a text or null")
-    asked.automation.actions.acknowledge(asked.name, error or "")
+    call.automation.actions.acknowledge(call.name, error or "")
     return {}
 
 
-def _log(asked: Asked) -> Document:
-    require_fields(asked.body, "level", "time", "message", "fields")
-    level, message = required(asked.body, "level", str), required(asked.body, "message", str)
-    asked.service.note(asked.cluster, f"controller: {level} {message}")
+def _log(call: Call) -> Document:
+    require_fields(call.body, "level", "time", "message", "fields")
+    level, message = required(call.body, "level", str), required(call.body, "message", str)
+    call.service.note(call.cluster, f"controller: {level} {message}")
     return {}
 
 
-_HANDLERS: Mapping[str, Callable[[Asked], Document]] = {
-    "GetPoliciesV2": lambda asked: asked.automation.policies.get(),
+_HANDLERS: Mapping[str, Callable[[Call], Document]] = {
+    "GetPoliciesV2": lambda call: call.automation.policies.get(),
     "UpdatePoliciesV2": _update_policies,
-    "GetPolicies": lambda asked: asked.automation.policies.get_v1(),
-    "UpdatePolicies": lambda asked: asked.automation.policies.put_v1(asked.body),
-    "ListNodeConfigurations": lambda asked: {"items": asked.automation.configurations.every()},
+    "GetPolicies": lambda call: call.automation.policies.get_v1(),
+    "UpdatePolicies": lambda call: call.automation.policies.put_v1(call.body),
+    "ListNodeConfigurations": lambda call: {"items": call.automation.configurations.every()},
     "CreateNodeConfiguration": _write_configuration,
-    "GetNodeConfiguration": lambda asked: asked.automation.configurations.get(asked.name),
+    "GetNodeConfiguration": lambda call: call.automation.configurations.get(call.name),
     "UpdateNodeConfiguration": _write_configuration,
     "DeleteNodeConfiguration": _delete_configuration,
     "SetDefaultNodeConfiguration": _set_default,
@@ -190,10 +188,10 @@ _HANDLERS: Mapping[str, Callable[[Asked], Document]] = {
     "CreateNodeTemplate": _write_template,
     "UpdateNodeTemplate": _write_template,
     "DeleteNodeTemplate": _delete_template,
-    "GetEvictorConfig": lambda asked: asked.automation.evictor.get(),
-    "UpdateEvictorConfig": lambda asked: asked.automation.evictor.patch(asked.body),
-    "GetEvictorRules": lambda asked: asked.automation.evictor.get_rules(),
-    "UpdateEvictorRules": lambda asked: asked.automation.evictor.patch_rules(asked.body),
+    "GetEvictorConfig": lambda call: call.automation.evictor.get(),
+    "UpdateEvictorConfig": lambda call: call.automation.evictor.patch(call.body),
+    "GetEvictorRules": lambda call: call.automation.evictor.get_rules(),
+    "UpdateEvictorRules": lambda call: call.automation.evictor.patch_rules(call.body),
     "DeleteNode": _delete_node,
     "SendActionLog": _log,
     "AckAction": _acknowledge,

@@ -27,7 +27,7 @@ class Autoscaler:
 
     def __init__(self, service: "Service") -> None:
         self._service = service
-        self._told: set[tuple[str, str]] = set()
+        self._pod_events: set[tuple[str, str]] = set()
         self._not_before: dict[str, float] = {}
 
     def tick(self) -> None:
@@ -42,9 +42,9 @@ class Autoscaler:
 
     def _join(self, cluster: "Cluster") -> None:
         """End instances that did not become nodes in time."""
-        seen = {_instance(data) for data in cluster.seen_nodes.values()}
+        instances = {_instance(data) for data in cluster.seen_nodes.values()}
         for instance, node in list(cluster.made_nodes.items()):
-            if instance in seen and not node.get("joined"):
+            if instance in instances and not node.get("joined"):
                 node["joined"] = True
                 # The scheduler takes a moment to bind the pods that wait for it.
                 self._not_before[cluster.id] = time.monotonic() + self._service.options.launch_pause
@@ -107,8 +107,8 @@ class Autoscaler:
         arguments = launches.arguments(configuration, instance_type, tags, user_data, spot=spot)
         try:
             keys = self._service.session(cluster)
-            seen = self._service.cloud.suggestions(keys, cluster.region, cluster.name)
-            require_resolved(configuration, seen)
+            suggestions = self._service.cloud.suggestions(keys, cluster.region, cluster.name)
+            require_resolved(configuration, suggestions)
             instance = self._service.cloud.launch(keys, cluster.region, arguments)
         except (NoAccessError, UnresolvedError) as error:
             self._warn(cluster, f"cannot start a node: {error}")
@@ -224,9 +224,9 @@ class Autoscaler:
         """Write an event at every pod, once."""
         for pod in pods:
             uid = pod["metadata"].get("uid", "")
-            if (uid, message) in self._told:
+            if (uid, message) in self._pod_events:
                 continue
-            self._told.add((uid, message))
+            self._pod_events.add((uid, message))
             about = {
                 "kind": "Pod",
                 "apiVersion": "v1",

@@ -17,21 +17,21 @@ class UnresolvedError(Exception):
     """A part of a node configuration does not exist in the customer's account."""
 
 
-def first_configuration(cluster_id: str, name: str, seen: Mapping[str, Any]) -> Document:
+def first_configuration(cluster_id: str, name: str, suggestions: Mapping[str, Any]) -> Document:
     """Return the node configuration that is made when a cluster is connected.
 
-    `seen` is what `Cloud.suggestions` sees: `instanceProfiles`, `securityGroups`, `subnets`.
+    `suggestions` come from `Cloud.suggestions`: `instanceProfiles`, `securityGroups`, `subnets`.
     """
     profile = f"cast-{name[:40]}-eks-{cluster_id[:8]}"
-    arns = [one["arn"] for one in seen["instanceProfiles"] if one["name"] == profile]
+    arns = [one["arn"] for one in suggestions["instanceProfiles"] if one["name"] == profile]
     own_tags = {f"kubernetes.io/cluster/{name}", "aws:eks:cluster-name"}
     groups = [
         one["id"]
-        for one in seen["securityGroups"]
+        for one in suggestions["securityGroups"]
         if one["tags"].get("Name") == f"cast-{name}-cluster/CastNodeSecurityGroup"
         or any(one["tags"].get(key) in ("owned", name) for key in own_tags)
     ]
-    subnets = [one["id"] for one in seen["subnets"]]
+    subnets = [one["id"] for one in suggestions["subnets"]]
     _require(arns, "instance profile", profile)
     _require(groups, "security groups", f"none is tagged kubernetes.io/cluster/{name}")
     _require(subnets, "subnets", "none has a route to an internet or NAT gateway")
@@ -39,16 +39,16 @@ def first_configuration(cluster_id: str, name: str, seen: Mapping[str, Any]) -> 
     return {"name": DEFAULT_NAME, "subnets": subnets, "eks": eks}
 
 
-def require_resolved(configuration: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
+def require_resolved(configuration: Mapping[str, Any], suggestions: Mapping[str, Any]) -> None:
     """Raise UnresolvedError for the first part of a node configuration that is not seen."""
     eks = configuration["eks"]
-    profiles = {one["arn"] for one in seen["instanceProfiles"]}
+    profiles = {one["arn"] for one in suggestions["instanceProfiles"]}
     _require(profiles & {eks["instanceProfileArn"]}, "instance profile", eks["instanceProfileArn"])
     for what, wanted, key in (
         ("security groups", eks["securityGroups"], "securityGroups"),
         ("subnets", configuration["subnets"], "subnets"),
     ):
-        absent = sorted(set(wanted) - {one["id"] for one in seen[key]})
+        absent = sorted(set(wanted) - {one["id"] for one in suggestions[key]})
         _require(not absent, what, ", ".join(absent))
 
 

@@ -164,14 +164,14 @@ class Service:
         data = item.get("data") or {}
         metadata = data.get("metadata") or {}
         name, namespace = metadata.get("name", ""), metadata.get("namespace", "")
-        seen, key = {
+        objects, key = {
             "Node": (cluster.seen_nodes, name),
             "Pod": (cluster.seen_pods, f"{namespace}/{name}"),
         }.get(item.get("kind", ""), ({}, name))
         if item.get("event") == "delete":
-            seen.pop(key, None)
+            objects.pop(key, None)
         elif name:
-            seen[key] = data
+            objects[key] = data
 
     def agent_status(self, cluster: Cluster) -> str:
         """`agentStatus` as of now."""
@@ -274,15 +274,15 @@ class Service:
         """Resolve the default node configuration, which is made if there is none."""
         if not self.options.requires_controller:
             return
-        seen = self.cloud.suggestions(keys, cluster.region, cluster.name)
+        suggestions = self.cloud.suggestions(keys, cluster.region, cluster.name)
         with self.lock:
             configurations = cluster.automation.configurations
             default = configurations.default()
             if default is None:
-                first = first_configuration(cluster.id, cluster.name, seen)
+                first = first_configuration(cluster.id, cluster.name, suggestions)
                 default = configurations.create(first, default=True)
                 self.note(cluster, "node configuration made")
-            require_resolved(default, seen)
+            require_resolved(default, suggestions)
 
     def suggestions(self, cluster: Cluster) -> Document:
         """Return what node configurations may name, as the credentials see it."""
@@ -418,9 +418,9 @@ class Service:
             cluster = self.get(cluster_id)
             if cluster.status == "archived":
                 raise RefusalError(404, "cluster not found")
-            gone = self.agent_status(cluster) == "disconnected"
+            is_disconnected = self.agent_status(cluster) == "disconnected"
             if cluster.credentials is not None and not (
-                gone or cluster.status in ("deleted", "failed")
+                is_disconnected or cluster.status in ("deleted", "failed")
             ):
                 raise RefusalError(400, "cluster must be disconnected first")
             if cluster.status == "deleting":

@@ -282,8 +282,8 @@ class Stack:
 
     def outputs(self, *, show_secrets: bool = False) -> dict[str, Any]:
         """Return the stack's outputs; a secret reads `[secret]` unless asked for."""
-        shown = ("--show-secrets",) if show_secrets else ()
-        return json.loads(self.pulumi("stack", "output", "--json", "--stack", self.name, *shown))
+        options = ("--show-secrets",) if show_secrets else ()
+        return json.loads(self.pulumi("stack", "output", "--json", "--stack", self.name, *options))
 
     def pulumi(self, *arguments: str) -> str:
         """Run another command of the CLI on this backend and return what it printed."""

@@ -108,7 +108,7 @@ class AgentStandIn(PodStandIn):
     def play(self, pod: Pod, client: Client, environment: Mapping[str, str]) -> str:
         """Write the run-time objects, report what changed, size the agent."""
         _write_run_time_objects(client, environment, pod_name(pod))
-        seen: Reported = {
+        objects: Reported = {
             (kind, str(one.metadata.namespace or ""), str(one.metadata.name)): one.to_dict()
             for kind, listed in (
                 ("Node", client.list(Node)),
@@ -117,9 +117,9 @@ class AgentStandIn(PodStandIn):
             for one in listed
             if one.metadata is not None
         }
-        refusal = _report(environment, self._reported, seen)
+        refusal = _report(environment, self._reported, objects)
         if not refusal:
-            self._reported = seen
+            self._reported = objects
         _size_agent(client)
         return refusal
 
@@ -132,12 +132,14 @@ def _look_at_everything(agent: Client) -> Iterator[str]:
     for kind in _KINDS:
         info = api_info(kind)
         for verb in ("list", "watch"):
-            asked = ResourceAttributes(group=info.resource.group, resource=info.plural, verb=verb)
+            attributes = ResourceAttributes(
+                group=info.resource.group, resource=info.plural, verb=verb
+            )
             review = agent.create(
                 SelfSubjectAccessReview(
                     apiVersion="authorization.k8s.io/v1",
                     kind="SelfSubjectAccessReview",
-                    spec=SelfSubjectAccessReviewSpec(resourceAttributes=asked),
+                    spec=SelfSubjectAccessReviewSpec(resourceAttributes=attributes),
                 )
             )
             if review.status is None or not review.status.allowed:
@@ -148,13 +150,13 @@ def _look_at_everything(agent: Client) -> Iterator[str]:
             list(agent.list(kind, namespace="*") if everywhere else agent.list(kind))
 
 
-def _report(environment: Mapping[str, str], before: Reported | None, seen: Reported) -> str:
+def _report(environment: Mapping[str, str], before: Reported | None, objects: Reported) -> str:
     """Send a full snapshot or what changed since; return why it was not taken, or nothing."""
     cluster_id = environment["STATIC_CLUSTER_ID"]
     old = before or {}
-    changed = [key for key, data in seen.items() if data != old.get(key)]
-    events = [("update" if key in old else "add", key, seen[key]) for key in changed]
-    events += [("delete", key, data) for key, data in old.items() if key not in seen]
+    changed = [key for key, data in objects.items() if data != old.get(key)]
+    events = [("update" if key in old else "add", key, objects[key]) for key in changed]
+    events += [("delete", key, data) for key, data in old.items() if key not in objects]
     delta = {
         "clusterId": cluster_id,
         "clusterVersion": "1.33",

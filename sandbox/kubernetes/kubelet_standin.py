@@ -105,8 +105,8 @@ class KubeletStandIn(StandIn):
     def _keys(self, instance: Mapping[str, Any]) -> Credentials:
         """Return the keys that the instance's metadata service gives."""
         profile = instance["IamInstanceProfile"]["Arn"].rpartition("/")[2]
-        held = self._iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]
-        content = {"role": held["Roles"][0]["RoleName"], "name": instance["InstanceId"]}
+        details = self._iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]
+        content = {"role": details["Roles"][0]["RoleName"], "name": instance["InstanceId"]}
         answer = requests.put(f"{self._aws_url}/_sandbox/sessions", json=content, timeout=SECONDS)
         answer.raise_for_status()
         keys = answer.json()

@@ -216,7 +216,7 @@ def report(measured: Mapping[tuple[str, str], Measured], console: Console) -> bo
             f"{peak:.0f}",
         )
     console.print(counts)
-    verdicts = [_told(console, *target) for target in _targets(measured)]
+    verdicts = [_print_verdict(console, *target) for target in _targets(measured)]
     return all(verdicts)
 
 
@@ -239,7 +239,7 @@ def _targets(measured: Mapping[tuple[str, str], Measured]) -> list[tuple[str, fl
     ]
 
 
-def _told(console: Console, what: str, seconds: float, target: float) -> bool:
+def _print_verdict(console: Console, what: str, seconds: float, target: float) -> bool:
     met = seconds <= target
     verdict = "met" if met else "MISSED"
     console.print(f"{what}: {seconds:.2f}, target at most {target}: {verdict}", highlight=False)

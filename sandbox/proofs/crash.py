@@ -201,7 +201,7 @@ class Crash:
         killed, output, deviation = False, "", ""
         try:
             lay = functools.partial(self._lay_all, left, every)
-            with self._begun(stack, operation, lay) as running:
+            with self._operation(stack, operation, lay) as running:
                 writes = self._writes_until_the_end(running, operation)
                 carried_out = [
                     (service, request) for service in SERVICES for request in writes[service]
@@ -231,7 +231,7 @@ class Crash:
         killed, output, deviation = False, "", ""
         try:
             lay = functools.partial(self._lay, point.service, [point.request], point.number)
-            with self._begun(stack, point.operation, lay) as running:
+            with self._operation(stack, point.operation, lay) as running:
                 killed = self._died(running, point)
                 output = self._recover(stack)
             self._texts.append(getattr(stack, point.then)().output)
@@ -253,7 +253,9 @@ class Crash:
         return Outcome(point, killed, output.count("taken into the state"), seconds, deviation)
 
     @contextmanager
-    def _begun(self, stack: Stack, operation: str, lay: Callable[[int], None]) -> Iterator[Running]:
+    def _operation(
+        self, stack: Stack, operation: str, lay: Callable[[int], None]
+    ) -> Iterator[Running]:
         """Start the operation with the kill laid; keep what it printed."""
         self._count_anew()
         running = stack.begin(operation)
@@ -450,18 +452,18 @@ def sample(points: Sequence[Point], number: int) -> list[Point]:
 
 def table(outcomes: Sequence[Outcome]) -> Table:
     """Every point and what came of it."""
-    shown = Table(title="the engine killed after each write, then recover and the same again")
+    result = Table(title="the engine killed after each write, then recover and the same again")
     for name in ("mode", "killed", "service"):
-        shown.add_column(name)
-    shown.add_column("after", overflow="fold")
-    shown.add_column("no.", justify="right")
-    shown.add_column("then")
-    shown.add_column("taken in", justify="right")
-    shown.add_column("seconds", justify="right")
-    shown.add_column("outcome", overflow="fold")
+        result.add_column(name)
+    result.add_column("after", overflow="fold")
+    result.add_column("no.", justify="right")
+    result.add_column("then")
+    result.add_column("taken in", justify="right")
+    result.add_column("seconds", justify="right")
+    result.add_column("outcome", overflow="fold")
     for one in outcomes:
         point = one.point
-        shown.add_row(
+        result.add_row(
             point.mode,
             point.operation,
             point.service,
@@ -472,16 +474,16 @@ def table(outcomes: Sequence[Outcome]) -> Table:
             f"{one.seconds:.0f}",
             escape(verdict(one)),
         )
-    return shown
+    return result
 
 
 def summary(outcomes: Sequence[Outcome]) -> Table:
     """Count the points by mode, operation and what followed."""
-    shown = Table(title="in short")
+    result = Table(title="in short")
     for name in ("mode", "killed", "then"):
-        shown.add_column(name)
+        result.add_column(name)
     for name in ("points", "converged", "had ended before", "deviations", "median s", "longest s"):
-        shown.add_column(name, justify="right")
+        result.add_column(name, justify="right")
     groups: dict[tuple[str, str, str], list[Outcome]] = {}
     for one in outcomes:
         point = one.point
@@ -491,13 +493,13 @@ def summary(outcomes: Sequence[Outcome]) -> Table:
         early = sum(not one.killed and not one.deviation for one in group)
         seconds = [one.seconds for one in group]
         figures = (len(group), len(group) - bad - early, early, bad)
-        shown.add_row(
+        result.add_row(
             *names,
             *map(str, figures),
             f"{statistics.median(seconds):.0f}",
             f"{max(seconds):.0f}",
         )
-    return shown
+    return result
 
 
 def verdict(outcome: Outcome) -> str:

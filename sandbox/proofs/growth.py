@@ -126,18 +126,18 @@ class Fleet:
         everybody: list[dict[str, Any]] = requests.get(control, timeout=_SECONDS).json()["log"]
         # The kubelets of the sandbox ask as root.
         log = [entry for entry in everybody if not entry["principal"].endswith(":root")]
-        answered = [entry for entry in log if entry["fault"] != "throttle"]
-        writes = sum(entry["write"] for entry in answered)
+        accepted_requests = [entry for entry in log if entry["fault"] != "throttle"]
+        writes = sum(entry["write"] for entry in accepted_requests)
         return Cost(
             operation,
             len(stacks),
             seconds,
             statistics.median(processor) if processor else 0.0,
-            len(answered) - writes,
+            len(accepted_requests) - writes,
             writes,
-            len(log) - len(answered),
+            len(log) - len(accepted_requests),
             tuple(failures),
-            Counter(f"{entry['service']}:{entry['action']}" for entry in answered),
+            Counter(f"{entry['service']}:{entry['action']}" for entry in accepted_requests),
         )
 
 

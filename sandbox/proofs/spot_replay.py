@@ -230,9 +230,9 @@ class Services:
     weather: Weather
     clock: Clock
     chance: random.Random
-    heard: list[tuple[float, str, str]] = field(default_factory=list)
+    reports: list[tuple[float, str, str]] = field(default_factory=list)
     """Moment, event type and provider id of every report that was taken."""
-    asked: Counter[str] = field(default_factory=Counter)
+    request_counts: Counter[str] = field(default_factory=Counter)
     """Requests by service, and describes by whose instance was asked about."""
     violations: list[str] = field(default_factory=list)
 
@@ -263,11 +263,11 @@ class Services:
     ) -> tuple[int, dict[str, str], bytes] | None:
         """Answer a request after some virtual latency; None drops the connection."""
         service: Literal["ec2", "castai"] = "ec2" if path == "/" else "castai"
-        self.asked[service] += 1
+        self.request_counts[service] += 1
         self.clock.pass_by(min(self.chance.lognormvariate(-2.4, 0.5), 2.0))
         instance_id = parse_qs(body.decode()).get("InstanceId.1", [""])[0]
         if service == "ec2":
-            self.asked["foreign" if self._is_foreign(instance_id) else "own"] += 1
+            self.request_counts["foreign" if self._is_foreign(instance_id) else "own"] += 1
         for outage in self.weather.outages:
             if outage.service == service and outage.covers(self.clock()):
                 return None if outage.silent else (503, {}, b"")
@@ -285,7 +285,7 @@ class Services:
         if host is None:
             self.violations.append(f"asked EC2 about {instance_id!r}, which no event named")
             return 400, {}, _ec2_error("InvalidInstanceID.NotFound")
-        self.asked["foreign answered"] += self._is_foreign(instance_id)
+        self.request_counts["foreign answered"] += self._is_foreign(instance_id)
         return 200, {"Content-Type": "text/xml"}, _ec2_answer(host)
 
     def _take(
@@ -309,9 +309,9 @@ class Services:
         if dice < self.weather.castai_throttled + self.weather.castai_broken:
             # Half of the failures come after the report was taken: that is what doubles it.
             if self.chance.random() < 1 / 2:
-                self.heard.append((self.clock(), body["eventType"], body["providerId"]))
+                self.reports.append((self.clock(), body["eventType"], body["providerId"]))
             return self.chance.choice([500, 502, 503, 504]), {}, b"{}"
-        self.heard.append((self.clock(), body["eventType"], body["providerId"]))
+        self.reports.append((self.clock(), body["eventType"], body["providerId"]))
         return 200, {"X-Castai-Request-Id": f"{self.chance.getrandbits(32):08x}"}, b"{}"
 
 
@@ -383,8 +383,8 @@ class Lambda:
         queue: list[Queued] = []
         for one in sent:
             for _ in range(2 if self.chance.random() < doubled else 1):
-                taken = one.at + self.chance.lognormvariate(-0.9, 0.5)
-                queue.append(Queued(taken, next(order), taken, 0, one))
+                arrival = one.at + self.chance.lognormvariate(-0.9, 0.5)
+                queue.append(Queued(arrival, next(order), arrival, 0, one))
         heapq.heapify(queue)
         while queue:
             job = heapq.heappop(queue)
@@ -457,7 +457,7 @@ class Outcome:
     def latencies(self, *, outages: bool = True) -> list[float]:
         """From event to first report, of own events; those that met an outage only if wanted."""
         first: dict[tuple[str, str], float] = {}
-        for at, event_type, provider_id in self.services.heard:
+        for at, event_type, provider_id in self.services.reports:
             first.setdefault((event_type, provider_id), at)
         occurred = {
             sent.expected: sent.at
@@ -469,15 +469,17 @@ class Outcome:
 
     def missed(self) -> set[tuple[str, str]]:
         """Own events that CAST AI never heard of."""
-        heard = {(event_type, provider_id) for _, event_type, provider_id in self.services.heard}
-        return {sent.expected for sent in self.sent if sent.expected} - heard
+        reports = {
+            (event_type, provider_id) for _, event_type, provider_id in self.services.reports
+        }
+        return {sent.expected for sent in self.sent if sent.expected} - reports
 
     def wrong(self) -> set[tuple[str, str]]:
         """Return the reports that nobody was to make."""
         expected = {sent.expected for sent in self.sent}
         return {
             (event_type, provider_id)
-            for _, event_type, provider_id in self.services.heard
+            for _, event_type, provider_id in self.services.reports
             if (event_type, provider_id) not in expected
         }
 
@@ -487,7 +489,7 @@ class Outcome:
 
     def describes_per_foreign_event(self) -> float:
         """Count requests to EC2, refused ones included, for each event of a foreign instance."""
-        return self.services.asked["foreign"] / max(1, self.count("foreign"))
+        return self.services.request_counts["foreign"] / max(1, self.count("foreign"))
 
 
 def replay(sent: list[Sent], weather: Weather, seed: int) -> Outcome:
@@ -625,7 +627,7 @@ def _percentile(values: list[float], share: float) -> float:
 
 def _table(outcome: Outcome, imports: list[float]) -> Table:
     latencies, calm = outcome.latencies(), outcome.latencies(outages=False)
-    asked, cloud = outcome.services.asked, outcome.cloud
+    counts, cloud = outcome.services.request_counts, outcome.cloud
     decisions = Counter(line["decision"] for line in cloud.lines)
     own, foreign = outcome.count("own"), outcome.count("foreign")
     table = Table(title="Spot events, replayed", title_justify="left")
@@ -655,9 +657,9 @@ def _table(outcome: Outcome, imports: list[float]) -> Table:
             "describes for each foreign event, refused ones included",
             f"{outcome.describes_per_foreign_event():.2f}",
         ),
-        ("  of these answered", f"{asked['foreign answered'] / max(1, foreign):.2f}"),
-        ("describes for each own event", f"{asked['own'] / max(1, own):.2f}"),
-        ("CAST AI requests for each own event", f"{asked['castai'] / max(1, own):.2f}"),
+        ("  of these answered", f"{counts['foreign answered'] / max(1, foreign):.2f}"),
+        ("describes for each own event", f"{counts['own'] / max(1, own):.2f}"),
+        ("CAST AI requests for each own event", f"{counts['castai'] / max(1, own):.2f}"),
         ("execution environments started", f"{cloud.cold_starts:,}"),
         (
             "import and clients, fresh interpreter, least / median",
@@ -677,18 +679,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--events", type=int, default=10_000, help="how many (default: 10000)")
     parser.add_argument("--seed", type=int, default=1, help="another seed, another day")
-    asked = parser.parse_args(arguments)
-    if asked.events < 1:
+    options = parser.parse_args(arguments)
+    if options.events < 1:
         parser.error("--events must be at least 1")
     console = Console()
-    chance = random.Random(asked.seed)  # noqa: S311 - repeatable on purpose
+    chance = random.Random(options.seed)  # noqa: S311 - repeatable on purpose
 
-    outcome = replay(stream(asked.events, chance), bad_weather(), asked.seed)
+    outcome = replay(stream(options.events, chance), bad_weather(), options.seed)
     console.print(_table(outcome, import_seconds()))
     problems = deviations(outcome)
     for service in ("ec2", "castai"):
-        some = stream(max(1, asked.events // 50), chance)
-        hours = replay(some, long_outage(service), asked.seed)
+        some = stream(max(1, options.events // 50), chance)
+        hours = replay(some, long_outage(service), options.seed)
         unmet = lost(hours)
         console.print(
             f"{service} out for hours: {hours.count('own')} own events, "
@@ -702,7 +704,7 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"[red]deviation:[/red] {problem}", highlight=False)
     console.print(
         f"spot-replay: {'ok' if not problems else f'{len(problems)} deviations'}, "
-        f"{len(outcome.sent):,} events, seed {asked.seed}",
+        f"{len(outcome.sent):,} events, seed {options.seed}",
         highlight=False,
     )
     return 1 if problems else 0

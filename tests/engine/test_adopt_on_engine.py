@@ -173,8 +173,8 @@ def access_entries(life: Life) -> dict[str, datetime]:
 def workloads(life: Life) -> dict[str, str]:
     """Uid of each deployment in the agent's namespace, by name."""
     with life.kubernetes() as client:
-        found = [one.metadata for one in client.list(Deployment, namespace=NAMESPACE)]
-        return {str(one.name): str(one.uid) for one in found}
+        deployments = [one.metadata for one in client.list(Deployment, namespace=NAMESPACE)]
+        return {str(one.name): str(one.uid) for one in deployments}
 
 
 def evictor_configuration(life: Life) -> Any:

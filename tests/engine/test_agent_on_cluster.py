@@ -33,7 +33,7 @@ from sandbox.toolchain import Programs
 from tests.support.agent_stack import KEY, AgentStack
 from tests.support.authorizer import Authorizer
 from tests.support.rights import granted, questions, table
-from tests.support.waits import gone, wait_for
+from tests.support.waits import is_absent, wait_for
 
 pytestmark = pytest.mark.sandbox
 
@@ -197,8 +197,8 @@ class TestDefaults:
         namespaces = [one.metadata.name for one in api.list(Namespace)]
         assert {NAMESPACE, "kube-system", "default"} <= set(namespaces)
 
-        asked = set(questions(authorizer, namespaces, [AGENT]))
-        may = authorizer.allowed(ACCOUNT, asked)
+        all_questions = set(questions(authorizer, namespaces, [AGENT]))
+        may = authorizer.allowed(ACCOUNT, all_questions)
         anybody = authorizer.allowed((NAMESPACE, "without-any-binding"), may)
         granted = may - anybody
 
@@ -231,7 +231,7 @@ def test_a_namespace_that_enforces_the_restricted_level_takes_the_pods_and_is_le
     assert leases == {"somebody-elses"}
     assert secrets == {"brought-along"}
     api.delete(Namespace, NAMESPACE)
-    wait_for(lambda: gone(api, Namespace, NAMESPACE))
+    wait_for(lambda: is_absent(api, Namespace, NAMESPACE))
 
 
 def install_the_chart(api: Client) -> None:
@@ -309,7 +309,7 @@ def test_a_namespace_that_is_gone_is_noticed_and_made_again_after_a_refresh(
     uid = adoption.namespace_uid(api, NAMESPACE)
     assert changes(agent.stack(namespace_uid=uid).preview()) == {}
     api.delete(Namespace, NAMESPACE)
-    wait_for(lambda: gone(api, Namespace, NAMESPACE))
+    wait_for(lambda: is_absent(api, Namespace, NAMESPACE))
     assert adoption.namespace_uid(api, NAMESPACE) == ""
 
     assert "namespace castai-agent is gone from the cluster" in agent.failing_up(namespace_uid="")
@@ -325,7 +325,7 @@ def test_a_namespace_that_went_before_the_first_rollout_is_named(agent: AgentSta
         rollout_timeout_seconds=10, node_selector={"example.com/absent": "true"}
     )
     api.delete(Namespace, NAMESPACE)
-    wait_for(lambda: gone(api, Namespace, NAMESPACE))
+    wait_for(lambda: is_absent(api, Namespace, NAMESPACE))
 
     assert "namespace castai-agent is gone from the cluster" in agent.failing_up(namespace_uid="")
     agent.stack(namespace_uid="").refresh()
@@ -356,7 +356,7 @@ def test_the_documented_rights_are_enough_to_install_preview_and_remove(
         Path(deployer).write_text(login)
         assert changes(agent.stack(tag="v0.124.0").up()) == ROLLOUT
         assert changes(agent.stack().destroy())["delete"] == 20
-    assert gone(api, Namespace, NAMESPACE)
+    assert is_absent(api, Namespace, NAMESPACE)
 
 
 @pytest.mark.exhaustive
@@ -375,4 +375,4 @@ def test_what_keeps_the_pods_from_running_is_said(agent: AgentStack, api: Client
     assert changes(stack.up()) == {"create": 1}, "the next up goes on where this one stopped"
     stack.destroy()
     api.delete(Namespace, NAMESPACE)
-    wait_for(lambda: gone(api, Namespace, NAMESPACE))
+    wait_for(lambda: is_absent(api, Namespace, NAMESPACE))

@@ -106,13 +106,13 @@ def test_ready_pods_with_the_right_key_bring_the_agent_online(
     eventually(lambda: exists(admin, ConfigMap, METADATA, NAMESPACE), "its metadata is there")
     eventually(lambda: exists(admin, Lease, LEASE, NAMESPACE), "its lease is there")
     eventually(lambda: memory_of_agent(admin) == "2Gi", "the autoscaler sized it")
-    seen = {node.name for node in api.list_nodes(cluster_id)}
-    assert len(seen) == 3, "what the agent reports is what the cluster has"
-    asked = [one for one in sandbox.control_plane.requests() if one.user == AGENT_USER]
-    listed = {one.resource for one in asked if one.verb == "list" and one.status == 200}
+    node_names = {node.name for node in api.list_nodes(cluster_id)}
+    assert len(node_names) == 3, "what the agent reports is what the cluster has"
+    agent_requests = [one for one in sandbox.control_plane.requests() if one.user == AGENT_USER]
+    listed = {one.resource for one in agent_requests if one.verb == "list" and one.status == 200}
     assert listed >= {"pods", "networkpolicies", "clusterroles", "csinodes", "cronjobs"}
-    assert ("patch", "configmaps") in {(one.verb, one.resource) for one in asked}
-    assert [one for one in asked if one.status == 403] == []
+    assert ("patch", "configmaps") in {(one.verb, one.resource) for one in agent_requests}
+    assert [one for one in agent_requests if one.status == 403] == []
     renewed = admin.get(Lease, LEASE, namespace=NAMESPACE).spec.renewTime
     eventually(
         lambda: admin.get(Lease, LEASE, namespace=NAMESPACE).spec.renewTime != renewed,

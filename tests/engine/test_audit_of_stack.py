@@ -10,7 +10,7 @@ from lightkube.resources.rbac_authorization_v1 import ClusterRole
 
 from castai_stack.commands import audit
 from castai_stack.commands.aws_kinds import OURS, SCRIPT
-from tests.support.waits import gone, wait_for
+from tests.support.waits import is_absent, wait_for
 
 pytestmark = pytest.mark.sandbox
 
@@ -25,7 +25,7 @@ def named(name, namespace=None, **labels):
     return ObjectMeta(name=name, namespace=namespace, labels=labels)
 
 
-def found(control_plane):
+def leftovers(control_plane):
     target = audit.Target("demo", "eu-central-1", "012345678901", str(control_plane.kubeconfig))
     answer = audit.audit(target, ["kubernetes"])
     assert answer.problems == []
@@ -34,7 +34,7 @@ def found(control_plane):
 
 def test_objects_and_mappings_are_found_in_the_cluster(control_plane, kubernetes):
     ours = {"app.kubernetes.io/part-of": "castai-eks"}
-    before = found(control_plane)
+    before = leftovers(control_plane)
     result = [
         Namespace(metadata=named("castai-agent", **ours)),
         ConfigMap(metadata=named("castai-agent-metadata", "castai-agent")),
@@ -46,11 +46,11 @@ def test_objects_and_mappings_are_found_in_the_cluster(control_plane, kubernetes
         with contextlib.suppress(ApiError):  # another test may have left a namespace
             kubernetes.create(one)
     try:
-        after = found(control_plane)
+        after = leftovers(control_plane)
     finally:
         for one in reversed(result):
             kubernetes.delete(type(one), one.metadata.name, namespace=one.metadata.namespace)
-        wait_for(lambda: gone(kubernetes, Namespace, "castai-agent"))
+        wait_for(lambda: is_absent(kubernetes, Namespace, "castai-agent"))
     assert after - before == {
         ("Namespace", "castai-agent", OURS),
         ("ConfigMap", "castai-agent/castai-agent-metadata", f"{SCRIPT} or its chart"),

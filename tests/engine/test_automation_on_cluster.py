@@ -32,7 +32,7 @@ from tests.support.agent_stack import KEY
 from tests.support.authorizer import Authorizer, Question
 from tests.support.automation_stack import AutomationStack
 from tests.support.rights import granted, questions, table
-from tests.support.waits import gone, wait_for
+from tests.support.waits import is_absent, wait_for
 
 pytestmark = pytest.mark.sandbox
 
@@ -71,7 +71,7 @@ def namespace(api: Client) -> Iterator[None]:
     api.create(Namespace(metadata=ObjectMeta(name=NAMESPACE)))
     yield
     api.delete(Namespace, NAMESPACE)
-    wait_for(lambda: gone(api, Namespace, NAMESPACE))
+    wait_for(lambda: is_absent(api, Namespace, NAMESPACE))
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_controller_and_evictor_run_with_the_documented_rights_at_the_restricted
         assert api.get(kind, "evictor-config")["spec"]["config"]["dryRun"] is False
 
         automation.stack().up()
-        assert gone(api, CustomResourceDefinition, "evictorconfigs.autoscaling.cast.ai")
+        assert is_absent(api, CustomResourceDefinition, "evictorconfigs.autoscaling.cast.ai")
         assert len(pods(api)) == 2
         automation.stack().destroy()
 
@@ -286,12 +286,12 @@ def cluster_roles_of_the_chart(api: Client) -> Iterator[None]:
     yield
     for kind_name, name in BESIDE:
         kind = kinds.load("rbac.authorization.k8s.io/v1", kind_name)
-        if kind_name in CLUSTER_WIDE and not gone(api, kind, name):
+        if kind_name in CLUSTER_WIDE and not is_absent(api, kind, name):
             api.delete(kind, name)
     for document in manifests.objects(a_release()).values():
         if "namespace" not in document["metadata"]:
             kind = kinds.load(document["apiVersion"], document["kind"])
-            if not gone(api, kind, document["metadata"]["name"]):
+            if not is_absent(api, kind, document["metadata"]["name"]):
                 api.delete(kind, document["metadata"]["name"])
 
 

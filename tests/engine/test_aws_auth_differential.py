@@ -134,7 +134,7 @@ def authenticator(programs: Programs) -> Iterator[AwsAuthReader]:
         yield running
 
 
-def kept(kind, text):
+def our_mappings(kind, text):
     """Mappings that our reader keeps; None for an unreadable list."""
     try:
         items = parse(kind, text).items
@@ -180,7 +180,7 @@ def test_a_list_means_to_us_what_it_means_to_the_authenticator(
     authenticator: AwsAuthReader, kind, text
 ):
     try:
-        ours = kept(kind, text)
+        ours = our_mappings(kind, text)
     except AwsAuthError:
         return  # a spelling that this program declines
     reading = authenticator.read({KEYS[kind]: text})

@@ -73,13 +73,13 @@ def edit(client: Client, data):
     client.patch(ConfigMap, entries.NAME, {"data": data}, namespace="kube-system")
 
 
-def found(client: Client, name=entries.NAME):
+def config_map(client: Client, name=entries.NAME):
     return client.get(ConfigMap, name, namespace="kube-system")
 
 
 def exists(client: Client, name):
-    seen = look(client)
-    return (seen.copy if name == COPY else seen.live) is not None
+    snapshots = look(client)
+    return (snapshots.copy if name == COPY else snapshots.live) is not None
 
 
 def test_entries_come_and_go_and_the_map_is_as_it_was(client):
@@ -88,19 +88,19 @@ def test_entries_come_and_go_and_the_map_is_as_it_was(client):
     write(client, EnsureEntry(NODES), ())
     write(client, EnsureEntry(USER), ())
 
-    between = found(client)
+    between = config_map(client)
     assert between.data["mapRoles"].startswith(FOREIGN["mapRoles"])
     assert NODES.arn in between.data["mapRoles"]
     assert json.loads(between.data["mapUsers"])[-1] == USER.as_item()
-    assert found(client, COPY).data == FOREIGN
+    assert config_map(client, COPY).data == FOREIGN
     ours = {f.manager for f in between.metadata.managedFields}
     assert connection.FIELD_MANAGER in ours
 
     write(client, RemoveEntry(USER), ())
-    assert found(client, COPY).data == FOREIGN, "the copy stays while an entry of ours does"
+    assert config_map(client, COPY).data == FOREIGN, "the copy stays while an entry of ours does"
     write(client, RemoveEntry(NODES), ())
 
-    after = found(client)
+    after = config_map(client)
     assert after.data == before.data
     assert after.metadata.annotations is None, "the mark must go with the last entry"
     assert after.metadata.labels == before.metadata.labels
@@ -110,7 +110,7 @@ def test_entries_come_and_go_and_the_map_is_as_it_was(client):
 def test_without_a_map_one_is_made_and_removed_again(client):
     write(client, EnsureEntry(NODES), ())
     write(client, EnsureEntry(USER), ())
-    assert set(found(client).data) == {"mapRoles", "mapUsers"}
+    assert set(config_map(client).data) == {"mapRoles", "mapUsers"}
     write(client, RemoveEntry(NODES), ())
     write(client, RemoveEntry(USER), ())
 
@@ -129,23 +129,23 @@ def test_a_map_that_we_made_stays_when_others_moved_in(client):
 
     write(client, RemoveEntry(NODES), ())
 
-    assert found(client).data == {"mapUsers": FOREIGN["mapUsers"]}
+    assert config_map(client).data == {"mapUsers": FOREIGN["mapUsers"]}
 
 
 def test_a_second_run_writes_nothing(client):
     make(client, FOREIGN)
     write(client, EnsureEntry(NODES), ())
-    version = found(client).metadata.resourceVersion
+    version = config_map(client).metadata.resourceVersion
 
     write(client, EnsureEntry(NODES), ())
 
-    assert found(client).metadata.resourceVersion == version
+    assert config_map(client).metadata.resourceVersion == version
 
 
 def test_a_patch_and_a_delete_of_another_version_change_nothing(client):
     old = make(client, FOREIGN).metadata.resourceVersion
     edit(client, {"x": "y"})
-    now = found(client)
+    now = config_map(client)
 
     patch = Patch(entries.NAME, old, {"mapRoles": None}, {})
     with pytest.raises(ApiError) as caught:
@@ -154,7 +154,7 @@ def test_a_patch_and_a_delete_of_another_version_change_nothing(client):
     assert caught.value.status.code == 409
     assert not send(client, Decision((patch,)))
     assert not send(client, Decision((Delete(entries.NAME, old),)))
-    assert found(client) == now
+    assert config_map(client) == now
 
 
 def test_a_conflict_that_stays_names_who_wrote_last(client, monkeypatch):
@@ -179,7 +179,7 @@ def test_a_conflict_that_stays_names_who_wrote_last(client, monkeypatch):
         "kube-system/aws-auth: other writers changed it during each of 30 attempts, the last of them "
         "'argocd' at 20"
     )
-    assert found(client).data["mapRoles"] == FOREIGN["mapRoles"]
+    assert config_map(client).data["mapRoles"] == FOREIGN["mapRoles"]
 
 
 def ensure(kubeconfig, entry):
@@ -238,16 +238,16 @@ def test_sixteen_concurrent_writers_lose_nothing(client, control_plane):
     )
 
     assert errors == []
-    listing = parse("role", found(client).data["mapRoles"])
+    listing = parse("role", config_map(client).data["mapRoles"])
     arns = [item.arn for item in listing.items]
     assert sorted(arns[1:]) == sorted(
         [entry.arn for entry in ours] + [f"foreign-{n}-{t}" for n in range(8) for t in range(5)]
     )
     assert listing.text.startswith(FOREIGN["mapRoles"])
-    assert json.loads(found(client).metadata.annotations[ENTRIES_ANNOTATION])["entries"] == [
+    assert json.loads(config_map(client).metadata.annotations[ENTRIES_ANNOTATION])["entries"] == [
         entry.identity for entry in ours
     ]
-    copied = found(client, COPY).data["mapRoles"]
+    copied = config_map(client, COPY).data["mapRoles"]
     assert copied.startswith(FOREIGN["mapRoles"]), (
         "the copy is the text before the program's first entry"
     )
@@ -289,10 +289,10 @@ def finishes(client, order):
 
 def check_carried_out(client, order):
     ensured = isinstance(order, EnsureEntry)
-    text = found(client).data["mapRoles"]
+    text = config_map(client).data["mapRoles"]
     assert text.startswith(FOREIGN["mapRoles"])
     assert text.count(NODES.arn) == ensured
-    copied = found(client, COPY).data if exists(client, COPY) else None
+    copied = config_map(client, COPY).data if exists(client, COPY) else None
     assert copied == (FOREIGN if ensured else None)
 
 
@@ -318,7 +318,7 @@ def test_a_crash_at_any_request_is_repaired_by_the_next_run(
 
     assert finished, "a write took more than 20 requests"
     assert number >= 6, "each write has several requests to crash at"
-    assert found(client).data == FOREIGN
+    assert config_map(client).data == FOREIGN
 
 
 def test_a_refused_write_leaves_no_copy_behind(client):
@@ -350,8 +350,8 @@ def test_restore_puts_the_kept_text_back(client):
 
     assert send(client, restored(look(client), Caller("")))
 
-    assert found(client).data == FOREIGN
-    assert found(client).metadata.annotations is None
+    assert config_map(client).data == FOREIGN
+    assert config_map(client).metadata.annotations is None
     assert not exists(client, COPY)
 
 
@@ -362,13 +362,13 @@ def test_restore_makes_a_map_that_was_deleted(client):
 
     assert send(client, restored(look(client), Caller("")))
 
-    assert found(client).data == FOREIGN
+    assert config_map(client).data == FOREIGN
 
 
 def test_a_map_made_by_another_in_the_meantime_is_merged_into(client):
     assert send(client, Decision((Create(entries.NAME, FOREIGN, {}),)))
     assert not send(client, Decision((Create(entries.NAME, {}, {}),)))
-    assert found(client).data == FOREIGN
+    assert config_map(client).data == FOREIGN
 
 
 def test_the_caller_is_who_the_server_says(client):
@@ -422,10 +422,10 @@ def test_what_the_operator_is_said_to_need_is_enough(client, control_plane):
     try:
         with connect(str(control_plane.kubeconfig_of("reader")), None) as operator:
             write(operator, EnsureEntry(NODES), ())
-            assert NODES.arn in found(client).data["mapRoles"]
+            assert NODES.arn in config_map(client).data["mapRoles"]
             write(operator, RemoveEntry(NODES), ())
     finally:
         client.delete(RoleBinding, "aws-auth-writer", namespace="kube-system")
         client.delete(Role, "aws-auth-writer", namespace="kube-system")
-    assert found(client).data == FOREIGN
+    assert config_map(client).data == FOREIGN
     assert not exists(client, COPY)

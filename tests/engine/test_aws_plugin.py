@@ -126,11 +126,13 @@ def test_drift_is_found_and_repaired(stack: Stack, cloud: aws.Seed):
     )
 
     result = {step.name: step.operation for step in stack.refresh().steps if step.changed}
-    gone = {"role-policy", "permission"}
+    deleted_names = {"role-policy", "permission"}
     repaired = stack.up()
 
     assert set(result) >= {"role", "function", "rule", "queue"}
-    assert {step.name for step in repaired.changing() if step.operation == "create"} == gone
+    assert {
+        step.name for step in repaired.changing() if step.operation == "create"
+    } == deleted_names
     assert inventory(cloud) == wanted
     assert stack.preview().empty
 

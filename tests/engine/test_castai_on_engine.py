@@ -181,7 +181,7 @@ class Life:
             program=self.folder / "__main__.py",
         )
         self.api = CastaiApi(castai.url, API_KEY)
-        self.told = []
+        self.outputs = []
 
     def wants(self, **changed):
         (self.folder / "wanted.json").write_text(json.dumps({**FIRST, **changed}))
@@ -189,7 +189,7 @@ class Life:
     def run(self, operation, *arguments, **changed):
         self.wants(**changed)
         result = getattr(self.stack, operation)(*arguments)
-        self.told.append(result.output)
+        self.outputs.append(result.output)
         return {
             step.name: step.operation
             for step in result.steps
@@ -232,13 +232,13 @@ def test_a_second_preview_shows_nothing(life):
 
 
 def test_a_pending_update_of_the_registration_replaces_nothing_that_hangs_on_its_id(life):
-    shown = life.run("preview", pending=True)
-    assert shown == {"registration": "update"}
+    plan = life.run("preview", pending=True)
+    assert plan == {"registration": "update"}
 
 
 def test_a_moved_hand_over_is_neither_deleted_nor_made_anew(life):
-    shown = life.run("preview", moved=True)
-    assert shown == {"parent": "create"}
+    plan = life.run("preview", moved=True)
+    assert plan == {"parent": "create"}
 
 
 def test_the_state_holds_no_code_and_only_the_types_of_the_plugin(life):
@@ -315,10 +315,10 @@ def test_a_disconnect_in_the_console_is_found_by_a_refresh_and_undone_by_the_nex
     life.api.disconnect(cluster, delete_nodes=False)
     assert life.run("preview") == {}, "without a refresh the state is believed"
     life.run("refresh")
-    assert "is disconnected at CAST AI (status del" in life.told[-1]
+    assert "is disconnected at CAST AI (status del" in life.outputs[-1]
     planned = life.run("preview")
     assert planned == {"registration": "update", "hand-over": "update", "ready": "update"}
-    assert "`pulumi up` registers it again under this id" in life.told[-1]
+    assert "`pulumi up` registers it again under this id" in life.outputs[-1]
     assert life.run("up") == planned
     assert (life.state()["id"], life.state()["accessKeyId"]) == (cluster, "AKIAONE")
     life.run("refresh")
@@ -341,7 +341,7 @@ def test_going_to_none_is_refused_before_anything_happens(life):
 
 def test_the_preview_warns_of_a_gap(life):
     life.run("preview", principal="/team/cast-eks-demo")
-    assert "warning: principal /cast-eks-demo becomes /team/cast-eks-demo" in life.told[-1]
+    assert "warning: principal /cast-eks-demo becomes /team/cast-eks-demo" in life.outputs[-1]
 
 
 def test_a_failed_hand_over_is_told_in_a_sentence_and_made_again_by_the_next_run(life):
@@ -351,7 +351,7 @@ def test_a_failed_hand_over_is_told_in_a_sentence_and_made_again_by_the_next_run
             life.run("up", key="AKIATWO")
     finally:
         life.castai.service.cloud.works = True
-    life.told.append(caught.value.output)
+    life.outputs.append(caught.value.output)
     assert "CAST AI cannot use the access key AKIATWO that it was handed" in caught.value.output
     assert "AWS still spreads the new access" in caught.value.output, "progress is not shown"
     assert life.run("preview", key="AKIATWO") == {"hand-over": "update", "ready": "update"}
@@ -373,7 +373,7 @@ def test_no_secret_is_in_the_state_its_backups_or_a_log(life):
     tokens = [token.value for token in life.castai.service.clusters[life.state()["id"]].tokens]
     assert len(tokens) > 1
     texts = {"export": json.dumps(life.stack.export())}
-    texts |= {f"output {n}": text for n, text in enumerate(life.told)}
+    texts |= {f"output {n}": text for n, text in enumerate(life.outputs)}
     for path in life.stack.directory.rglob("*"):
         if path.is_file() and path.parent != life.folder and "bin" not in path.parts:
             texts[str(path)] = path.read_bytes().decode(errors="replace")

@@ -91,9 +91,9 @@ def test_the_request_log_tells_reads_writes_and_dry_runs_apart(control_plane: Co
         api.get(ConfigMap, "counted", namespace="default")
         api.delete(ConfigMap, "counted", namespace="default")
 
-    seen = [r for r in control_plane.requests()[before:] if not r.own]
+    log = [r for r in control_plane.requests()[before:] if not r.own]
 
-    assert [(r.user, r.verb, r.write) for r in seen] == [
+    assert [(r.user, r.verb, r.write) for r in log] == [
         ("platform-admin", "patch", False),
         ("platform-admin", "patch", True),
         ("platform-admin", "get", False),
@@ -120,8 +120,8 @@ def test_another_process_finds_it_and_ends_it(programs: Programs, tmp_path: Path
 
 
 def test_a_port_in_use_is_said_and_leaves_no_process(programs: Programs, tmp_path: Path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         with pytest.raises(ProcessError, match="address already in use"):
             ControlPlane.start(tmp_path, programs, port=port, with_parent=True)
 

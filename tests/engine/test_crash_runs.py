@@ -97,8 +97,10 @@ def test_a_watch_comes_through_the_proxy_as_it_happens(control_plane, tmp_path):
         with Client(config=KubeConfig.from_file(proxy.kubeconfig)) as client:
             result = ConfigMap(metadata=ObjectMeta(name="watched", namespace="default"))
             client.create(result)
-            seen = client.watch(ConfigMap, namespace="default", fields={"metadata.name": "watched"})
-            assert next(iter(seen))[1].metadata.name == "watched"
+            events = client.watch(
+                ConfigMap, namespace="default", fields={"metadata.name": "watched"}
+            )
+            assert next(iter(events))[1].metadata.name == "watched"
             client.delete(ConfigMap, "watched", namespace="default")
     finally:
         proxy.close()

@@ -155,8 +155,8 @@ def test_a_real_plugin_of_the_machine_is_the_one_that_runs(stack: Stack, program
     plugin.parent.mkdir()
     plugin.write_text(f'#!/bin/sh\necho "$@" >> {record}\necho "it is recorded" >&2\nexit 7\n')
     plugin.chmod(0o755)
-    taken = replace(programs, aws_plugin=plugin)
-    program_folder.write(stack.directory / "bin", taken)
+    with_plugin = replace(programs, aws_plugin=plugin)
+    program_folder.write(stack.directory / "bin", with_plugin)
     stack.program = written(stack.directory, ONE_USER)
 
     with pytest.raises(OperationError):

@@ -87,8 +87,8 @@ class BadDays:
         result = self.sandbox.client("ec2").describe_instances(InstanceIds=instances)[
             "Reservations"
         ]
-        shown = [one for reservation in result for one in reservation["Instances"]]
-        return [one["InstanceId"] for one in shown if one["State"]["Name"] == "running"]
+        descriptions = [one for reservation in result for one in reservation["Instances"]]
+        return [one["InstanceId"] for one in descriptions if one["State"]["Name"] == "running"]
 
 
 def test_throttling_and_broken_connections_stop_neither_up_nor_preview_nor_destroy(bad_days):
@@ -110,16 +110,16 @@ def test_up_waits_for_iam_that_shows_new_principals_late(bad_days):
     Without the function: its role is late, too, and there it is the provider that waits.
     """
     bad_days.put(bad_days.sandbox.aws_url, propagation_seconds=LATE, seed=2)
-    shown = AfterARefusal(bad_days, before=len(bad_days.states()))
-    shown.start()
+    release = AfterARefusal(bad_days, before=len(bad_days.states()))
+    release.start()
     try:
         with bad_days.connected("spot.enabled=false"):
-            shown.end()
+            release.end()
             state = bad_days.states()[-1]
             assert state["refusedHandOvers"] >= 1, "AWS showed everything at once"
             assert state["status"] == "ready"
     finally:
-        shown.end()
+        release.end()
 
 
 @pytest.mark.exhaustive

@@ -205,16 +205,16 @@ def test_keys_rotate_one_after_the_other_and_castai_uses_the_new_one(life: Life)
         life.stack(credentials__rotation="2").preview()
     assert keys(life) == {first: "Active"}, "a refused jump deleted the key in use"
 
-    seen = [first]
+    key_ids = [first]
     for generation in ("1", "2"):
         life.base["credentials.rotation"] = generation
         with life.access_without_interruption():
             life.stack().up()
         current = life.stack().outputs(show_secrets=True)["access_key_id"]
-        assert current not in seen
-        assert keys(life) == {current: "Active", seen[-1]: "Inactive"}
+        assert current not in key_ids
+        assert keys(life) == {current: "Active", key_ids[-1]: "Inactive"}
         assert life.castai()["accessKeyId"] == current, "CAST AI was not handed the new key"
-        seen.append(current)
+        key_ids.append(current)
     require_empty([life.stack().preview()])
 
 

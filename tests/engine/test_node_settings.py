@@ -99,8 +99,8 @@ def live(life: Life, api: AutomationApi) -> None:
 
     # Without automation the connection stays.
     life.base |= {"automation.autoscaler.enabled": "false", "automation.evictor.enabled": "false"}
-    gone = operations(life.stack().up())
-    assert {name for name in gone if name in TOLD} == TOLD - {"node-configuration"}
+    result = operations(life.stack().up())
+    assert {name for name in result if name in TOLD} == TOLD - {"node-configuration"}
     assert (api.policies(cluster_id) or {})["enabled"] is False
     assert (api.evictor(cluster_id) or {})["enabled"] is False
     assert life.castai()["status"] == "ready"
@@ -159,7 +159,7 @@ def test_a_group_of_another_vpc_and_a_taken_name_end_before_the_first_write(sand
     ec2 = sandbox.client("ec2", "root")
     other = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     foreign = ec2.create_security_group(GroupName="x", Description="x", VpcId=other)["GroupId"]
-    taken = ec2.create_security_group(
+    existing = ec2.create_security_group(
         GroupName=GROUP, Description="x", VpcId=sandbox.record["vpc"]
     )["GroupId"]
     settings = {"automation.nodes.securityGroupIds": json.dumps([foreign])}
@@ -168,9 +168,9 @@ def test_a_group_of_another_vpc_and_a_taken_name_end_before_the_first_write(sand
         with life.writing_nothing(), pytest.raises(OperationError) as refused:
             life.stack().up()
     finally:
-        for group in (foreign, taken):
+        for group in (foreign, existing):
             ec2.delete_security_group(GroupId=group)
         ec2.delete_vpc(VpcId=other)
 
     assert f"found {foreign}, a group of {other}" in str(refused.value)
-    assert f"security group {GROUP} exists ({taken})" in str(refused.value)
+    assert f"security group {GROUP} exists ({existing})" in str(refused.value)

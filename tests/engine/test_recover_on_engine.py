@@ -101,7 +101,7 @@ class Life:
         program.mkdir()
         (program / "__main__.py").write_text(PROGRAM)
         program_folder.write(directory / "bin", programs)
-        self.told = ""
+        self.output = ""
         self.stack = Stack(
             directory,
             {
@@ -138,7 +138,7 @@ class Life:
             text=True,
             check=False,
         )
-        self.told += done.stdout + done.stderr
+        self.output += done.stdout + done.stderr
         return done
 
     def plugin_without_engine(self):
@@ -176,7 +176,7 @@ def life(tmp_path, programs):
     for pid, _ in result.orphans():
         killed_engine.end(pid)
     search = SecretSearch(tmp_path, aws_url=result.aws.url, castai_url=castai.url)
-    plain = search.plain({"what recovery said": result.told})
+    plain = search.plain({"what recovery said": result.output})
     castai.close()
     result.aws.close()
     assert plain == []

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.sandbox
 
 def writes(sandbox: Sandbox) -> list[str]:
     """Every write that any of the three services has seen, other than by the sandbox itself."""
-    seen = [
+    http_writes = [
         f"{one['service']}:{one['action']}"
         for url in (sandbox.aws_url, sandbox.castai_url)
         for one in requests.get(f"{url}/_sandbox/requests", timeout=10).json()["log"]
@@ -28,7 +28,7 @@ def writes(sandbox: Sandbox) -> list[str]:
         for one in sandbox.control_plane.requests()
         if one.write and not one.own
     ]
-    return seen + kubernetes
+    return http_writes + kubernetes
 
 
 @pytest.fixture

@@ -220,7 +220,7 @@ def test_a_second_start_is_refused_while_the_first_runs(sandbox: Sandbox):
 
 def test_env_leads_a_shell_to_the_sandbox(sandbox: Sandbox):
     printed = command("env", "--state", str(sandbox.directory)).stdout
-    shown = subprocess.run(
+    lines = subprocess.run(
         [
             "sh",
             "-c",
@@ -232,10 +232,10 @@ def test_env_leads_a_shell_to_the_sandbox(sandbox: Sandbox):
         check=True,
     ).stdout.splitlines()
 
-    assert shown[0] == str(sandbox.directory / "bin" / "pulumi")
-    assert shown[1] == sandbox.environment()["KUBECONFIG"]
-    assert shown[2] == "", "a profile of the user must not reach the sandbox's shell"
-    assert shown[3:] == [castai.API_KEY], "the audit asks with the key of the environment"
+    assert lines[0] == str(sandbox.directory / "bin" / "pulumi")
+    assert lines[1] == sandbox.environment()["KUBECONFIG"]
+    assert lines[2] == "", "a profile of the user must not reach the sandbox's shell"
+    assert lines[3:] == [castai.API_KEY], "the audit asks with the key of the environment"
 
 
 def test_commands_without_a_sandbox_say_how_to_start_one(tmp_path: Path):

@@ -282,10 +282,10 @@ def test_a_node_named_as_usual_is_found_by_a_single_read(kubernetes, cluster, co
 
     outcome = drain(cluster(), place.report(private_dns_name=place.name), soon(20))
 
-    asked = [r for r in control_plane.requests()[before:] if r.user.endswith(":handler")]
+    own_requests = [r for r in control_plane.requests()[before:] if r.user.endswith(":handler")]
     assert outcome.node == place.name
-    assert "get" in {r.verb for r in asked if r.resource == "nodes"}
-    assert "list" not in {r.verb for r in asked if r.resource == "nodes"}
+    assert "get" in {r.verb for r in own_requests if r.resource == "nodes"}
+    assert "list" not in {r.verb for r in own_requests if r.resource == "nodes"}
 
 
 def test_an_instance_that_is_no_node_drains_nothing(kubernetes, cluster):
@@ -365,7 +365,7 @@ def test_the_handler_tells_castai_and_drains(kubernetes, cluster):
             an_event(place.instance_id, time=iso(time.time())), 60
         )
 
-    assert len(endpoint.heard) == 1
+    assert len(endpoint.reports) == 1
     assert line["drain"]["node"] == place.name
     assert line["drain"]["evicted"] == 1
 
@@ -390,7 +390,7 @@ def test_castai_hears_even_when_the_cluster_cannot_be_reached(kubernetes, contro
             an_event(place.instance_id, time=iso(time.time())), 60
         )
 
-    assert len(endpoint.heard) == 1
+    assert len(endpoint.reports) == 1
 
 
 def test_a_rebalance_recommendation_leaves_the_node_alone(kubernetes, cluster):
@@ -401,13 +401,13 @@ def test_a_rebalance_recommendation_leaves_the_node_alone(kubernetes, cluster):
     with EventsEndpoint() as endpoint:
         line = a_handler(endpoint, cluster, place).handle(event, 60)
 
-    assert len(endpoint.heard) == 1
+    assert len(endpoint.reports) == 1
     assert "drain" not in line
     assert not kubernetes.get(Node, place.name).spec.unschedulable
 
 
 def test_pods_leave_by_eviction_and_never_by_deletion(control_plane):
-    asked = [r for r in control_plane.requests() if r.user.endswith(":handler")]
+    own_requests = [r for r in control_plane.requests() if r.user.endswith(":handler")]
 
-    assert [r for r in asked if (r.verb, r.resource) == ("create", "pods/eviction")]
-    assert {r.status for r in asked if r.verb.startswith("delete")} <= {403}
+    assert [r for r in own_requests if (r.verb, r.resource) == ("create", "pods/eviction")]
+    assert {r.status for r in own_requests if r.verb.startswith("delete")} <= {403}

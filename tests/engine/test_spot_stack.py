@@ -153,7 +153,7 @@ def test_it_comes_stays_and_goes_without_a_trace(stack: Stack, account: str, tmp
     stack.destroy()
 
     assert again.empty, again.changing()
-    assert [heard.key for heard in endpoint.heard] == [KEY, KEY], "one report for each cluster"
+    assert [report.key for report in endpoint.reports] == [KEY, KEY], "one report for each cluster"
     assert not exported, f"the key is in clear in {exported}"
     assert environments[0]["CASTAI_API_KEY"] == KEY, "the function is to have it"
     assert "CASTAI_API_KEY" not in environments[1]

@@ -49,8 +49,8 @@ def test_the_function_drains_the_node_as_the_role_that_the_stack_maps(sandbox: S
     assert line["decision"] == "reported"
     assert node.spec.unschedulable
     assert node.spec.providerID == line["providerId"]
-    asked = {r.user for r in sandbox.control_plane.requests() if r.resource == "nodes"}
-    assert rbac.USERNAME in asked, "the mapping names the function's role"
+    users = {r.user for r in sandbox.control_plane.requests() if r.resource == "nodes"}
+    assert rbac.USERNAME in users, "the mapping names the function's role"
 
 
 def leave_as_found(api: Client, name: str) -> None:

@@ -57,9 +57,9 @@ def second_cluster(sandbox: Sandbox, control_plane: ControlPlane) -> Iterator[Pa
     kubeconfig = control_plane.kubeconfig
     with ExitStack() as ending, Client(config=KubeConfig.from_file(kubeconfig)) as client:
         client.create(Node(metadata=metadata))
-        for played in (AgentStandIn(kubeconfig), ControllerStandIn(kubeconfig)):
-            ending.callback(played.close)
-            played.start()
+        for stand_in in (AgentStandIn(kubeconfig), ControllerStandIn(kubeconfig)):
+            ending.callback(stand_in.close)
+            stand_in.start()
         yield kubeconfig
         client.delete(Node, "second-node")
     eks.delete_cluster(name=SECOND)

@@ -69,8 +69,8 @@ def add_package(project: Project) -> None:
 
     It cannot link a package, the step before the CLI writes `packages` into Pulumi.yaml.
     """
-    said = project.run("package", "add", "../../plugin", fails=True)
-    assert said.endswith("error: linking package: method Link not implemented\n")
+    output = project.run("package", "add", "../../plugin", fails=True)
+    assert output.endswith("error: linking package: method Link not implemented\n")
     (declaration,) = (project.folder / "sdks" / "castai-stack").iterdir()
     declared = yaml.safe_load(declaration.read_text())
     assert declared == {
@@ -113,8 +113,8 @@ def test_a_yaml_program_connects_a_cluster_and_takes_it_away(project: Project, s
     }
     program.pop("outputs")
     file.write_text(json.dumps(program))  # YAML without aliases, which the host refuses
-    said = "\n".join(map(str.strip, project.run("preview", fails=True).splitlines()))
-    assert [name for name, (_, sentence) in SHAPES.items() if sentence not in said] == []
+    output = "\n".join(map(str.strip, project.run("preview", fails=True).splitlines()))
+    assert [name for name, (_, sentence) in SHAPES.items() if sentence not in output] == []
 
     file.write_text(written)
     project.run("up", "--yes", "--skip-preview")

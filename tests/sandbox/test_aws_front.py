@@ -51,10 +51,10 @@ def url(seeded):
 
 @pytest.fixture
 def client(url, seeded):
-    def made(service, keys=seeded.operator):
+    def make(service, keys=seeded.operator):
         return signing(url, service, keys.access_key_id, keys.secret_access_key, keys.session_token)
 
-    return made
+    return make
 
 
 @pytest.fixture
@@ -190,8 +190,8 @@ def test_an_unsigned_request_is_refused(url):
 def presigned(url, keys):
     address = f"{url}/?Action=GetCallerIdentity&Version=2011-06-15"
     request = AWSRequest("GET", address, headers={"x-k8s-aws-id": "demo"})
-    held = Keys(keys.access_key_id, keys.secret_access_key, keys.session_token)
-    SigV4QueryAuth(held, "sts", REGION, expires=60).add_auth(request)
+    credentials = Keys(keys.access_key_id, keys.secret_access_key, keys.session_token)
+    SigV4QueryAuth(credentials, "sts", REGION, expires=60).add_auth(request)
     return request.prepare().url
 
 
@@ -494,8 +494,10 @@ def test_a_principal_made_again_is_another_one(iam, url, castai):
     path = f"foreign-principals/{quote(castai['arn'])}"
     internal(url, "DELETE", path)
 
-    shown = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
-    assert shown["Statement"][0]["Principal"]["AWS"] == castai["uniqueId"], "its id, not its name"
+    trust_policy = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+    assert trust_policy["Statement"][0]["Principal"]["AWS"] == castai["uniqueId"], (
+        "its id, not its name"
+    )
     again = internal(url, "PUT", path).json()
     assert again["uniqueId"] != castai["uniqueId"]
     refused(lambda: assume(url, again, role), "AccessDenied")
@@ -783,8 +785,8 @@ def test_the_authentication_mode_goes_one_way_step_by_step(eks, seeded):
     refused(lambda: change("CONFIG_MAP"), "InvalidParameterException")
     change("API")
     refused(lambda: change("API_AND_CONFIG_MAP"), "InvalidParameterException")
-    shown = eks.describe_cluster(name=name)["cluster"]["accessConfig"]
-    assert shown["authenticationMode"] == "API"
+    access_config = eks.describe_cluster(name=name)["cluster"]["accessConfig"]
+    assert access_config["authenticationMode"] == "API"
     eks.delete_cluster(name=name)
 
 
@@ -798,8 +800,8 @@ def test_a_node_entry_is_made_shown_and_deleted(eks, cluster, iam):
     assert result["kubernetesGroups"] == ["system:nodes"]
     assert role in eks.list_access_entries(clusterName=cluster)["accessEntries"]
     eks.tag_resource(resourceArn=result["accessEntryArn"], tags={"c": "d"})
-    shown = eks.describe_access_entry(clusterName=cluster, principalArn=role)["accessEntry"]
-    assert shown["tags"] == {"a": "b", "c": "d"}
+    details = eks.describe_access_entry(clusterName=cluster, principalArn=role)["accessEntry"]
+    assert details["tags"] == {"a": "b", "c": "d"}
     refused(eks.create_access_entry, "ResourceInUseException", "already in use",
             clusterName=cluster, principalArn=role, type="EC2_LINUX")  # fmt: skip
     eks.delete_access_entry(clusterName=cluster, principalArn=role)
@@ -868,8 +870,8 @@ def test_whoever_makes_a_cluster_with_entries_may_do_everything_in_it(cluster, u
 
 
 def test_a_cluster_shows_the_address_that_it_was_given(eks, url, cluster):
-    shown = {"endpoint": "https://127.0.0.1:6443", "certificateAuthority": "Q0E="}
-    internal(url, "PUT", f"clusters/{REGION}/{cluster}", json=shown)
+    address = {"endpoint": "https://127.0.0.1:6443", "certificateAuthority": "Q0E="}
+    internal(url, "PUT", f"clusters/{REGION}/{cluster}", json=address)
     result = eks.describe_cluster(name=cluster)["cluster"]
 
     assert result["endpoint"] == "https://127.0.0.1:6443"
@@ -904,19 +906,23 @@ def test_a_function_is_kept_as_it_was_given(client, iam):
         LoggingConfig={"LogFormat": "JSON", "LogGroup": "/x"},
     )  # fmt: skip
     result = functions.get_function(FunctionName=name)
-    shown = result["Configuration"]
+    configuration = result["Configuration"]
 
-    assert shown["CodeSha256"] == base64.b64encode(hashlib.sha256(code()).digest()).decode()
-    assert (shown["Timeout"], shown["MemorySize"], shown["Architectures"]) == (60, 256, ["arm64"])
-    assert shown["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": "/x"}
-    assert (shown["State"], result["Tags"]) == ("Active", {"a": "b"})
+    assert configuration["CodeSha256"] == base64.b64encode(hashlib.sha256(code()).digest()).decode()
+    assert (
+        configuration["Timeout"],
+        configuration["MemorySize"],
+        configuration["Architectures"],
+    ) == (60, 256, ["arm64"])
+    assert configuration["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": "/x"}
+    assert (configuration["State"], result["Tags"]) == ("Active", {"a": "b"})
     functions.update_function_code(FunctionName=name, ZipFile=code("other"))
     functions.update_function_configuration(
         FunctionName=name, TracingConfig={"Mode": "PassThrough"}, Timeout=30,
         EphemeralStorage={"Size": 512},
     )  # fmt: skip
     again = functions.get_function_configuration(FunctionName=name)
-    assert again["CodeSha256"] != shown["CodeSha256"]
+    assert again["CodeSha256"] != configuration["CodeSha256"]
     assert (again["TracingConfig"]["Mode"], again["Timeout"]) == ("PassThrough", 30)
     assert again["EphemeralStorage"] == {"Size": 512}
 
@@ -945,8 +951,8 @@ def test_a_dead_letter_queue_needs_a_role_that_may_send(client, iam):
         RoleName=role, PolicyName="p", PolicyDocument=document(allow("sqs:SendMessage", queue))
     )
     result = make_function(client, role, DeadLetterConfig={"TargetArn": queue})
-    shown = client("lambda").get_function_configuration(FunctionName=result)
-    assert shown["DeadLetterConfig"] == {"TargetArn": queue}
+    configuration = client("lambda").get_function_configuration(FunctionName=result)
+    assert configuration["DeadLetterConfig"] == {"TargetArn": queue}
     put(FunctionName=name, DestinationConfig=letters)
 
 
@@ -1022,8 +1028,8 @@ def test_groups_queues_alarms_and_secrets_are_kept_with_their_tags(client):
     queue = queues.create_queue(
         QueueName=name, Attributes={"MessageRetentionPeriod": "1209600"}, tags={"a": "b"}
     )["QueueUrl"]
-    shown = queues.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
-    assert shown["MessageRetentionPeriod"] == "1209600"
+    attributes = queues.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert attributes["MessageRetentionPeriod"] == "1209600"
     refused(queues.create_queue, "QueueAlreadyExists", QueueName=name,
             Attributes={"MessageRetentionPeriod": "60"})  # fmt: skip
     alarms.put_metric_alarm(
@@ -1042,14 +1048,14 @@ def test_groups_queues_alarms_and_secrets_are_kept_with_their_tags(client):
 def test_instances_tell_their_cluster_and_whether_they_are_spot(client, seeded):
     ec2 = client("ec2")
 
-    def shown(identity):
+    def instance(identity):
         return ec2.describe_instances(InstanceIds=[identity])["Reservations"][0]["Instances"][0]
 
-    own, other = shown(seeded.spot_node), shown(seeded.foreign_spot_node)
+    own, other = instance(seeded.spot_node), instance(seeded.foreign_spot_node)
     assert own["InstanceLifecycle"] == other["InstanceLifecycle"] == "spot"
     assert {"Key": "kubernetes.io/cluster/demo", "Value": "owned"} in own["Tags"]
     assert {"Key": "kubernetes.io/cluster/other", "Value": "owned"} in other["Tags"]
-    assert "InstanceLifecycle" not in shown(seeded.nodes[1])
+    assert "InstanceLifecycle" not in instance(seeded.nodes[1])
 
 
 # What is not known is refused
@@ -1094,8 +1100,8 @@ class Cbor:
         )
         keys = self.keys
         secret = secret or keys.secret_access_key
-        held = Keys(keys.access_key_id, secret, keys.session_token)
-        SigV4Auth(held, "monitoring", REGION).add_auth(request)
+        credentials = Keys(keys.access_key_id, secret, keys.session_token)
+        SigV4Auth(credentials, "monitoring", REGION).add_auth(request)
         ready = request.prepare()
         answer = requests.post(ready.url, data=ready.body, headers=dict(ready.headers), timeout=60)
         result = {
@@ -1139,13 +1145,13 @@ def test_the_log_names_service_action_and_principal(client, url, seeded):
     client("logs").create_log_group(logGroupName=fresh("g"))
     client("sts").get_caller_identity()
 
-    seen = internal(url, "GET", "requests").json()
-    assert (seen["reads"], seen["writes"]) == (2, 1)
-    assert [(call["service"], call["action"], call["write"]) for call in seen["log"]] == [
+    log = internal(url, "GET", "requests").json()
+    assert (log["reads"], log["writes"]) == (2, 1)
+    assert [(call["service"], call["action"], call["write"]) for call in log["log"]] == [
         ("eks", "DescribeCluster", False), ("logs", "CreateLogGroup", True),
         ("sts", "GetCallerIdentity", False),
     ]  # fmt: skip
-    assert {call["principal"] for call in seen["log"]} == {seeded.operator.arn}
+    assert {call["principal"] for call in log["log"]} == {seeded.operator.arn}
 
 
 @pytest.mark.parametrize(
@@ -1272,12 +1278,12 @@ def test_the_inventory_is_the_same_after_everything_is_taken_away(iam, url, clie
     iam.create_instance_profile(InstanceProfileName=profile)
     during = internal(url, "GET", "inventory")
     assert secret not in during.text, "secrets appear as hashes only"
-    held = during.json()
-    assert held["iam-user"][user]["inline"]["own"]["Statement"][0]["Action"] == "s3:*"
-    assert held["iam-access-key"][key]["status"] == "Active"
-    assert {role} <= set(held["iam-role"])
-    assert held["lambda-function"][function]["CodeSha256"]
-    assert profile in held["iam-instance-profile"]
+    objects = during.json()
+    assert objects["iam-user"][user]["inline"]["own"]["Statement"][0]["Action"] == "s3:*"
+    assert objects["iam-access-key"][key]["status"] == "Active"
+    assert {role} <= set(objects["iam-role"])
+    assert objects["lambda-function"][function]["CodeSha256"]
+    assert profile in objects["iam-instance-profile"]
 
     client("lambda").delete_function(FunctionName=function)
     iam.delete_instance_profile(InstanceProfileName=profile)
@@ -1309,18 +1315,18 @@ def test_the_inventory_tells_every_kind_and_hides_values(client, url, cluster):
 
 
 def test_many_callers_at_once_get_their_own_answers(client):
-    iam, names, seen = client("iam"), [fresh("many") for _ in range(24)], []
+    iam, names, answers = client("iam"), [fresh("many") for _ in range(24)], []
 
     def work(name):
         iam.create_user(UserName=name)
-        seen.append(iam.get_user(UserName=name)["User"]["UserName"])
+        answers.append(iam.get_user(UserName=name)["User"]["UserName"])
 
     threads = [threading.Thread(target=work, args=(name,)) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(seen) == sorted(names)
+    assert sorted(answers) == sorted(names)
 
 
 def test_a_launch_needs_its_group_in_the_subnets_network_and_a_profile_that_exists(client, seeded):

@@ -102,7 +102,7 @@ def faults(endpoint: str) -> Iterator[str]:
     requests.delete(address, timeout=5)
 
 
-def made(provider: Plugin, kind: str, **inputs: object) -> tuple[str, dict, dict]:
+def create(provider: Plugin, kind: str, **inputs: object) -> tuple[str, dict, dict]:
     """Check and create; gives id, outputs and the checked inputs."""
     checked = provider.checked(kind, inputs)
     identifier, state = provider.create(kind, checked)
@@ -478,7 +478,7 @@ def test_documents_are_the_same_when_they_mean_the_same(one, other, same):
 
 
 def test_a_role_lives_its_life(provider, keys, endpoint):
-    identifier, state, inputs = made(
+    identifier, state, inputs = create(
         provider, ROLE, name="life", assumeRolePolicy=trust(), description="first", tags={"a": "b"}
     )
     iam = keys.client("iam", endpoint)
@@ -491,11 +491,11 @@ def test_a_role_lives_its_life(provider, keys, endpoint):
         ROLE, {"name": "life", "assumeRolePolicy": trust("lambda"), "tags": {"c": "d"}}, inputs
     )
     provider.update(ROLE, identifier, state, wanted)
-    held = iam.get_role(RoleName="life")["Role"]
+    actual = iam.get_role(RoleName="life")["Role"]
 
-    assert "lambda" in json.dumps(held["AssumeRolePolicyDocument"])
-    assert held.get("Description", "") == ""
-    assert {tag["Key"]: tag["Value"] for tag in held["Tags"]} == {"c": "d", "owner": "us"}
+    assert "lambda" in json.dumps(actual["AssumeRolePolicyDocument"])
+    assert actual.get("Description", "") == ""
+    assert {tag["Key"]: tag["Value"] for tag in actual["Tags"]} == {"c": "d", "owner": "us"}
 
     provider.delete(ROLE, identifier, state)
 
@@ -504,7 +504,7 @@ def test_a_role_lives_its_life(provider, keys, endpoint):
 
 
 def test_drift_is_read_into_state_and_inputs(provider, keys, endpoint):
-    identifier, state, inputs = made(
+    identifier, state, inputs = create(
         provider, ROLE, name="drift", assumeRolePolicy=trust(), description="ours"
     )
     keys.client("iam", endpoint).update_role(RoleName="drift", Description="theirs")
@@ -516,7 +516,7 @@ def test_drift_is_read_into_state_and_inputs(provider, keys, endpoint):
 
 
 def test_a_policys_sixth_version_pushes_out_the_oldest(provider, keys, endpoint):
-    identifier, state, inputs = made(provider, POLICY, name="versions", policy=document())
+    identifier, state, inputs = create(provider, POLICY, name="versions", policy=document())
     for number in range(6):
         wanted = {**inputs, "policy": document(f"s3:Get{number}")}
         state = provider.update(POLICY, identifier, state, wanted)
@@ -532,9 +532,9 @@ def test_a_policys_sixth_version_pushes_out_the_oldest(provider, keys, endpoint)
 
 
 def test_an_attached_policy_is_not_deleted_and_not_waited_for(provider, endpoint):
-    identifier, state, _ = made(provider, POLICY, name="attached", policy=document())
-    made(provider, ROLE, name="holder", assumeRolePolicy=trust())
-    made(provider, ATTACHMENT, role="holder", policyArn=identifier)
+    identifier, state, _ = create(provider, POLICY, name="attached", policy=document())
+    create(provider, ROLE, name="holder", assumeRolePolicy=trust())
+    create(provider, ATTACHMENT, role="holder", policyArn=identifier)
 
     with pytest.raises(RefusedError, match="DeletePolicy: DeleteConflict"):
         provider.delete(POLICY, identifier, state)
@@ -546,7 +546,7 @@ def test_an_attached_policy_is_not_deleted_and_not_waited_for(provider, endpoint
 
 def test_a_refresh_spells_documents_as_the_provider_does(provider):
     written = json.dumps(json.loads(document()), indent=2)
-    identifier, state, inputs = made(provider, POLICY, name="spelled", policy=written)
+    identifier, state, inputs = create(provider, POLICY, name="spelled", policy=written)
 
     _, actual, read_inputs = provider.read(POLICY, identifier, state, inputs)
 
@@ -558,7 +558,7 @@ def test_a_refresh_spells_documents_as_the_provider_does(provider):
 
 def test_a_queue_carries_its_policy_with_the_case_of_its_letters(provider):
     policy = document(resource="arn:aws:sqs:eu-central-1:012345678901:Letters")
-    identifier, state, inputs = made(provider, QUEUE, name="Letters", policy=policy)
+    identifier, state, inputs = create(provider, QUEUE, name="Letters", policy=policy)
     assert changes(provider.diff(QUEUE, state, inputs)) == {}
     _, actual, _ = provider.read(QUEUE, identifier, state, inputs)
     assert json.loads(actual["policy"]) == json.loads(policy)
@@ -573,18 +573,18 @@ def test_it_waits_as_long_as_the_real_plugin_where_it_is_told_to(provider, monke
     waits = []
     monkeypatch.setattr(account.Account, "pause", lambda _, seconds: waits.append(seconds))
     monkeypatch.setenv(account.WAITS, "1")
-    _, role, _ = made(provider, ROLE, name="waiting", assumeRolePolicy=trust("lambda"))
-    queue, state, inputs = made(provider, QUEUE, name="waiting")
+    _, role, _ = create(provider, ROLE, name="waiting", assumeRolePolicy=trust("lambda"))
+    queue, state, inputs = create(provider, QUEUE, name="waiting")
     provider.update(QUEUE, queue, state, {**inputs, "policy": document()})
-    made(provider, "aws:iam/instanceProfile:InstanceProfile", name="waiting")
+    create(provider, "aws:iam/instanceProfile:InstanceProfile", name="waiting")
     function = {"role": role["arn"], "code": CODE, "handler": "a.b", "runtime": "python3.13"}
-    made(provider, FUNCTION, name="waiting", **function)
+    create(provider, FUNCTION, name="waiting", **function)
 
     assert [seconds for seconds in waits if seconds >= 1] == [25, 25, 5, 5]
 
 
 def test_the_secret_of_a_key_is_sealed_and_survives_a_refresh(provider):
-    made(provider, USER, name="keyed")
+    create(provider, USER, name="keyed")
     checked = provider.checked(KEY, {"user": "keyed"})
     answer = provider.created(KEY, checked)
     sealed = answer.properties.fields["secret"].struct_value.fields
@@ -604,7 +604,7 @@ def test_the_secret_of_a_key_is_sealed_and_survives_a_refresh(provider):
 
 
 def test_a_user_with_foreign_keys_and_policies_goes_when_it_is_forced(provider, keys, endpoint):
-    identifier, state, _ = made(provider, USER, name="forced", forceDestroy=True)
+    identifier, state, _ = create(provider, USER, name="forced", forceDestroy=True)
     iam = keys.client("iam", endpoint)
     iam.create_access_key(UserName="forced")
     iam.put_user_policy(UserName="forced", PolicyName="p", PolicyDocument=document())
@@ -618,9 +618,9 @@ def test_a_user_with_foreign_keys_and_policies_goes_when_it_is_forced(provider, 
 def test_a_function_waits_for_its_role_to_be_known(provider, endpoint, faults):
     document = {"propagation_seconds": 2}
     requests.put(faults, json=document, timeout=5).raise_for_status()
-    _, role, _ = made(provider, ROLE, name="slow", assumeRolePolicy=trust("lambda"))
+    _, role, _ = create(provider, ROLE, name="slow", assumeRolePolicy=trust("lambda"))
 
-    identifier, state, _ = made(
+    identifier, state, _ = create(
         provider,
         FUNCTION,
         name="patient",
@@ -639,7 +639,7 @@ def test_a_function_waits_for_its_role_to_be_known(provider, endpoint, faults):
 
 
 def test_a_functions_code_and_settings_are_changed_in_place(provider, keys, endpoint):
-    _, role, _ = made(provider, ROLE, name="worker", assumeRolePolicy=trust("lambda"))
+    _, role, _ = create(provider, ROLE, name="worker", assumeRolePolicy=trust("lambda"))
     inputs = {
         "name": "worker",
         "role": role["arn"],
@@ -648,7 +648,7 @@ def test_a_functions_code_and_settings_are_changed_in_place(provider, keys, endp
         "runtime": "python3.13",
         "environment": {"variables": {"MODE": "1"}},
     }
-    identifier, state, checked = made(provider, FUNCTION, **inputs)
+    identifier, state, checked = create(provider, FUNCTION, **inputs)
     code = Archive("0ther", assets={"spot.py": Asset("x", text="print(2)")})
     wanted = provider.checked(FUNCTION, {**inputs, "code": code, "timeout": 9}, checked)
     del wanted["environment"]
@@ -657,14 +657,14 @@ def test_a_functions_code_and_settings_are_changed_in_place(provider, keys, endp
     updated = provider.update(FUNCTION, identifier, state, wanted)
 
     packed = base64.b64encode(hashlib.sha256(zipped(code)).digest()).decode()
-    held = keys.client("lambda", endpoint).get_function_configuration(FunctionName="worker")
+    actual = keys.client("lambda", endpoint).get_function_configuration(FunctionName="worker")
     assert planned["codeSha256"] is UNKNOWN
     assert planned["arn"] == state["arn"], "what does not change is known in a preview"
-    assert updated["codeSha256"] == held["CodeSha256"] == packed
+    assert updated["codeSha256"] == actual["CodeSha256"] == packed
     assert updated["sourceCodeHash"] == packed
-    assert held["Timeout"] == 9
+    assert actual["Timeout"] == 9
     assert "environment" not in updated
-    assert not held.get("Environment", {}).get("Variables")
+    assert not actual.get("Environment", {}).get("Variables")
 
 
 def test_the_same_files_make_the_same_zip():
@@ -693,7 +693,7 @@ def test_an_object_whose_rest_failed_is_not_forgotten(provider, faults):
 
 
 def test_an_update_that_failed_half_way_keeps_what_is_true(provider, faults):
-    identifier, state, checked = made(provider, LOG_GROUP, name="torn", retentionInDays=7)
+    identifier, state, checked = create(provider, LOG_GROUP, name="torn", retentionInDays=7)
     rule = {"action": "logs:TagResource", "status": 400, "code": "AccessDeniedException"}
     requests.put(faults, json={"rules": [rule]}, timeout=5).raise_for_status()
     wanted = provider.checked(
@@ -709,9 +709,9 @@ def test_an_update_that_failed_half_way_keeps_what_is_true(provider, faults):
 
 
 def test_code_that_was_not_taken_is_still_to_be_sent(provider, faults):
-    _, role, _ = made(provider, ROLE, name="stuck", assumeRolePolicy=trust("lambda"))
+    _, role, _ = create(provider, ROLE, name="stuck", assumeRolePolicy=trust("lambda"))
     inputs = {"name": "stuck", "role": role["arn"], "code": CODE, "handler": "spot.main"}
-    identifier, state, checked = made(provider, FUNCTION, **inputs, runtime="python3.13")
+    identifier, state, checked = create(provider, FUNCTION, **inputs, runtime="python3.13")
     rule = {"action": "lambda:UpdateFunctionCode", "status": 403, "code": "AccessDeniedException"}
     requests.put(faults, json={"rules": [rule]}, timeout=5).raise_for_status()
     wanted = {**checked, "code": Archive("0ther", assets={"spot.py": Asset("x", text="2")})}
@@ -726,7 +726,7 @@ def test_code_that_was_not_taken_is_still_to_be_sent(provider, faults):
 def test_refused_requests_are_repeated(provider, faults):
     requests.put(faults, json={"throttle": 0.3, "seed": 7}, timeout=5).raise_for_status()
 
-    identifier, state, _ = made(provider, USER, name="throttled")
+    identifier, state, _ = create(provider, USER, name="throttled")
     provider.delete(USER, identifier, state)
 
     log = requests.get(faults.replace("faults", "requests"), timeout=5).json()["log"]
@@ -767,9 +767,9 @@ TRUST_ARN = f"arn:aws:iam::{ACCOUNT}:role/known"
 
 
 def test_an_attachment_is_found_by_role_and_policy(provider):
-    made(provider, ROLE, name="known", assumeRolePolicy=trust())
+    create(provider, ROLE, name="known", assumeRolePolicy=trust())
     arn = "arn:aws:iam::aws:policy/ReadOnlyAccess"
-    identifier, _, _ = made(provider, ATTACHMENT, role="known", policyArn=arn)
+    identifier, _, _ = create(provider, ATTACHMENT, role="known", policyArn=arn)
 
     assert identifier == f"known/{arn}"
     assert provider.read(ATTACHMENT, identifier) == (
@@ -780,7 +780,7 @@ def test_an_attachment_is_found_by_role_and_policy(provider):
 
 
 def test_an_import_gives_the_inputs_that_would_make_it(provider):
-    made(
+    create(
         provider,
         ROLE,
         name="taken",
@@ -803,13 +803,15 @@ def test_an_import_gives_the_inputs_that_would_make_it(provider):
 
 def test_what_aws_does_not_keep_is_imported_with_its_default(provider):
     secret = "aws:secretsmanager/secret:Secret"
-    identifier, _, asked = made(provider, secret, name="kept", recoveryWindowInDays=0)
+    identifier, _, program_inputs = create(provider, secret, name="kept", recoveryWindowInDays=0)
 
     _, state, inputs = provider.read(secret, identifier)
 
     assert state["recoveryWindowInDays"] == 30
     assert "recoveryWindowInDays" not in inputs
-    assert changes(provider.diff(secret, state, asked)) == {"recoveryWindowInDays": "update"}
+    assert changes(provider.diff(secret, state, program_inputs)) == {
+        "recoveryWindowInDays": "update"
+    }
 
 
 @pytest.mark.parametrize(
@@ -923,7 +925,7 @@ def test_a_missing_cluster_is_named(provider):
 
 
 def test_a_session_is_traced_back_to_its_role(provider, endpoint):
-    made(provider, ROLE, name="source", path="/deep/", assumeRolePolicy=trust())
+    create(provider, ROLE, name="source", path="/deep/", assumeRolePolicy=trust())
     session = aws.session(endpoint, "source", "me")
 
     answer = provider.invoke("aws:iam/getSessionContext:getSessionContext", arn=session.arn)
@@ -941,8 +943,8 @@ def test_anybody_else_is_their_own_issuer(provider):
 
 
 def test_permissions_are_asked_without_being_used(provider):
-    made(provider, ROLE, name="asked", assumeRolePolicy=trust())
-    made(
+    create(provider, ROLE, name="asked", assumeRolePolicy=trust())
+    create(
         provider,
         "aws:iam/rolePolicy:RolePolicy",
         role="asked",
@@ -974,8 +976,8 @@ def test_a_simulation_on_a_wildcard_is_refused(provider):
 
 
 def test_the_keys_of_a_user_are_listed_without_their_secrets(provider):
-    made(provider, USER, name="listed")
-    identifier, _, _ = made(provider, KEY, user="listed")
+    create(provider, USER, name="listed")
+    identifier, _, _ = create(provider, KEY, user="listed")
 
     [key] = provider.invoke("aws:iam/getAccessKeys:getAccessKeys", user="listed")["accessKeys"]
 
@@ -984,8 +986,8 @@ def test_the_keys_of_a_user_are_listed_without_their_secrets(provider):
 
 
 def test_what_stands_under_a_name_is_found_whatever_its_path(provider):
-    made(provider, USER, name="occupied", path="/delegated/", tags={"castai-eks:cluster": "demo"})
-    made(provider, ROLE, name="occupied", path="/team/", assumeRolePolicy=trust())
+    create(provider, USER, name="occupied", path="/delegated/", tags={"castai-eks:cluster": "demo"})
+    create(provider, ROLE, name="occupied", path="/team/", assumeRolePolicy=trust())
 
     user = provider.invoke("aws:iam/getUser:getUser", userName="occupied")
     role = provider.invoke("aws:iam/getRole:getRole", name="occupied")
@@ -1012,8 +1014,8 @@ def test_a_simulation_carries_context_and_further_policies(provider):
     region = {"StringEquals": {"aws:RequestedRegion": "eu-central-1"}}
     statement = {"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": region}
     allow_all = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-    made(provider, ROLE, name="conditional", assumeRolePolicy=trust())
-    made(
+    create(provider, ROLE, name="conditional", assumeRolePolicy=trust())
+    create(
         provider,
         "aws:iam/rolePolicy:RolePolicy",
         role="conditional",
@@ -1021,7 +1023,7 @@ def test_a_simulation_carries_context_and_further_policies(provider):
         policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
     )
 
-    def asked(**more):
+    def simulate(**more):
         [result] = provider.invoke(
             "aws:iam/getPrincipalPolicySimulation:getPrincipalPolicySimulation",
             policySourceArn=f"arn:aws:iam::{ACCOUNT}:role/conditional",
@@ -1032,8 +1034,10 @@ def test_a_simulation_carries_context_and_further_policies(provider):
 
     context = {"key": "aws:RequestedRegion", "type": "string", "values": ["eu-central-1"]}
     document = json.dumps({"Version": "2012-10-17", "Statement": [allow_all]})
-    assert asked() == (False, ["aws:RequestedRegion"])
-    assert asked(resourceArns=["arn:aws:s3:::b"]) == (False, []), "the API reports them elsewhere"
-    assert asked(contexts=[context]) == (True, [])
-    assert asked(additionalPoliciesJsons=[document])[0]
-    assert not asked(permissionsBoundaryPoliciesJsons=[document])[0]
+    assert simulate() == (False, ["aws:RequestedRegion"])
+    assert simulate(resourceArns=["arn:aws:s3:::b"]) == (False, []), (
+        "the API reports them elsewhere"
+    )
+    assert simulate(contexts=[context]) == (True, [])
+    assert simulate(additionalPoliciesJsons=[document])[0]
+    assert not simulate(permissionsBoundaryPoliciesJsons=[document])[0]

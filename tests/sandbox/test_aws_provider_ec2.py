@@ -48,7 +48,7 @@ def group_of(seeded: aws.Seed, identifier: str) -> dict:
     return ec2.describe_security_groups(GroupIds=[identifier])["SecurityGroups"][0]
 
 
-def made(caller: Plugin, seeded: aws.Seed, name: str, **more: object) -> tuple[str, dict, dict]:
+def create(caller: Plugin, seeded: aws.Seed, name: str, **more: object) -> tuple[str, dict, dict]:
     inputs = caller.checked(GROUP, {"name": name, "vpcId": seeded.vpc_id, **more})
     identifier, state = caller.create(GROUP, inputs)
     return identifier, inputs, state
@@ -56,7 +56,7 @@ def made(caller: Plugin, seeded: aws.Seed, name: str, **more: object) -> tuple[s
 
 def test_a_group_has_its_rules_and_tags_and_not_the_rule_of_aws(caller, seeded):
     more = {"ingress": [WITHIN], "tags": {"team": "platform"}}
-    identifier, inputs, state = made(caller, seeded, "cast-demo-cluster/Nodes", **more)
+    identifier, inputs, state = create(caller, seeded, "cast-demo-cluster/Nodes", **more)
     group = group_of(seeded, identifier)
     assert group["IpPermissionsEgress"] == []
     assert [pair["GroupId"] for pair in group["IpPermissions"][0]["UserIdGroupPairs"]] == [
@@ -70,7 +70,7 @@ def test_a_group_has_its_rules_and_tags_and_not_the_rule_of_aws(caller, seeded):
 
 def test_rules_and_tags_change_in_place(caller, seeded):
     more = {"ingress": [WITHIN], "egress": [OUT], "tags": {"a": "1"}}
-    identifier, inputs, state = made(caller, seeded, "changing", **more)
+    identifier, inputs, state = create(caller, seeded, "changing", **more)
     news = caller.checked(
         GROUP,
         {
@@ -90,7 +90,7 @@ def test_rules_and_tags_change_in_place(caller, seeded):
 
 
 def test_a_foreign_rule_is_drift(caller, seeded):
-    identifier, inputs, state = made(caller, seeded, "drifting", ingress=[SSH], egress=[OUT])
+    identifier, inputs, state = create(caller, seeded, "drifting", ingress=[SSH], egress=[OUT])
     seeded.operator.client("ec2", seeded.endpoint).authorize_security_group_ingress(
         GroupId=identifier, IpProtocol="udp", FromPort=53, ToPort=53, CidrIp="10.0.0.0/8"
     )
@@ -99,12 +99,12 @@ def test_a_foreign_rule_is_drift(caller, seeded):
 
 
 def test_another_name_needs_another_group(caller, seeded):
-    _, inputs, state = made(caller, seeded, "named")
+    _, inputs, state = create(caller, seeded, "named")
     assert list(caller.diff(GROUP, state, {**inputs, "name": "other"}).replaces) == ["name"]
 
 
 def test_a_deleted_group_is_gone_and_deleting_it_again_is_fine(caller, seeded):
-    identifier, _, state = made(caller, seeded, "leaving")
+    identifier, _, state = create(caller, seeded, "leaving")
     caller.delete(GROUP, identifier, state)
     caller.delete(GROUP, identifier, state)
     assert caller.read(GROUP, identifier, state)[0] == ""
@@ -127,9 +127,9 @@ def test_networks_are_looked_up(caller, seeded):
     within = [{"name": "vpc-id", "values": [seeded.vpc_id]}]
     assert sorted(caller.invoke(SUBNETS, filters=within)["ids"]) == sorted(seeded.subnet_ids)
     [table] = caller.invoke(TABLES, vpcId=seeded.vpc_id)["ids"]
-    shown = caller.invoke(TABLE, routeTableId=table)
-    assert [one["main"] for one in shown["associations"]] == [True]
-    [route] = shown["routes"]
+    route_table = caller.invoke(TABLE, routeTableId=table)
+    assert [one["main"] for one in route_table["associations"]] == [True]
+    [route] = route_table["routes"]
     assert (route["cidrBlock"], route["gatewayId"][:4]) == ("0.0.0.0/0", "igw-")
 
 
@@ -146,12 +146,12 @@ def test_one_route_table_is_one(caller, seeded):
     with pytest.raises(RefusedError, match="no matching EC2 Route Table found"):
         caller.invoke(TABLE, vpcId="vpc-99999999")
     ec2 = seeded.operator.client("ec2", seeded.endpoint)
-    made = ec2.create_route_table(VpcId=seeded.vpc_id)["RouteTable"]["RouteTableId"]
+    table_id = ec2.create_route_table(VpcId=seeded.vpc_id)["RouteTable"]["RouteTableId"]
     try:
         with pytest.raises(RefusedError, match="multiple matching"):
             caller.invoke(TABLE, vpcId=seeded.vpc_id)
     finally:
-        ec2.delete_route_table(RouteTableId=made)
+        ec2.delete_route_table(RouteTableId=table_id)
 
 
 def shapes(shape: Shape | None) -> dict[str, str]:

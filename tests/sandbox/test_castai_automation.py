@@ -153,8 +153,8 @@ def test_a_configuration_is_answered_in_the_services_spelling(call):
     body = {**CONFIGURATION, "eks": eks, "containerRuntime": "containerd"}
     _, stored = call("POST", CONFIGURATIONS, body)
     assert stored["containerRuntime"] == "CONTAINERD"
-    shown = {key: stored["eks"][key] for key in ("imageFamily", "ipsPerPrefix", "imdsV1")}
-    assert shown == {"imageFamily": "family_al2023", "ipsPerPrefix": 1, "imdsV1": True}
+    spelling = {key: stored["eks"][key] for key in ("imageFamily", "ipsPerPrefix", "imdsV1")}
+    assert spelling == {"imageFamily": "family_al2023", "ipsPerPrefix": 1, "imdsV1": True}
     assert stored["eks"]["dnsClusterIp"] == "10.100.0.10"
     assert (stored["minDiskSize"], stored["version"], stored["default"]) == (100, 1, False)
 
@@ -181,8 +181,8 @@ def test_the_default_configuration_stays(call):
     ]
     for one in ids:
         assert call("POST", f"{CONFIGURATIONS}/{one}/default")[0] == 200
-    shown = {one["id"]: one["default"] for one in call("GET", CONFIGURATIONS)[1]["items"]}
-    assert shown == {ids[0]: False, ids[1]: True}
+    defaults = {one["id"]: one["default"] for one in call("GET", CONFIGURATIONS)[1]["items"]}
+    assert defaults == {ids[0]: False, ids[1]: True}
     assert call("DELETE", f"{CONFIGURATIONS}/{ids[1]}")[0] == 400
     assert call("DELETE", f"{CONFIGURATIONS}/{ids[0]}")[0] == 200
     assert call("GET", f"{CONFIGURATIONS}/{ids[0]}")[0] == 404
@@ -230,15 +230,17 @@ def test_a_cluster_token_serves_actions_and_sets_nothing(world, call, cluster_id
 
 def test_an_action_is_served_until_it_is_acknowledged(world, call, cluster_id):
     actions = world.castai.service.clusters[cluster_id].automation.actions
-    heard = []
-    later = threading.Timer(0.1, actions.send, ("actionPatchNode", {"nodeName": "n"}, heard.append))
+    errors = []
+    later = threading.Timer(
+        0.1, actions.send, ("actionPatchNode", {"nodeName": "n"}, errors.append)
+    )
     later.start()
     [action] = call("GET", ACTIONS)[1]["items"]
     assert action["actionPatchNode"] == {"nodeName": "n"}
     assert call("GET", ACTIONS)[1]["items"] == [action]
     assert call("POST", f"{ACTIONS}/{action['id']}/ack", {"error": "no"})[0] == 200
     assert call("POST", f"{ACTIONS}/{action['id']}/ack", {"error": None})[0] == 404
-    assert heard == ["no"]
+    assert errors == ["no"]
     log = {"level": "info", "time": "2026-01-01T00:00:00Z", "message": "hello", "fields": {}}
     assert call("POST", f"{ACTIONS}/logs", log)[0] == 200
     assert "controller: info hello" in world.state(cluster_id)["log"]
@@ -260,8 +262,8 @@ def test_the_first_configuration_has_our_profile_the_clusters_groups_and_the_way
     ],
 )
 def test_what_does_not_resolve_is_named(absent, what):
-    seen = {**SEEN, absent: []}
+    suggestions = {**SEEN, absent: []}
     with pytest.raises(UnresolvedError, match=what):
-        first_configuration("01234567-89ab", "demo", seen)
+        first_configuration("01234567-89ab", "demo", suggestions)
     with pytest.raises(UnresolvedError, match=what):
-        require_resolved(NodeConfigurations().create(CONFIGURATION), seen)
+        require_resolved(NodeConfigurations().create(CONFIGURATION), suggestions)

@@ -70,7 +70,7 @@ class World:
 
     def __init__(self, castai):
         self.castai, self.cloud = castai, StubCloud()
-        self.cloud.seen = SEEN
+        self.cloud.objects = SEEN
         castai.service.cloud = self.cloud
         self.api = CastaiApi(castai.url, API_KEY)
         self.id = self.api.register("demo", REGION, "012345678901").id
@@ -159,7 +159,7 @@ def test_a_launch_that_aws_refuses_is_an_error_that_shows_and_passes(world):
 
 def test_a_configuration_that_does_not_resolve_starts_nothing(world):
     world.policies()
-    world.cloud.seen = {**SEEN, "subnets": []}
+    world.cloud.objects = {**SEEN, "subnets": []}
     world.report(pod())
     eventually(lambda: "failed to resolve subnets: subnet-1" in world.cluster.reconcile_error)
     assert world.cloud.launches == []

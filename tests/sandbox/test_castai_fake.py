@@ -115,8 +115,8 @@ def test_unknown_and_malformed_fields_are_refused_by_name(world, cluster_id, pat
 
 def test_a_users_keys_are_used_before_they_are_taken(world, api, cluster_id):
     key, secret = world.user_with_key()
-    taken = api.hand_over_keys(cluster_id, key, secret)
-    assert (taken.status, bool(taken.credentials_id)) == ("connecting", True)
+    cluster = api.hand_over_keys(cluster_id, key, secret)
+    assert (cluster.status, bool(cluster.credentials_id)) == ("connecting", True)
     eventually(lambda: api.get_cluster(cluster_id).status == "ready")
     assert world.state(cluster_id)["credentialsKind"] == "user"
 

@@ -86,8 +86,12 @@ def test_the_first_configuration_is_made_of_what_the_account_has(seeded, castai,
     assert (one["default"], one["name"]) == (True, "default")
     assert one["eks"]["instanceProfileArn"].endswith(f":instance-profile/{profile}")
     assert sorted(one["subnets"]) == sorted(seeded.subnet_ids)
-    seen = call(castai, "GET", CONFIGURATIONS.replace("ID", cluster_id) + "/suggestions").json()
-    assert set(one["eks"]["securityGroups"]) < {group["id"] for group in seen["securityGroups"]}
+    suggestions = call(
+        castai, "GET", CONFIGURATIONS.replace("ID", cluster_id) + "/suggestions"
+    ).json()
+    assert set(one["eks"]["securityGroups"]) < {
+        group["id"] for group in suggestions["securityGroups"]
+    }
 
 
 def test_a_part_that_does_not_resolve_is_an_error_until_it_does(seeded, castai, api, handed):

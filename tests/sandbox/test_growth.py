@@ -31,7 +31,7 @@ def test_the_cost_of_one_cluster_stays_flat_and_nothing_fails(costs, met):
 
 def test_the_requests_of_a_preview_are_listed_for_one_cluster():
     console = Console(width=200, record=True, file=io.StringIO())
-    asked = {"iam:GetRole": 20, "eks:DescribeCluster": 10}
+    request_counts = {"iam:GetRole": 20, "eks:DescribeCluster": 10}
 
-    report([Cost("preview", 10, 10.0, 2.0, 30, 0, 0, (), asked)], console)
+    report([Cost("preview", 10, 10.0, 2.0, 30, 0, 0, (), request_counts)], console)
     assert "for one cluster:\n  eks:DescribeCluster: 1\n  iam:GetRole: 2\n" in console.export_text()

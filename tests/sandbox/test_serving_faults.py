@@ -18,13 +18,13 @@ class Things:
     """Keeps what was put, so that an effect can be told from an answer."""
 
     def __init__(self):
-        self.kept = []
+        self.contents = []
 
     def __call__(self, environ, start_response):
         request = Request(environ)
         if request.method == "PUT":
-            self.kept.append(request.get_data(as_text=True))
-        return Response(",".join(self.kept))(environ, start_response)
+            self.contents.append(request.get_data(as_text=True))
+        return Response(",".join(self.contents))(environ, start_response)
 
 
 def classify(environ, _body):
@@ -66,9 +66,9 @@ def test_reads_and_writes_are_counted_apart_with_their_principal(url):
     put(url)
     requests.get(f"{url}/things", timeout=60)
 
-    seen = log(url)
-    assert (seen["reads"], seen["writes"]) == (1, 1)
-    assert seen["log"][0] == {
+    counts = log(url)
+    assert (counts["reads"], counts["writes"]) == (1, 1)
+    assert counts["log"][0] == {
         "service": "things", "action": "Put", "write": True, "principal": "me",
         "status": 200, "fault": None,
     }  # fmt: skip
@@ -79,7 +79,7 @@ def test_a_request_that_cannot_be_classified_is_refused_and_never_answered(url, 
 
     assert answer.status_code == 400
     assert "no such path: /elsewhere" in answer.text
-    assert things.kept == [], "a refused request must not reach the application"
+    assert things.contents == [], "a refused request must not reach the application"
 
 
 def test_throttling_refuses_about_the_wanted_fraction_and_the_same_ones_again(url):
@@ -96,21 +96,21 @@ def test_a_throttled_request_has_no_effect(url, things):
     faults(url, throttle=1)
     put(url)
 
-    assert things.kept == []
+    assert things.contents == []
 
 
 def test_a_rule_refuses_as_often_as_told(url, things):
     faults(url, rules=[{"action": "things:P*", "status": 503, "times": 2}])
 
     assert [put(url).status_code for _ in range(3)] == [503, 503, 200]
-    assert things.kept == ["a"]
+    assert things.contents == ["a"]
 
 
 def test_a_rule_after_effect_carries_the_request_out_and_answers_the_error(url, things):
     faults(url, rules=[{"action": "things:Put", "status": 500, "times": 1, "after_effect": True}])
 
     assert put(url).status_code == 500
-    assert things.kept == ["a"], "the caller cannot know that it was done"
+    assert things.contents == ["a"], "the caller cannot know that it was done"
 
 
 @pytest.mark.parametrize(("after_effect", "content"), [(False, []), (True, ["a"])])
@@ -120,7 +120,7 @@ def test_a_rule_with_status_0_ends_the_connection(url, things, after_effect, con
 
     with pytest.raises(requests.ConnectionError, match="closed connection"):
         put(url)
-    assert things.kept == content
+    assert things.contents == content
     assert put(url).status_code == 200
 
 
@@ -129,7 +129,7 @@ def test_a_rule_with_status_206_ends_the_connection_within_the_answer(url, thing
 
     with pytest.raises(requests.RequestException, match="IncompleteRead"):
         put(url, "a" * 100)
-    assert things.kept == ["a" * 100]
+    assert things.contents == ["a" * 100]
 
 
 def test_broken_connections_end_without_an_answer_to_a_read(url):
@@ -163,7 +163,7 @@ def test_kill_carries_the_nth_request_out_and_ends_the_group_before_answering(ur
     out, _ = child.communicate("go\n", timeout=30)
 
     assert child.returncode == -signal.SIGKILL
-    assert things.kept == ["a", "b"], "the second request is carried out"
+    assert things.contents == ["a", "b"], "the second request is carried out"
     assert out.split() == ["a"], "and its answer is never seen"
 
 
@@ -227,5 +227,5 @@ def test_a_call_over_the_bucket_is_throttled_without_effect(url, things):
     faults(url, bucket={"action": "things:*", "rate": 0.001, "burst": 1})
 
     assert [put(url).status_code for _ in range(2)] == [200, 429]
-    assert things.kept == ["a"]
+    assert things.contents == ["a"]
     assert [one["fault"] for one in log(url)["log"]] == [None, "throttle"]

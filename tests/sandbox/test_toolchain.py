@@ -195,8 +195,8 @@ def test_a_program_on_path_is_taken_and_said(machine: Path, name: str):
 
     result, message = programs()
 
-    taken = {result.pulumi, result.kubernetes_plugin, result.aws_plugin}
-    assert mine in taken
+    paths = {result.pulumi, result.kubernetes_plugin, result.aws_plugin}
+    assert mine in paths
     assert f"{name}: taking the one found at {mine}" in message
     assert name not in built(machine), "nothing is built that the machine has"
 

@@ -69,10 +69,10 @@ def lines(capsys):
 def test_an_interruption_of_an_own_instance_reaches_castai(endpoint, clock, capsys):
     a_handler(endpoint, clock, Ec2(described())).handle(an_event(), 90)
 
-    (heard,) = endpoint.heard
-    assert heard.path == f"/v1/kubernetes/external-clusters/{CLUSTER_ID}/events"
-    assert heard.key == KEY
-    assert heard.body == {
+    (report,) = endpoint.reports
+    assert report.path == f"/v1/kubernetes/external-clusters/{CLUSTER_ID}/events"
+    assert report.key == KEY
+    assert report.body == {
         "eventType": "interrupted",
         "nodeId": "",
         "providerId": f"aws:///eu-central-1b/{OURS}",
@@ -86,7 +86,7 @@ def test_an_interruption_of_an_own_instance_reaches_castai(endpoint, clock, caps
 def test_a_rebalance_recommendation_is_reported_with_its_type(endpoint, clock):
     a_handler(endpoint, clock, Ec2(described())).handle(an_event(kind=REBALANCE), 90)
 
-    assert [heard.body["eventType"] for heard in endpoint.heard] == ["rebalanceRecommendation"]
+    assert [report.body["eventType"] for report in endpoint.reports] == ["rebalanceRecommendation"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_rebalance_recommendation_is_reported_with_its_type(endpoint, clock):
 def test_other_events_are_not_reported(endpoint, capsys, ec2, event, reason):
     a_handler(endpoint, Clock(), ec2).handle(event, 90)
 
-    assert not endpoint.heard, f"{reason} was reported"
+    assert not endpoint.reports, f"{reason} was reported"
     (line,) = lines(capsys)
     assert (line["decision"], line["reason"]) == ("ignored", reason)
 
@@ -114,7 +114,7 @@ def test_ignored_events_make_no_request_to_ec2(endpoint, clock):
     for event in (an_event(age=181), an_event("i-0"), {}, None):
         a_handler(endpoint, clock, ec2).handle(event, 90)
 
-    assert not ec2.asked, "asked EC2 about an event that was ignored anyway"
+    assert not ec2.requests, "asked EC2 about an event that was ignored anyway"
 
 
 def test_a_cached_foreign_instance_needs_no_request(endpoint, clock):
@@ -123,7 +123,7 @@ def test_a_cached_foreign_instance_needs_no_request(endpoint, clock):
     for _ in range(5):
         handler.handle(an_event(FOREIGN), 90)
 
-    assert ec2.asked == [FOREIGN]
+    assert ec2.requests == [FOREIGN]
 
 
 def test_the_cache_of_foreign_instances_expires(endpoint, clock):
@@ -133,7 +133,7 @@ def test_the_cache_of_foreign_instances_expires(endpoint, clock):
     clock.now += 901
     handler.handle(an_event(FOREIGN, age=-901), 90)
 
-    assert ec2.asked == [FOREIGN, FOREIGN]
+    assert ec2.requests == [FOREIGN, FOREIGN]
 
 
 def test_own_and_unknown_instances_are_not_cached(endpoint, clock):
@@ -145,7 +145,7 @@ def test_own_and_unknown_instances_are_not_cached(endpoint, clock):
     handler.handle(an_event(OURS), 90)
     handler.handle(an_event(OURS), 90)
 
-    assert len(endpoint.heard) == 3
+    assert len(endpoint.reports) == 3
 
 
 def test_the_cache_of_foreign_instances_is_bounded():
@@ -163,7 +163,7 @@ def test_reports_are_retried_while_castai_is_busy_or_failing(endpoint, clock, ca
     endpoint.answers = [(status, {}), (status, {})]
     a_handler(endpoint, clock, Ec2(described())).handle(an_event(), 90)
 
-    assert len(endpoint.heard) == 3
+    assert len(endpoint.reports) == 3
     assert lines(capsys)[0]["attempts"] == 3
 
 
@@ -179,7 +179,7 @@ def test_retry_after_is_cut_at_the_deadline(endpoint, clock, wish):
     endpoint.answers = [(503, {"Retry-After": wish.encode("utf-8").decode("latin-1")})]
     a_handler(endpoint, clock, Ec2(described())).handle(an_event(), 90)
 
-    assert len(endpoint.heard) == 2
+    assert len(endpoint.reports) == 2
     assert clock.now - NOW < 90
 
 
@@ -191,7 +191,7 @@ def test_a_refusal_of_castai_is_raised_at_once(endpoint, clock, capsys, status):
     ):
         a_handler(endpoint, clock, Ec2(described())).handle(an_event(), 90)
 
-    assert len(endpoint.heard) == 1, "a refusal is not repeated, a redirect not followed"
+    assert len(endpoint.reports) == 1, "a refusal is not repeated, a redirect not followed"
     (line,) = lines(capsys)
     assert line["decision"] == "failed"
 
@@ -216,14 +216,14 @@ def test_a_late_event_still_gets_a_few_attempts(endpoint, clock):
     endpoint.answers = [(503, {}), (503, {})]
     a_handler(endpoint, clock, Ec2(described())).handle(an_event(age=170), 90)
 
-    assert len(endpoint.heard) == 3
+    assert len(endpoint.reports) == 3
 
 
 def test_a_refused_connection_is_reported_without_the_key(clock, capsys):
-    with EventsEndpoint() as gone:
+    with EventsEndpoint() as closed_endpoint:
         pass
     with pytest.raises(ReportError, match=r"no answer, ConnectionRefusedError"):
-        a_handler(gone, clock, Ec2(described())).handle(an_event(), 30)
+        a_handler(closed_endpoint, clock, Ec2(described())).handle(an_event(), 30)
 
     assert KEY not in capsys.readouterr().out
 
@@ -242,8 +242,8 @@ def test_descriptions_are_retried_while_ec2_is_busy_or_failing(endpoint, clock, 
     ec2 = Ec2(described(), failures=[failure, failure])
     a_handler(endpoint, clock, ec2).handle(an_event(), 90)
 
-    assert len(ec2.asked) == 3
-    assert len(endpoint.heard) == 1
+    assert len(ec2.requests) == 3
+    assert len(endpoint.reports) == 1
 
 
 def test_a_refusal_of_ec2_is_raised_at_once(endpoint, clock, capsys):
@@ -251,7 +251,7 @@ def test_a_refusal_of_ec2_is_raised_at_once(endpoint, clock, capsys):
     with pytest.raises(Exception, match="UnauthorizedOperation"):
         a_handler(endpoint, clock, ec2).handle(an_event(), 90)
 
-    assert len(ec2.asked) == 1
+    assert len(ec2.requests) == 1
     assert lines(capsys)[0]["decision"] == "failed"
 
 
@@ -264,7 +264,7 @@ def test_an_outage_of_ec2_is_raised_and_caches_nothing(endpoint, clock, failure)
     ec2.failures.clear()
     handler.handle(an_event(age=0), 60)
 
-    assert len(endpoint.heard) == 1
+    assert len(endpoint.reports) == 1
 
 
 def test_one_line_of_json_is_written_for_each_event(endpoint, clock, capsys):
@@ -294,7 +294,7 @@ def test_a_rotated_key_is_fetched_once_more_when_the_old_one_is_refused(endpoint
         an_event(), 90
     )
 
-    assert [heard.key for heard in endpoint.heard] == ["old", "new"]
+    assert [report.key for report in endpoint.reports] == ["old", "new"]
 
 
 def test_a_refused_key_is_renewed_once(endpoint, clock):
@@ -305,7 +305,7 @@ def test_a_refused_key_is_renewed_once(endpoint, clock):
             an_event(), 90
         )
 
-    assert [heard.key for heard in endpoint.heard] == ["old", "new"]
+    assert [report.key for report in endpoint.reports] == ["old", "new"]
 
 
 def test_pauses_grow_and_end_before_the_deadline():
@@ -348,16 +348,16 @@ def test_the_entry_point_works_from_the_environment_alone(endpoint, monkeypatch)
     finally:
         spot_handler_handler._handler.cache_clear()
 
-    assert len(endpoint.heard) == 2
+    assert len(endpoint.reports) == 2
 
 
 def test_the_key_comes_from_secrets_manager_when_the_environment_names_a_secret(monkeypatch):
     answers = iter(["first", "second"])
-    asked = []
+    secret_ids = []
 
     class SecretsManager:
         def get_secret_value(self, *, SecretId):  # noqa: N803 - boto3's spelling
-            asked.append(SecretId)
+            secret_ids.append(SecretId)
             return {"SecretString": next(answers)}
 
     monkeypatch.setattr(
@@ -366,7 +366,7 @@ def test_the_key_comes_from_secrets_manager_when_the_environment_names_a_secret(
     key = spot_handler_handler.key_source({"CASTAI_API_KEY_SECRET_ARN": "arn:aws:secretsmanager:x"})
 
     assert [key(False), key(False), key(True), key(False)] == ["first", "first", "second", "second"]
-    assert asked == ["arn:aws:secretsmanager:x"] * 2
+    assert secret_ids == ["arn:aws:secretsmanager:x"] * 2
 
 
 def test_clients_do_not_retry_by_themselves(monkeypatch):
@@ -388,13 +388,13 @@ def test_the_token_for_the_cluster_is_a_presigned_identity_bound_to_its_name(mon
 
     prefix, _, text = token.partition(".")
     url = urlsplit(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode())
-    asked = parse_qs(url.query)
+    query = parse_qs(url.query)
     assert prefix == "k8s-aws-v1"
     assert "=" not in text
     assert url.hostname == "sts.eu-central-1.amazonaws.com"
-    assert asked["Action"] == ["GetCallerIdentity"]
-    assert asked["X-Amz-Expires"] == ["60"]
-    assert "x-k8s-aws-id" in asked["X-Amz-SignedHeaders"][0].split(";")
+    assert query["Action"] == ["GetCallerIdentity"]
+    assert query["X-Amz-Expires"] == ["60"]
+    assert "x-k8s-aws-id" in query["X-Amz-SignedHeaders"][0].split(";")
 
 
 def test_the_handler_imports_nothing_of_the_program_and_makes_no_client_on_import():

@@ -94,7 +94,7 @@ class Authorizer:
                 review = {
                     "apiVersion": "authorization.k8s.io/v1",
                     "kind": "SubjectAccessReview",
-                    "spec": {**who, **_asked(question)},
+                    "spec": {**who, **_review_spec(question)},
                 }
                 if self._send(connection, "POST", path, review)["status"]["allowed"]:
                     yes.append(question)
@@ -139,7 +139,7 @@ def _groups(account: tuple[str, str]) -> list[str]:
     return [*everybody, f"system:serviceaccounts:{account[0]}"]
 
 
-def _asked(question: Question) -> dict[str, Any]:
+def _review_spec(question: Question) -> dict[str, Any]:
     if question.path:
         attributes = {"path": question.path, "verb": question.verb}
         return {"nonResourceAttributes": attributes}

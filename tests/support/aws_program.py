@@ -16,8 +16,8 @@ from tests.support.aws_program_facts import SENTINEL
 REGION = "eu-central-1"
 
 
-told: dict[str, Any] = json.loads(os.environ.get("AWS_PROGRAM", "{}"))
-imported: dict[str, str] = told.get("import", {})
+settings: dict[str, Any] = json.loads(os.environ.get("AWS_PROGRAM", "{}"))
+imported: dict[str, str] = settings.get("import", {})
 
 
 def document(effect: str, **statement: Any) -> str:
@@ -33,7 +33,7 @@ def trust(service: str) -> str:
 provider = aws.Provider(
     "aws",
     region=REGION,
-    allowed_account_ids=[told.get("account", "012345678901")],
+    allowed_account_ids=[settings.get("account", "012345678901")],
     default_tags={"tags": {"made-by": "test"}},
 )
 lookups = pulumi.InvokeOptions(provider=provider)
@@ -44,7 +44,7 @@ def opts(name: str, **more: Any) -> pulumi.ResourceOptions:
 
 
 def identity() -> tuple[aws.iam.User, aws.iam.Role]:
-    path = told.get("path", "/")
+    path = settings.get("path", "/")
     policy = aws.iam.Policy(
         "policy",
         name="the-policy",
@@ -64,7 +64,7 @@ def identity() -> tuple[aws.iam.User, aws.iam.Role]:
         "role",
         name="the-role",
         path=path,
-        description=told.get("description", "first"),
+        description=settings.get("description", "first"),
         assume_role_policy=trust("lambda"),
         opts=opts("role"),
     )
@@ -121,7 +121,7 @@ def events(role: aws.iam.Role) -> None:
 
 
 def function(role: aws.iam.Role, logs: aws.cloudwatch.LogGroup) -> aws.lambda_.Function:
-    code = pulumi.AssetArchive({"spot.py": pulumi.StringAsset(told.get("code", "print(1)"))})
+    code = pulumi.AssetArchive({"spot.py": pulumi.StringAsset(settings.get("code", "print(1)"))})
     return aws.lambda_.Function(
         "function",
         name="the-function",
@@ -129,7 +129,7 @@ def function(role: aws.iam.Role, logs: aws.cloudwatch.LogGroup) -> aws.lambda_.F
         runtime="python3.13",
         handler="spot.main",
         code=pulumi.AssetArchive({"pkg": code}),
-        timeout=told.get("timeout", 60),
+        timeout=settings.get("timeout", 60),
         reserved_concurrent_executions=5,
         environment={"variables": {"API_KEY": pulumi.Output.secret(SENTINEL), "MODE": "x"}},
         opts=opts("function", depends_on=[logs]),
@@ -174,7 +174,7 @@ def access(user: aws.iam.User) -> None:
         "entry",
         cluster_name="demo",
         principal_arn=user.arn,
-        kubernetes_groups=told.get("groups", ["viewers"]),
+        kubernetes_groups=settings.get("groups", ["viewers"]),
         user_name="the-user",
         opts=opts("entry"),
     )
@@ -196,7 +196,7 @@ def secrets() -> None:
     version = aws.secretsmanager.SecretVersion(
         "version",
         secret_id=secret.id,
-        secret_string=pulumi.Output.secret(told.get("value", SENTINEL)),
+        secret_string=pulumi.Output.secret(settings.get("value", SENTINEL)),
         opts=opts("version"),
     )
     pulumi.export("secretId", secret.id)
@@ -211,7 +211,7 @@ def everything() -> None:
     secrets()
 
 
-if "unknown" in told:
+if "unknown" in settings:
     aws.s3.Bucket("bucket", opts=opts("bucket"))
 else:
     everything()

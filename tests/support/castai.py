@@ -149,7 +149,7 @@ class StubCloud:
         """Why no instance is started."""
         self.launches: list[Any] = []
         """Arguments of RunInstances."""
-        self.seen: dict[str, Any] = {}
+        self.objects: dict[str, Any] = {}
         """What the account holds."""
 
     def create_principal(self, cluster_id: str) -> Keys:
@@ -165,7 +165,7 @@ class StubCloud:
         return credentials.keys or Keys("ASIA", "secret", "token")
 
     def suggestions(self, *_: Any) -> dict[str, Any]:
-        return self.seen
+        return self.objects
 
     def launch(self, _keys: Keys, _region: str, arguments: Any) -> str:
         if self.refuses_launches:

@@ -87,12 +87,12 @@ class Life:
 
     def castai_may_manage(self) -> bool:
         """Whether CAST AI's current principal exists and carries `CastEKSPolicy`."""
-        iam, held = self.aws("iam"), self.castai()
-        role = held["eks"].get("assumeRoleArn", PRINCIPAL).rpartition("/")[2]
+        iam, cluster = self.aws("iam"), self.castai()
+        role = cluster["eks"].get("assumeRoleArn", PRINCIPAL).rpartition("/")[2]
         try:
             attached = (
                 iam.list_attached_user_policies(UserName=PRINCIPAL)
-                if held["credentialsKind"] == "user"
+                if cluster["credentialsKind"] == "user"
                 else iam.list_attached_role_policies(RoleName=role)
             )
         except iam.exceptions.NoSuchEntityException:
@@ -130,7 +130,7 @@ class Life:
         """Count every write that a service saw, other than by the sandbox itself."""
         return Counter(line for line, is_write in self._requests() if is_write)
 
-    def called(self, service: str) -> Counter[str]:
+    def request_counts(self, service: str) -> Counter[str]:
         """Count every request to one of `aws`, `castai` and `kubernetes`, reads included."""
         return Counter(line for line, _ in self._requests() if line.startswith(f"{service} "))
 

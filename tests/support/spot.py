@@ -75,11 +75,11 @@ class Ec2:
     def __init__(self, *instances, failures=()) -> None:
         self.instances = {instance["InstanceId"]: instance for instance in instances}
         self.failures = list(failures)
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     def describe_instances(self, *, InstanceIds):  # noqa: N803 - boto3's spelling
         (instance_id,) = InstanceIds
-        self.asked.append(instance_id)
+        self.requests.append(instance_id)
         if self.failures:
             raise self.failures.pop(0)
         if instance_id not in self.instances:
@@ -95,7 +95,7 @@ def refusal(code: str, status: int) -> ClientError:
 
 
 @dataclass
-class Heard:
+class EventReport:
     """One request that reached the events endpoint."""
 
     path: str
@@ -108,7 +108,7 @@ class EventsEndpoint:
     """CAST AI's events endpoint on loopback: takes today's three fields and nothing else."""
 
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
-    heard: list[Heard] = field(default_factory=list)
+    reports: list[EventReport] = field(default_factory=list)
     message: str = ""
 
     def __enter__(self) -> Self:
@@ -117,7 +117,7 @@ class EventsEndpoint:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                endpoint.heard.append(Heard(self.path, self.headers["X-API-Key"], body))
+                endpoint.reports.append(EventReport(self.path, self.headers["X-API-Key"], body))
                 status, headers = endpoint.answers.pop(0) if endpoint.answers else (200, {})
                 if set(body) != {"eventType", "nodeId", "providerId"}:
                     status = 400

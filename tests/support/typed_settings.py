@@ -81,9 +81,9 @@ def _choice_types(choices: list[tuple[str, str, list[str]]]) -> str:
         return ""
     checked, analyzed = [], []
     for name, key, values in choices:
-        shown = ", ".join(f'"{value}"' for value in values)
-        line = f"    {name} = Literal[{shown}]"
-        broken = f"    {name} = Literal[\n        {shown}\n    ]"
+        literals = ", ".join(f'"{value}"' for value in values)
+        line = f"    {name} = Literal[{literals}]"
+        broken = f"    {name} = Literal[\n        {literals}\n    ]"
         checked.append(line if len(line) <= _WIDTH else broken)
         members = [f'{_member(value)} = "{value}"' for value in values]
         head = f'    class {name}(StrEnum):\n        """Values of `{key}`."""\n'
@@ -125,8 +125,10 @@ def _text(model: type[Section], name: str, field: FieldInfo) -> str:
         parts.append(f"One of {', '.join(f'`{choice}`' for choice in choices)}.")
     if field.default not in (None, [], {}):
         default = field.default
-        shown = str(default).lower() if isinstance(default, bool) else default
-        parts.append(f"Default: `{', '.join(default) if isinstance(default, list) else shown}`.")
+        default_text = str(default).lower() if isinstance(default, bool) else default
+        parts.append(
+            f"Default: `{', '.join(default) if isinstance(default, list) else default_text}`."
+        )
     return " ".join(parts)
 
 

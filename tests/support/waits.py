@@ -15,7 +15,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def gone(api: Client, kind: Any, name: str, **where: Any) -> bool:
+def is_absent(api: Client, kind: Any, name: str, **where: Any) -> bool:
     """Return True if the object does not exist."""
     try:
         api.get(kind, name, **where)

@@ -26,11 +26,11 @@ class Walk:
         self._requests: dict[tuple, object] = {}
         self._decisions: dict[tuple, object] = {}
 
-    def decide(self, seen, order, caller, overrides=(), base=None):
+    def decide(self, snapshots, order, caller, overrides=(), base=None):
         """Stand for `steps.decide`, each decision once."""
-        key = (id(seen.copy), id(seen.live), id(order), id(base))
+        key = (id(snapshots.copy), id(snapshots.live), id(order), id(base))
         if key not in self._decisions:
-            self._decisions[key] = decide(seen, order, caller, overrides, base)
+            self._decisions[key] = decide(snapshots, order, caller, overrides, base)
         return self._decisions[key]
 
     def orders(self, store: Store, writers: tuple, crashes: int) -> int:
