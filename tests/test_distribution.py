@@ -45,8 +45,8 @@ def test_the_wheel_brings_the_package_its_types_and_the_command(tmp_path):
         "True",
         *castai_stack.__all__,
     ]
-    shown = printed(environment / "bin" / "castai-eks", "audit", "--help", cwd=tmp_path)
-    assert shown.startswith("usage: castai-eks audit")
+    output = printed(environment / "bin" / "castai-eks", "audit", "--help", cwd=tmp_path)
+    assert output.startswith("usage: castai-eks audit")
 
 
 def loaded_by(code):

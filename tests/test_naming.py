@@ -26,7 +26,7 @@ LIMITS = {
 }
 
 
-def made(cluster, flavour, region="eu-west-1"):
+def names_of(cluster, flavour, region="eu-west-1"):
     names = naming.names(cluster, flavour, region)
     fields = [field.name for field in dataclasses.fields(names) if field.name != "given"]
     return {field: getattr(names, field) for field in fields}
@@ -34,28 +34,28 @@ def made(cluster, flavour, region="eu-west-1"):
 
 @given(clusters, st.sampled_from(["suffixed", "regional", "documented"]))
 def test_every_name_is_within_its_limit(cluster, flavour):
-    for field, name in made(cluster, flavour).items():
+    for field, name in names_of(cluster, flavour).items():
         assert len(name) <= LIMITS[field], field
 
 
 @given(clusters, clusters)
 def test_two_clusters_never_share_a_suffixed_name(one, other):
     if one != other:
-        ours, theirs = made(one, "suffixed"), made(other, "suffixed")
+        ours, theirs = names_of(one, "suffixed"), names_of(other, "suffixed")
         assert all(ours[field] != theirs[field] for field in ours)
 
 
 @given(clusters, clusters, st.sampled_from(["eu-west-1", "eu-west-2"]))
 def test_regional_names_differ_by_region_and_by_letter_case(one, other, region):
     if (one, "eu-west-1") != (other, region):
-        ours, theirs = made(one, "regional"), made(other, "regional", region)
+        ours, theirs = names_of(one, "regional"), names_of(other, "regional", region)
         assert all(ours[field].lower() != theirs[field].lower() for field in ours)
 
 
 @given(clusters)
 def test_letter_case_alone_makes_other_regional_names(cluster):
     if cluster != cluster.swapcase():
-        ours, theirs = made(cluster, "regional"), made(cluster.swapcase(), "regional")
+        ours, theirs = names_of(cluster, "regional"), names_of(cluster.swapcase(), "regional")
         assert all(ours[field].lower() != theirs[field].lower() for field in ours)
 
 

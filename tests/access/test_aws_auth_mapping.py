@@ -50,7 +50,7 @@ def recorded(*names, preview=False, roles=None, **args: Any):
     return engine.run(program, preview=preview)
 
 
-def made(recorder):
+def resources(recorder):
     return [(kind, name) for kind, name, _ in recorder.inventory() if kind != COMPONENT]
 
 
@@ -62,7 +62,7 @@ def inputs(request):
     return json_format.MessageToDict(request.object)
 
 
-def said(request):
+def entry_of(request):
     return {k: inputs(request)[k] for k in ("kind", "arn", "username", "groups")}
 
 
@@ -81,15 +81,15 @@ NODE_ENTRY = {
 def test_in_role_mode_only_the_node_role_is_mapped():
     recorder = recorded()
 
-    assert made(recorder) == [(MAP_ENTRY, "aws-auth-node-role")]
-    assert said(named(recorder, "aws-auth-node-role")) == NODE_ENTRY
+    assert resources(recorder) == [(MAP_ENTRY, "aws-auth-node-role")]
+    assert entry_of(named(recorder, "aws-auth-node-role")) == NODE_ENTRY
 
 
 def test_in_user_mode_the_user_has_an_entry_of_its_own():
     recorder = recorded(user=True)
 
-    assert made(recorder) == [(MAP_ENTRY, "aws-auth-node-role"), (MAP_ENTRY, "aws-auth-user")]
-    assert said(named(recorder, "aws-auth-user")) == {
+    assert resources(recorder) == [(MAP_ENTRY, "aws-auth-node-role"), (MAP_ENTRY, "aws-auth-user")]
+    assert entry_of(named(recorder, "aws-auth-user")) == {
         "kind": "user",
         "arn": USER_ARN,
         "username": "cast-eks-demo",
@@ -116,7 +116,7 @@ def test_another_role_gets_the_groups_that_it_is_given_in_both_modes():
         }
     }
 
-    entry = said(named(recorded(roles=roles), "aws-auth-spot"))
+    entry = entry_of(named(recorded(roles=roles), "aws-auth-spot"))
     access = inputs(named(recorded(mode="access-entries", roles=roles), "aws-auth-spot-access"))
 
     assert entry == {
@@ -132,7 +132,7 @@ def test_another_role_gets_the_groups_that_it_is_given_in_both_modes():
 def test_access_entries_take_the_place_of_map_entries():
     recorder = recorded(mode="access-entries", user=True)
 
-    assert made(recorder) == [
+    assert resources(recorder) == [
         (ACCESS_ENTRY, "aws-auth-node-role-access"),
         (ACCESS_ENTRY, "aws-auth-user-access"),
         (ASSOCIATION, "aws-auth-user-cluster-admin"),
@@ -193,7 +193,7 @@ def test_a_narrower_group_gets_a_cluster_role_of_its_own_and_nothing_else(mode):
     groups = inputs(named(recorder, entry))
 
     assert groups["groups" if mode == "aws-auth" else "kubernetesGroups"] == ["castai"]
-    assert ASSOCIATION not in {kind for kind, _ in made(recorder)}, "no cluster-admin then"
+    assert ASSOCIATION not in {kind for kind, _ in resources(recorder)}, "no cluster-admin then"
     assert inputs(recorder.one(BINDING))["subjects"] == [
         {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "castai"}
     ]
@@ -204,12 +204,12 @@ def test_a_narrower_group_gets_a_cluster_role_of_its_own_and_nothing_else(mode):
 
 @pytest.mark.parametrize("args", [{"user": True}, {"userGroups": ["castai"]}])
 def test_without_a_narrower_group_there_is_no_cluster_role(args):
-    assert {kind for kind, _ in made(recorded(**args))} == {MAP_ENTRY}
+    assert {kind for kind, _ in resources(recorded(**args))} == {MAP_ENTRY}
 
 
 def test_modes_share_no_resource_so_that_a_change_of_mode_makes_before_it_deletes():
-    old = {(kind, name) for kind, name in made(recorded(user=True))}
-    new = {(kind, name) for kind, name in made(recorded(mode="access-entries", user=True))}
+    old = {(kind, name) for kind, name in resources(recorded(user=True))}
+    new = {(kind, name) for kind, name in resources(recorded(mode="access-entries", user=True))}
 
     assert not old & new, "one resource in both modes would be replaced, which deletes first"
 

@@ -144,9 +144,9 @@ def test_how_an_empty_list_was_spelled_comes_back_with_the_last_entry():
         assert isinstance(put, Patch)
         after = Snapshot("8", {"mapRoles": put.data["mapRoles"]}, put.annotations)
 
-        gone = decide(Snapshots(copy(), after), RemoveEntry(NODES), NOBODY).steps
+        removal = decide(Snapshots(copy(), after), RemoveEntry(NODES), NOBODY).steps
 
-        assert gone == (
+        assert removal == (
             Patch(NAME, "8", {"mapRoles": spelling}, {ENTRIES_ANNOTATION: None}),
             Delete(COPY, "3"),
         ), spelling
@@ -183,9 +183,9 @@ def test_the_last_masters_of_a_map_of_the_program_may_be_removed():
     assert decide(Snapshots(None, alone), RemoveEntry(USER), NOBODY).steps == (Delete(NAME, "7"),)
 
 
-def refusal(seen, order, caller=NOBODY, overrides=()):
+def refusal(snapshots, order, caller=NOBODY, overrides=()):
     with pytest.raises(RefusedError) as caught:
-        decide(seen, order, caller, overrides)
+        decide(snapshots, order, caller, overrides)
     return str(caught.value)
 
 
@@ -197,17 +197,17 @@ HOW = (
 
 def test_each_guard_names_the_loss_and_the_override():
     ours = Snapshot("7", {"mapUsers": text_of(USER)}, marked(USER))
-    seen = Snapshots(copy(), ours)
+    snapshots = Snapshots(copy(), ours)
 
-    assert refusal(seen, RemoveEntry(USER), Caller(USER.arn)) == (
+    assert refusal(snapshots, RemoveEntry(USER), Caller(USER.arn)) == (
         f"kube-system/aws-auth is left as it is: the mapping of {USER.arn}, which runs this program, "
         "would vanish; the last mapping to system:masters would vanish, and after that only the "
         "cluster's creator (admitted by EKS without a mapping) and access entries get in"
         + HOW.format("caller, last-masters").replace("=caller, last", "=caller,last")
     )
-    assert decide(seen, RemoveEntry(USER), Caller(USER.arn), ("caller", "last-masters")).steps
+    assert decide(snapshots, RemoveEntry(USER), Caller(USER.arn), ("caller", "last-masters")).steps
     assert "change" in refusal(
-        seen,
+        snapshots,
         EnsureEntry(access_entries.user(USER.arn, "x", ["y"]), previous=USER),
         Caller(USER.arn),
     )
@@ -231,9 +231,9 @@ def test_an_unreadable_list_is_set_aside_on_demand_and_left_alone_on_removal():
     assert "saved in kube-system/castai-aws-auth-backup" in put.warnings[0]
 
     broken = live("a: b", annotations=marked(NODES))
-    gone = decide(Snapshots(None, broken), RemoveEntry(NODES), NOBODY, ("unreadable",))
-    assert gone.steps == (Patch(NAME, "7", {}, {ENTRIES_ANNOTATION: None}),)
-    assert "the list stays as it is" in gone.warnings[0]
+    removal = decide(Snapshots(None, broken), RemoveEntry(NODES), NOBODY, ("unreadable",))
+    assert removal.steps == (Patch(NAME, "7", {}, {ENTRIES_ANNOTATION: None}),)
+    assert "the list stays as it is" in removal.warnings[0]
 
 
 def test_items_that_are_no_mappings_stay_when_they_are_allowed():
@@ -269,8 +269,8 @@ def test_a_list_that_the_authenticator_drops_is_refused_with_its_line(entry, lin
     assert reason in message
     assert "line 2" in message
     assert HOW.format("unreadable") in message
-    [shown] = live_entries(broken, entry)
-    assert reason in shown["unreadable"]
+    [live_entry] = live_entries(broken, entry)
+    assert reason in live_entry["unreadable"]
 
 
 READ = {
@@ -432,7 +432,7 @@ def test_live_items_are_returned_as_ordered_or_as_they_are():
     ]
 
 
-def told(procedure, answers):
+def drive(procedure, answers):
     """Drive a procedure with a function of its requests; returns what came of it."""
     answer = None
     while True:
@@ -457,7 +457,7 @@ def test_a_refusal_after_a_conflict_deletes_the_new_copy():
         return NOBODY if isinstance(request, AskCaller) else None
 
     with pytest.raises(RefusedError, match="already maps"):
-        told(carry_out(EnsureEntry(NODES), ()), answers)
+        drive(carry_out(EnsureEntry(NODES), ()), answers)
 
     assert sent[-1] == Send(Delete(COPY, "3"))
 
@@ -475,7 +475,7 @@ def test_the_dry_run_comes_before_the_copy():
         return answers(request)
 
     with pytest.raises(ConflictError):
-        told(carry_out(EnsureEntry(NODES), (), attempts=2), recorded)
+        drive(carry_out(EnsureEntry(NODES), (), attempts=2), recorded)
 
     assert [(r.step.name, r.dry) for r in requests if isinstance(r, Send)] == [(NAME, True)] * 2
     assert [r for r in requests if isinstance(r, Wait)] == [Wait(1)]

@@ -67,13 +67,13 @@ def test_another_namespace_is_another_place(news, changes):
 
 
 def test_the_cluster_is_that_of_the_provider(monkeypatch):
-    asked = []
+    calls = []
 
     def connect(*where):
-        asked.append(where)
+        calls.append(where)
         return Cluster()
 
     monkeypatch.setattr(connection, "connect", connect)
     handler(AgentLeftoversHandler, kubeconfig="/here", context="mine").delete("", STATE)
 
-    assert asked == [("/here", "mine")]
+    assert calls == [("/here", "mine")]

@@ -71,11 +71,13 @@ class FastClock:
         self.now += seconds
 
 
-def a_deployment(*, generation: int = 1, seen: int = 1, **status: int) -> dict[str, Any]:
+def a_deployment(
+    *, generation: int = 1, observed_generation: int = 1, **status: int
+) -> dict[str, Any]:
     return {
         "metadata": {"generation": generation},
         "spec": {"replicas": 2},
-        "status": {"observedGeneration": seen, **status},
+        "status": {"observedGeneration": observed_generation, **status},
     }
 
 

@@ -344,8 +344,8 @@ def test_an_access_entry_of_the_programs_principals_is_a_leftover(account):
     assert ("access entry", result) in {(one.kind, one.name) for one in answer.leftovers}
 
     adopted = audit.Target("entries", REGION, ACCOUNT, adopted=frozenset({f"entries:{result}"}))
-    told = {one.name: one.origin for one in audit.audit(adopted, ["aws"]).leftovers}
-    assert told[result] == TAKEN_OVER
+    origins = {one.name: one.origin for one in audit.audit(adopted, ["aws"]).leftovers}
+    assert origins[result] == TAKEN_OVER
 
 
 def test_what_was_taken_over_is_told_from_what_another_installer_still_owns(account):
@@ -371,10 +371,10 @@ def test_what_a_stack_file_takes_over_is_told_before_it_has_the_stacks_tag(accou
         target = audit.Target("demo", REGION, ACCOUNT, adopted=frozenset(adopted))
         return {one.name: one.origin for one in audit.audit(target, ["aws"]).leftovers}
 
-    told = origins("castai-eks-demo", attachment)
-    assert told["castai-eks-demo"] == TAKEN_OVER
-    assert told["castai-eks-instance-demo"] == TERRAFORM
-    assert told["CastEKSPolicy-demo"] == OURS, "only its attachment is taken over"
+    result = origins("castai-eks-demo", attachment)
+    assert result["castai-eks-demo"] == TAKEN_OVER
+    assert result["castai-eks-instance-demo"] == TERRAFORM
+    assert result["CastEKSPolicy-demo"] == OURS, "only its attachment is taken over"
     assert origins(shared)["CastEKSPolicy-demo"] == TAKEN_OVER
 
 
@@ -557,7 +557,7 @@ class Cluster:
     """A cluster with one object of each kind, in which secrets may not be listed."""
 
     def __init__(self, name="castai-agent", aws_auth=None):
-        self.asked = set()
+        self.queries = set()
         self.name = name
         self.aws_auth = aws_auth
 
@@ -568,7 +568,7 @@ class Cluster:
         pass
 
     def list(self, kind, namespace=None):
-        self.asked.add((kind.__name__, namespace))
+        self.queries.add((kind.__name__, namespace))
         if kind.__name__ == "Secret":
             raise ApiError(status=Status(code=403, message="secrets is forbidden"))
         name = self.name if kind.__name__ == "ServiceAccount" else "foreign"
@@ -602,7 +602,7 @@ def test_every_kind_of_object_that_is_created_is_looked_for(monkeypatch):
 
     in_cluster(monkeypatch, live)
 
-    assert created - live.asked == set(), "a leftover of these kinds would be missed"
+    assert created - live.queries == set(), "a leftover of these kinds would be missed"
 
 
 def test_a_kind_that_may_not_be_listed_hides_none_of_the_others(monkeypatch):

@@ -28,8 +28,8 @@ URN = "urn:pulumi:dev::castai-eks::{type}::{name}"
 MINE = [{"Key": CLUSTER_TAG, "Value": "demo"}]
 
 
-def operation(kind, type_, called, /, **inputs):
-    urn = URN.format(type=type_, name=called)
+def operation(kind, type_, resource_name, /, **inputs):
+    urn = URN.format(type=type_, name=resource_name)
     return {"type": kind, "resource": {"urn": urn, "type": type_, "inputs": inputs}}
 
 
@@ -43,10 +43,10 @@ class Iam:
     def __init__(self, tags=MINE):
         self.tags = tags
 
-    def get_user(self, **asked):
-        return {"User": {**asked, "Tags": self.tags}}
+    def get_user(self, **arguments):
+        return {"User": {**arguments, "Tags": self.tags}}
 
-    def get_role(self, **_asked):
+    def get_role(self, **_arguments):
         raise ClientError({"Error": {"Code": "NoSuchEntity", "Message": "none"}}, "GetRole")
 
 
@@ -82,10 +82,10 @@ def test_a_recovery_imports_existing_objects_and_drops_the_other_creates():
         "pending_operations": [user, role, update],
         "secrets_providers": {"type": "passphrase"},
     }
-    asked = dict(user["resource"])
+    resource = dict(user["resource"])
     user["resource"]["outputs"] = {"name": "u"}
     after = pending_creates.settled(before, {user["resource"]["urn"]: "u"})
-    assert after["resources"] == [{"urn": "there"}, {**asked, "id": "u"}]
+    assert after["resources"] == [{"urn": "there"}, {**resource, "id": "u"}]
     assert after["pending_operations"] == [update]
     assert after["secrets_providers"] == before["secrets_providers"]
 
@@ -172,8 +172,8 @@ def test_an_entry_to_adopt_is_imported_only_if_the_killed_run_wrote_it(monkeypat
     monkeypatch.setattr(writer, "look", lambda _: SimpleNamespace(live=live))
 
     create = pending(pending_creates.AWS_AUTH, kind="user", arn=arn, adopt=True)
-    found = lookup(iam=object()).import_id(create)
-    assert found == ("kube-system/aws-auth/mapUsers" if is_listed else None)
+    import_id = lookup(iam=object()).import_id(create)
+    assert import_id == ("kube-system/aws-auth/mapUsers" if is_listed else None)
 
 
 @pytest.mark.parametrize(
@@ -206,18 +206,18 @@ class KeysOf:
         self.keys = keys
         self.deleted = []
 
-    def list_user_tags(self, **_asked):
+    def list_user_tags(self, **_arguments):
         return {"Tags": MINE}
 
-    def list_access_keys(self, **_asked):
+    def list_access_keys(self, **_arguments):
         return {"AccessKeyMetadata": [{"AccessKeyId": key} for key in self.keys]}
 
-    def get_access_key_last_used(self, **asked):
-        used = self.keys[asked["AccessKeyId"]]
+    def get_access_key_last_used(self, **arguments):
+        used = self.keys[arguments["AccessKeyId"]]
         return {"AccessKeyLastUsed": {"LastUsedDate": "2026-01-01"} if used else {}}
 
-    def delete_access_key(self, **asked):
-        self.deleted.append(asked["AccessKeyId"])
+    def delete_access_key(self, **arguments):
+        self.deleted.append(arguments["AccessKeyId"])
 
 
 @pytest.mark.parametrize(
@@ -535,10 +535,10 @@ def test_the_wait_is_bounded_and_ends_in_a_refusal(monkeypatch, clock):
 def test_an_aws_object_that_is_still_listed_is_waited_for_and_may_stay(clock, looks, waited):
     """Its delete may never have reached AWS: then the state is right about it."""
     reports, answers = [], iter([object()] * min(looks, 1000))
-    asked = SimpleNamespace(aws_object=lambda _delete: next(answers, None))
+    pending_lookup = SimpleNamespace(aws_object=lambda _delete: next(answers, None))
     deletes = {"pending_operations": [operation("deleting", "aws:iam/role:Role", "role", name="r")]}
 
-    departures.await_aws(deletes, asked, reports.append)
+    departures.await_aws(deletes, pending_lookup, reports.append)
 
     assert reports == (["AWS still lists role; waiting at most 30 s"] if waited else [])
     assert clock.now <= departures.AWS_SECONDS
@@ -581,11 +581,13 @@ def test_a_disconnect_is_awaited_and_the_removal_after_it_completed(
 
         delete_cluster = deletes.append
 
-    asked = PendingLookup(lambda _service: None, Api, Target("demo", "r", "a"), reports.append)
+    pending_lookup = PendingLookup(
+        lambda _service: None, Api, Target("demo", "r", "a"), reports.append
+    )
     delete = operation("deleting", type_, "registration")
     delete["resource"]["id"] = "c"
 
-    departures.await_castai({"pending_operations": [delete]}, asked, reports.append)
+    departures.await_castai({"pending_operations": [delete]}, pending_lookup, reports.append)
 
     assert deletes == (["c"] if removed else [])
     assert (clock.now > 0) == waited

@@ -52,7 +52,7 @@ def stack_file(tmp_path, **settings):
     return str(path)
 
 
-def told(capsys, path):
+def run_status(capsys, path):
     """Return the exit status and the parts of the JSON."""
     code = status.main([path, "--format", "json"])
     document = json.loads(capsys.readouterr().out)
@@ -65,7 +65,7 @@ def parts_of(result):
 
 @pytest.mark.usefixtures("castai")
 def test_a_cluster_that_is_not_registered_is_something_to_do(tmp_path, capsys):
-    code, result, problems = told(capsys, stack_file(tmp_path))
+    code, result, problems = run_status(capsys, stack_file(tmp_path))
 
     assert (code, list(result), problems) == (NEGATIVE, ["registration"], [])
     assert "`pulumi up` registers it" in result["registration"]["toDo"]
@@ -73,7 +73,7 @@ def test_a_cluster_that_is_not_registered_is_something_to_do(tmp_path, capsys):
 
 def test_what_is_missing_is_something_to_do(cluster_id, tmp_path, capsys):
     wanting = {"automation": {"autoscaler": {"enabled": True}}}
-    code, result, _ = told(capsys, stack_file(tmp_path, **wanting))
+    code, result, _ = run_status(capsys, stack_file(tmp_path, **wanting))
 
     assert list(result) == [
         "registration",
@@ -106,7 +106,7 @@ def test_without_anything_to_do_the_exit_status_is_zero(tmp_path, capsys, monkey
     fine = [Line("agent", "online")]
     monkeypatch.setattr(status, "_at_castai", lambda *_: fine)
 
-    assert told(capsys, stack_file(tmp_path))[0] == OK
+    assert run_status(capsys, stack_file(tmp_path))[0] == OK
 
 
 @pytest.mark.usefixtures("castai")
@@ -115,8 +115,8 @@ def test_keys_are_asked_for_in_user_mode_only(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(status, "_keys", lambda *_: [Line("access key", "AKIA1", "rotate")])
 
     user = stack_file(tmp_path, credentials={"mode": "user"})
-    assert list(told(capsys, user)[1]) == ["access key"]
-    assert told(capsys, stack_file(tmp_path))[1] == {}
+    assert list(run_status(capsys, user)[1]) == ["access key"]
+    assert run_status(capsys, stack_file(tmp_path))[1] == {}
 
 
 @pytest.mark.usefixtures("cluster_id")
@@ -125,7 +125,7 @@ def test_a_place_without_an_answer_hides_no_other(tmp_path, capsys, monkeypatch)
         raise CommandError("Kubernetes: no answer")
 
     monkeypatch.setattr(status, "_pods", unreachable)
-    code, result, problems = told(capsys, stack_file(tmp_path))
+    code, result, problems = run_status(capsys, stack_file(tmp_path))
 
     assert (code, problems) == (FAILED, ["Kubernetes: no answer"])
     assert "its pods were not asked for" in result["agent"]["state"]
@@ -134,7 +134,7 @@ def test_a_place_without_an_answer_hides_no_other(tmp_path, capsys, monkeypatch)
 @pytest.mark.usefixtures("castai")
 def test_without_a_key_the_message_says_where_to_put_one(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("CASTAI_API_KEY")
-    code, result, problems = told(capsys, stack_file(tmp_path))
+    code, result, problems = run_status(capsys, stack_file(tmp_path))
 
     assert (code, result) == (FAILED, {})
     assert "set CASTAI_API_KEY" in problems[0]

@@ -47,9 +47,9 @@ def test_a_setting_that_is_one_of_several_texts_is_an_enumeration_of_them():
         for key, property_ in settings.get("properties", {}).items():
             (field,) = (one for name, one in model.model_fields.items() if key in (one.alias, name))
             token = property_.get("items", property_).get("$ref", "").removeprefix("#/types/")
-            shown = [one["value"] for one in SCHEMA["types"].get(token, {}).get("enum", [])]
+            members = [one["value"] for one in SCHEMA["types"].get(token, {}).get("enum", [])]
             texts = [one for one in typed_settings._choices(field.annotation) if str(one) == one]
-            assert shown == texts, f"{model.__name__}.{key}"
+            assert members == texts, f"{model.__name__}.{key}"
 
 
 def test_components_and_resources_share_a_package_and_no_type():

@@ -41,7 +41,7 @@ def config():
     pulumi.runtime.set_all_config({})
 
 
-def ran(example):
+def requests_of(example):
     def program():
         runpy.run_path(str(EXAMPLES / example), run_name="__main__")
 
@@ -63,7 +63,7 @@ def test_every_example_is_tested_and_in_the_docs():
 
 @pytest.mark.usefixtures("config")
 def test_the_agent_alone_takes_the_providers_of_the_caller():
-    requests = ran("agent-python")
+    requests = requests_of("agent-python")
 
     deployment = requests["Deployment", "demo-deployment"]
     assert inputs(deployment)["spec"]["replicas"] == 1
@@ -84,7 +84,7 @@ def test_a_cluster_of_the_same_program_hands_its_outputs_on(monkeypatch):
     }
     monkeypatch.setitem(engine.COMPUTED, "Cluster", created)
 
-    requests = ran("new-cluster-python")
+    requests = requests_of("new-cluster-python")
 
     kubernetes = inputs(requests["kubernetes", "demo-kubernetes"])
     assert "https://new.eks" in kubernetes["kubeconfig"]

@@ -217,52 +217,52 @@ def without_one_condition(atom: dict[str, Any]) -> Iterator[tuple[str, dict[str,
 
 def undetected(mutant: dict[str, Any], atom: dict[str, Any], cases: list[Case], bad: list[Case]):
     """Kinds of resource on which the mutant could spare what was taken away."""
-    reached = kinds(atom, cases)
+    affected = kinds(atom, cases)
     if atom["Action"] == ["ec2:CreateTags"]:
-        reached &= world.OF_NODES
-    return sorted(reached - kinds(mutant, [case for case in bad if case.kind in reached]))
+        affected &= world.OF_NODES
+    return sorted(affected - kinds(mutant, [case for case in bad if case.kind in affected]))
 
 
 def kinds(statement: dict[str, Any], cases: list[Case]) -> set[str]:
     """Kinds of resource on which the statement applies to some request."""
-    reached: set[str] = set()
+    result: set[str] = set()
     for case in cases:
-        if case.kind not in reached and applies(statement, case.request):
-            reached.add(case.kind)
-    return reached
+        if case.kind not in result and applies(statement, case.request):
+            result.add(case.kind)
+    return result
 
 
 @EVERY
 def test_the_proof_fails_without_any_one_condition(switches):
     corpus = world.corpus(world.scope())
     bad = outside(switches.model_dump_json(by_alias=True))
-    tried, spared = 0, []
+    count, survivors = 0, []
     for name, action, atom in atoms(documents(world.scope(), switches)):
         if action not in corpus:
             continue  # a read that shares its statement with writes
         for condition, mutant in without_one_condition(atom):
-            tried += 1
+            count += 1
             sparing = undetected(mutant, atom, corpus[action], bad[action])
-            spared += [f"{name}, {kind}: {condition}" for kind in sparing]
-    assert tried > 40, "hardly any condition was tried"
-    assert spared == [], "conditions without which the proof still holds"
+            survivors += [f"{name}, {kind}: {condition}" for kind in sparing]
+    assert count > 40, "hardly any condition was tried"
+    assert survivors == [], "conditions without which the proof still holds"
 
 
 @EVERY
 def test_the_proof_fails_when_any_resource_is_widened_to_everything(switches):
     corpus = world.corpus(world.scope())
     bad = outside(switches.model_dump_json(by_alias=True))
-    spared = []
+    survivors = []
     for name, action, atom in atoms(documents(world.scope(), switches)):
         if action not in corpus:
             continue  # reads
         if not any(applies({**atom, "Resource": ["*"]}, case.request) for case in bad[action]):
-            spared.append(name)
+            survivors.append(name)
     allowance = (
         "CreateServiceLinkedRoles",  # of the account by nature, hence behind a switch
         "RunIn",  # the condition's VPC lies in one region and account already
     )
-    assert [name for name in spared if not name.startswith(allowance)] == []
+    assert [name for name in survivors if not name.startswith(allowance)] == []
 
 
 def test_every_atom_of_every_statement_allows_something_inside():
@@ -450,13 +450,13 @@ def test_under_its_boundary_a_node_may_still_do_all_that_its_policies_grant_at_h
 def test_every_condition_of_the_node_boundary_is_needed(switches):
     ours = world.scope()
     corpus = world.corpus(ours)
-    spared = []
+    survivors = []
     for name, action, atom in atoms([node_role.node_boundary(ours, switches)]):
         bad = [c for c in corpus.get(action, []) if world.node_reaches_outside(ours, switches, c)]
         for condition, mutant in without_one_condition(atom):
             sparing = undetected(mutant, atom, corpus[action], bad)
-            spared += [f"{name}, {kind}: {condition}" for kind in sparing]
-    assert spared == []
+            survivors += [f"{name}, {kind}: {condition}" for kind in sparing]
+    assert survivors == []
 
 
 def handler_things(ours: Scope) -> dict[str, str]:

@@ -84,9 +84,9 @@ class GuardedError(Exception):
 def create_key(world):
     if len(world.keys) >= 2:
         raise LimitExceededError
-    taken = {key.serial for key in world.keys} | {world.registered, world.handed}
-    taken |= {slot[0] for slot in (world.slot_a, world.slot_b) if slot is not None}
-    serial = min(set(range(1, 9)) - taken)
+    serials = {key.serial for key in world.keys} | {world.registered, world.handed}
+    serials |= {slot[0] for slot in (world.slot_a, world.slot_b) if slot is not None}
+    serial = min(set(range(1, 9)) - serials)
     return replace(world, keys=world.keys | {Key(serial, active=True)}), serial
 
 
@@ -191,7 +191,7 @@ def last(worlds, first):
 
 def explore(generations, *, asks_castai=True):
     """Every world that can come about by crashing anywhere, recovering or not, and going on."""
-    reached, todo = {World()}, deque([World()])
+    worlds, todo = {World()}, deque([World()])
     finished = set()
     while todo:
         world = todo.popleft()
@@ -208,19 +208,19 @@ def explore(generations, *, asks_castai=True):
                 for after in run:
                     check(after, before)
                     before = after
-                    if after not in reached:
-                        reached.add(after)
+                    if after not in worlds:
+                        worlds.add(after)
                         todo.append(after)
             except (LimitExceededError, GuardedError):
                 continue
             if goal is not None:
                 finished.add((goal, before))
-    return reached, finished
+    return worlds, finished
 
 
 def test_at_every_moment_a_valid_key_is_registered_and_never_more_than_two_exist():
-    reached, finished = explore(4)
-    assert len(reached) > 200, "the model explores little"
+    worlds, finished = explore(4)
+    assert len(worlds) > 200, "the model explores little"
     for (generation, delete_inactive), world in finished:
         desired = slots(generation, delete_inactive=delete_inactive)
         current = world.slot(desired[0].name)
@@ -231,8 +231,8 @@ def test_at_every_moment_a_valid_key_is_registered_and_never_more_than_two_exist
 
 
 def test_after_any_crash_recovering_and_running_again_converges():
-    reached, _ = explore(3)
-    for start in reached:
+    worlds, _ = explore(3)
+    for start in worlds:
         generation = 0 if start.guard is None else start.guard[0]
         world = last(recover(start), start)
         world = last(up(world, generation, delete_inactive=False), world)

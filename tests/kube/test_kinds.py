@@ -10,7 +10,7 @@ from castai_stack.kube import kinds
 REQUEST = httpx2.Request("GET", "https://api.example")
 
 
-def answered(code: int, text: str) -> httpx2.HTTPStatusError:
+def http_error(code: int, text: str) -> httpx2.HTTPStatusError:
     response = httpx2.Response(code, request=REQUEST, text=text)
     return httpx2.HTTPStatusError("no", request=REQUEST, response=response)
 
@@ -29,9 +29,9 @@ def test_a_custom_kind_is_made_once():
 @pytest.mark.parametrize(
     ("error", "missing"),
     [
-        (answered(404, "404 page not found\n"), True),
-        (answered(404, "<html>nothing here</html>"), False),
-        (answered(403, "404 page not found"), False),
+        (http_error(404, "404 page not found\n"), True),
+        (http_error(404, "<html>nothing here</html>"), False),
+        (http_error(403, "404 page not found"), False),
         (ValueError("404 page not found"), False),
         (
             ApiError(

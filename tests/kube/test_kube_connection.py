@@ -274,11 +274,11 @@ def test_an_authority_without_a_certificate_is_refused(api_server, keys):
 
 @pytest.mark.parametrize("version", ["v1beta1", "v1"])
 def test_a_login_program_gets_the_version_of_its_entry(api_server, tmp_path, version):
-    asked = f"client.authentication.k8s.io/{version}"
+    api_version = f"client.authentication.k8s.io/{version}"
     user = login(
         tmp_path / "login",
-        credential(asked, token="fresh"),
-        apiVersion=asked,
+        credential(api_version, token="fresh"),
+        apiVersion=api_version,
         interactiveMode="Never",
     )
 
@@ -286,7 +286,7 @@ def test_a_login_program_gets_the_version_of_its_entry(api_server, tmp_path, ver
     assert tokens(api_server) == ["Bearer fresh"]
     request = json.loads((tmp_path / "login.requests").read_text())
     assert request == {
-        "apiVersion": asked,
+        "apiVersion": api_version,
         "kind": "ExecCredential",
         "spec": {"interactive": False},
     }

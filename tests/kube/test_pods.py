@@ -385,9 +385,9 @@ def test_a_refusal_from_before_the_newest_pod_does_not_count():
     )
     pod["metadata"]["creationTimestamp"] = "2026-11-25T08:00:00Z"
 
-    def told(at):
+    def diagnosis(at):
         event = an_event("FailedCreate", "exceeded quota: q", REPLICA_SET, "ReplicaSet", at=at)
         return kube_pods.diagnose([pod], [event])
 
-    assert told("2026-11-25T07:00:00Z").startswith("no node takes pod")
-    assert told("2026-11-25T08:00:01Z").startswith("a resource quota refuses")
+    assert diagnosis("2026-11-25T07:00:00Z").startswith("no node takes pod")
+    assert diagnosis("2026-11-25T08:00:01Z").startswith("a resource quota refuses")

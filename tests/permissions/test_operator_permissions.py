@@ -173,14 +173,14 @@ def test_a_preview_reads_no_secret_but_those_of_the_stack():
 
 
 def test_deleting_a_user_needs_the_list_of_virtual_devices():
-    def asked(mode):
+    def resources(mode):
         needed = permissions_operator.requirements(
             settings(credentials={"mode": mode}), access_entries=False
         )
         return [one.resources for one in needed if "iam:ListVirtualMFADevices" in one.actions]
 
-    assert asked("user") == [("*",)]
-    assert asked("role") == []
+    assert resources("user") == [("*",)]
+    assert resources("role") == []
 
 
 def written(needed, namespace="castai-agent"):

@@ -198,13 +198,13 @@ def test_notes_that_do_not_apply_are_absent(tmp_path, capsys):
         iam={"nodeInterfaceTags": True, "securityGroupIds": ["sg-0a1b2c3d4e5f60718"]},
     )
     text = printed(capsys, path)
-    for gone in (
+    for note in (
         "system:masters",
         "any security group",
         "AmazonEKS_CNI_Policy would",
         "letter case",
     ):
-        assert gone not in text
+        assert note not in text
 
 
 # --- what is not known --------------------------------------------------------------------------
@@ -283,9 +283,9 @@ def test_a_wrong_option_is_refused_with_what_is_allowed(tmp_path, capsys, argume
 def test_an_unreadable_stack_file_is_an_error(tmp_path, capsys):
     missing = tmp_path / "Pulumi.gone.yaml"
     assert permissions.main([str(missing)]) == 2
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert shown.err == f"permissions: {missing}: No such file or directory; name a stack file\n"
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == f"permissions: {missing}: No such file or directory; name a stack file\n"
 
 
 def test_every_problem_of_the_second_stack_file_is_reported(tmp_path, capsys):
@@ -299,9 +299,9 @@ def test_every_problem_of_the_second_stack_file_is_reported(tmp_path, capsys):
 def test_the_data_carries_every_grant(tmp_path, capsys):
     data = json.loads(printed(capsys, stack(tmp_path), "--format", "json"))
     access = actors.effective_permissions(settings())
-    for shown, expected in zip(data["actors"], access.actors, strict=True):
-        assert shown["title"] == expected.title
-        assert len(shown["grants"]) == len(expected.grants)
+    for actor_data, expected in zip(data["actors"], access.actors, strict=True):
+        assert actor_data["title"] == expected.title
+        assert len(actor_data["grants"]) == len(expected.grants)
     grant = next(g for g in data["actors"][0]["grants"] if g["action"] == "ec2:StopInstances")
     assert grant == {
         "action": "ec2:StopInstances",

@@ -58,14 +58,14 @@ def spot(
 def plain(request):
     """Inputs of a registration with secrets replaced by a mark."""
 
-    def shown(value):
+    def without_secrets(value):
         if isinstance(value, dict):
             if value.get("4dabf18193072939515e22adb298388d") == SECRET_MARK:
                 return "(secret)"
-            return {key: shown(inner) for key, inner in value.items()}
-        return [shown(inner) for inner in value] if isinstance(value, list) else value
+            return {key: without_secrets(inner) for key, inner in value.items()}
+        return [without_secrets(inner) for inner in value] if isinstance(value, list) else value
 
-    return shown(json_format.MessageToDict(request.object))
+    return without_secrets(json_format.MessageToDict(request.object))
 
 
 def all_of(recorder, type_):

@@ -9,7 +9,7 @@ from tests.stack.test_program import (
     named,
     nothing_outside,
     program,
-    ran,
+    run_stack,
     waits_for,
 )
 from tests.support.engine import CLUSTER_ID, run
@@ -46,7 +46,7 @@ def of_the_stack(**settings):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_connecting_sets_the_node_configuration_and_starts_nothing(mode):
-    result = set(named(ran(mode=mode)))
+    result = set(named(run_stack(mode=mode)))
 
     assert result & {*AFTER_READY, "node-configuration", "node-security-group"} == {
         "node-configuration",
@@ -56,7 +56,7 @@ def test_connecting_sets_the_node_configuration_and_starts_nothing(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_castai_gets_its_settings_in_order(mode):
-    recorder = ran(mode=mode, automation=ALL_ON)
+    recorder = run_stack(mode=mode, automation=ALL_ON)
 
     before = ["hand-over"]
     for name in ["node-configuration", "credentials-ready", *AFTER_READY]:
@@ -66,14 +66,14 @@ def test_castai_gets_its_settings_in_order(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_disconnect_comes_before_the_security_group_goes(mode):
-    recorder = ran(mode=mode)
+    recorder = run_stack(mode=mode)
 
     assert "node-security-group" in waits_for(recorder, "hand-over")
     assert "agent-online" in waits_for(recorder, "node-security-group")
 
 
 @pytest.mark.parametrize(
-    ("settings", "gone"),
+    ("settings", "absent"),
     [
         ({"mode": "none"}, {*AFTER_READY, "node-configuration", "node-security-group"}),
         (
@@ -100,14 +100,14 @@ def test_the_disconnect_comes_before_the_security_group_goes(mode):
     ],
     ids=["no access", "by hand", "no controller", "nodes", "group", "autoscaler", "evictor"],
 )
-def test_each_switch_takes_its_part_away_and_keeps_the_connection(settings, gone):
-    result = set(named(ran(**settings)))
+def test_each_switch_takes_its_part_away_and_keeps_the_connection(settings, absent):
+    result = set(named(run_stack(**settings)))
 
-    assert {*AFTER_READY, "node-configuration", "node-security-group"} - result == gone
+    assert {*AFTER_READY, "node-configuration", "node-security-group"} - result == absent
 
 
 def test_the_node_configuration_has_the_profile_groups_and_subnets_of_this_cluster():
-    recorder = ran(
+    recorder = run_stack(
         tags={"team": "core"},
         automation={"nodes": {"tags": {"cost_centre": "7"}, "diskGib": 50}},
     )
@@ -128,7 +128,7 @@ def test_the_node_configuration_has_the_profile_groups_and_subnets_of_this_clust
 
 
 def test_the_policies_and_the_template_are_those_of_the_settings():
-    recorder = ran(automation=ALL_ON)
+    recorder = run_stack(automation=ALL_ON)
 
     assert inputs(recorder, "autoscaler-policies") == {
         "clusterId": CLUSTER_ID,
@@ -152,7 +152,7 @@ def test_the_policies_and_the_template_are_those_of_the_settings():
 
 
 def test_without_a_limit_the_policies_say_so_and_without_spot_there_is_no_fallback():
-    recorder = ran(automation={"autoscaler": {"enabled": True}})
+    recorder = run_stack(automation={"autoscaler": {"enabled": True}})
 
     assert inputs(recorder, "autoscaler-policies")["limitCpu"] is False
     assert "maxCores" not in inputs(recorder, "autoscaler-policies")
@@ -160,13 +160,13 @@ def test_without_a_limit_the_policies_say_so_and_without_spot_there_is_no_fallba
 
 
 def test_the_evictor_begins_with_a_dry_run():
-    result = inputs(ran(automation=ALL_ON), "evictor-configuration")
+    result = inputs(run_stack(automation=ALL_ON), "evictor-configuration")
 
     assert (result["enabled"], result["dryRun"], result["aggressiveMode"]) == (True, True, False)
 
 
 def test_the_security_group_is_of_the_cluster_s_vpc_and_carries_castai_s_id():
-    recorder = ran(tags={"team": "core"})
+    recorder = run_stack(tags={"team": "core"})
     result = inputs(recorder, "node-security-group")
 
     assert result["vpcId"] == "vpc-0123456789abcdef0"

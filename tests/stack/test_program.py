@@ -84,7 +84,7 @@ def program(**settings):
     return build
 
 
-def ran(*, preview=False, mode="user", **settings):
+def run_stack(*, preview=False, mode="user", **settings):
     chosen = program(credentials={"mode": mode, **settings.pop("credentials", {})}, **settings)
     return run(chosen, preview=preview, answers=ANSWERS)
 
@@ -116,7 +116,7 @@ def waits_for(recorder, name):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_preview_shows_what_an_up_makes(mode):
-    assert ran(preview=True, mode=mode).inventory() == ran(mode=mode).inventory()
+    assert run_stack(preview=True, mode=mode).inventory() == run_stack(mode=mode).inventory()
 
 
 def composing(monkeypatch):
@@ -144,7 +144,7 @@ def test_a_preview_is_composed_while_permissions_are_asked_and_warns_of_them(mon
     monkeypatch.setattr(permissions, "permission_findings", late)
     monkeypatch.setattr(pulumi.log, "warn", warnings.append)
 
-    ran(preview=True)
+    run_stack(preview=True)
 
     assert warnings == ["This caller can preview but not apply; it is missing:\n  iam:CreateRole"]
 
@@ -156,7 +156,7 @@ def test_the_debug_messages_of_the_sdk_are_left_out_unless_wanted(monkeypatch, w
     monkeypatch.setenv(SDK_DEBUG_VARIABLE, wanted)
 
     leave_out_sdk_debug()
-    ran(mode="none")
+    run_stack(mode="none")
 
     assert {one.partition(":")[0] for one in messages} & {"registering resource"} == expected
 
@@ -172,7 +172,7 @@ def test_later_modules_are_loaded_while_aws_answers(monkeypatch):
     monkeypatch.setattr(deployment, "load_later_modules", loaded.set)
     monkeypatch.setattr(deployment, "look_up", slow)
 
-    assert "agent" in {r.name for r in ran(mode="none").requests}
+    assert "agent" in {r.name for r in run_stack(mode="none").requests}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_nothing_is_composed_after_a_refusal(monkeypatch, preview, allowed, clus
     monkeypatch.setattr(pulumi.log, "warn", warnings.append)
 
     with pytest.raises(PreflightError) as failure:
-        ran(preview=preview)
+        run_stack(preview=preview)
 
     assert not composed.is_set()
     messages = "\n".join([str(failure.value), *warnings])
@@ -208,7 +208,7 @@ def test_nothing_is_composed_after_a_refusal(monkeypatch, preview, allowed, clus
 
 @pytest.mark.parametrize("mode", MODES)
 def test_no_resource_uses_a_default_provider(mode):
-    for request in ran(mode=mode).requests:
+    for request in run_stack(mode=mode).requests:
         provided = request.type.startswith(("aws:", "kubernetes:", "castai-stack:"))
         if request.custom and provided:
             assert "pulumi:providers:" in request.provider, f"{request.type} {request.name}"
@@ -220,7 +220,7 @@ def test_the_key_is_never_a_plain_value(mode, register):
     brought = {} if register else {"register": False, "clusterId": CLUSTER_ID}
     if not register and mode == "role":
         brought["principalArn"] = "arn:aws:iam::809060229965:user/castai"
-    recorder = ran(mode=mode, api=brought)
+    recorder = run_stack(mode=mode, api=brought)
 
     for request in recorder.requests:
         assert not leaks(json_format.MessageToDict(request.object)), request.name
@@ -228,7 +228,7 @@ def test_the_key_is_never_a_plain_value(mode, register):
 
 @pytest.mark.parametrize("mode", ["user", "role"])
 def test_the_hand_over_waits_for_everything_that_castai_needs(mode):
-    recorder = ran(mode=mode)
+    recorder = run_stack(mode=mode)
 
     everything = set(named(recorder))
     after = {"hand-over", "credentials-ready", "connection", "node-configuration"}
@@ -236,7 +236,7 @@ def test_the_hand_over_waits_for_everything_that_castai_needs(mode):
 
 
 def test_access_comes_after_the_agent_is_online():
-    recorder = ran()
+    recorder = run_stack()
 
     for name in named(recorder):
         if name.startswith("iam-"):
@@ -246,7 +246,7 @@ def test_access_comes_after_the_agent_is_online():
 @pytest.mark.parametrize("mode", ["user", "role"])
 def test_the_controller_runs_before_the_hand_over_and_needs_no_success_of_it(mode):
     """CAST AI uses the credentials once a controller asks it for actions."""
-    recorder = ran(mode=mode)
+    recorder = run_stack(mode=mode)
 
     assert "automation-rollout" in waits_for(recorder, "hand-over")
     before = waits_for(recorder, "automation-rollout")
@@ -256,7 +256,7 @@ def test_the_controller_runs_before_the_hand_over_and_needs_no_success_of_it(mod
 
 def test_every_object_of_the_automation_waits_for_the_agent():
     """So that a destroy leaves the namespace to the objects in it."""
-    recorder = ran()
+    recorder = run_stack()
 
     for name in named(recorder):
         if name.startswith("automation-"):
@@ -267,25 +267,25 @@ def test_every_object_of_the_automation_waits_for_the_agent():
     "settings", [{"mode": "none"}, {"automation": {"controller": {"enabled": False}}}], ids=str
 )
 def test_nothing_acts_in_the_cluster_without_credentials_or_controller(settings):
-    recorder = ran(**settings)
+    recorder = run_stack(**settings)
 
     assert not [one.name for one in recorder.requests if one.name.startswith("automation")]
 
 
 def test_where_a_person_hands_over_the_controller_runs_as_well():
-    result = named(ran(api={"register": False, "clusterId": CLUSTER_ID}))
+    result = named(run_stack(api={"register": False, "clusterId": CLUSTER_ID}))
 
     assert result["automation-config"].object["data"]["CLUSTER_ID"] == CLUSTER_ID
 
 
 def test_the_agent_alone_touches_no_iam():
-    kinds = {r.type for r in ran(mode="none").requests}
+    kinds = {r.type for r in run_stack(mode="none").requests}
 
     assert not any(kind.startswith(("aws:iam", "aws:lambda")) for kind in kinds), kinds
 
 
 def test_the_retired_key_goes_inactive_only_once_castai_uses_the_new_one():
-    recorder = ran(credentials={"rotation": 1})
+    recorder = run_stack(credentials={"rotation": 1})
 
     keys = {n: r for n, r in named(recorder).items() if n.startswith("iam-key-")}
     assert {n: r.object["status"] for n, r in keys.items()} == {
@@ -302,13 +302,13 @@ def test_a_rotation_is_guarded_by_what_castai_holds_where_this_stack_hands_over(
     """Without the id the guard only counts, and the key in use could be deleted."""
     brought = {"register": False, "clusterId": CLUSTER_ID}
 
-    assert named(ran())["rotation"].object["clusterId"] == CLUSTER_ID
-    assert "clusterId" not in named(ran(api=brought))["rotation"].object
+    assert named(run_stack())["rotation"].object["clusterId"] == CLUSTER_ID
+    assert "clusterId" not in named(run_stack(api=brought))["rotation"].object
 
 
 def keys_at(**credentials):
     result = named(
-        ran(credentials={"rotation": 1, **credentials.pop("credentials", {})}, **credentials)
+        run_stack(credentials={"rotation": 1, **credentials.pop("credentials", {})}, **credentials)
     )
     return {n: r.object["status"] for n, r in result.items() if n.startswith("iam-key-")}
 
@@ -325,7 +325,7 @@ def test_where_a_person_hands_over_the_previous_key_stays_active():
 
 def test_the_settings_of_the_api_reach_what_they_are_about():
     result = named(
-        ran(
+        run_stack(
             api={
                 "organizationId": CLUSTER_ID,
                 "reviveArchived": True,
@@ -349,7 +349,7 @@ def test_the_settings_of_the_api_reach_what_they_are_about():
 
 @pytest.mark.parametrize("mode", ["user", "role"])
 def test_the_hand_over_knows_whose_replacement_leaves_a_gap(mode):
-    objects = named(ran(mode=mode, iam={"path": "/team/"}))["hand-over"].object["objects"]
+    objects = named(run_stack(mode=mode, iam={"path": "/team/"}))["hand-over"].object["objects"]
 
     other = (
         {"restricted policy": "/team/CastEKSRestrictedAccess-demo"}
@@ -396,7 +396,7 @@ def test_without_registration_the_outputs_say_what_to_paste_where(mode, pasted):
 
 
 def test_without_registration_nothing_is_asked_of_castai():
-    recorder = ran(api={"register": False, "clusterId": CLUSTER_ID})
+    recorder = run_stack(api={"register": False, "clusterId": CLUSTER_ID})
 
     kinds = {r.type.rpartition(":")[2] for r in recorder.requests if "castai" in r.type.lower()}
     assert not kinds & {"ClusterRegistration", "ClusterToken", "HandOver", "AgentOnline"}
@@ -404,7 +404,7 @@ def test_without_registration_nothing_is_asked_of_castai():
 
 def test_the_connection_is_guarded_with_and_without_registration():
     def guarded(**settings):
-        return named(ran(**settings))["connection"].object["mode"]
+        return named(run_stack(**settings))["connection"].object["mode"]
 
     assert guarded(mode="role") == "role"
     assert guarded(api={"register": False, "clusterId": CLUSTER_ID}) == "by-hand", (
@@ -416,7 +416,7 @@ def test_types_names_and_parents_are_those_of_the_golden_list():
     """A changed line replaces something in every user's stack, unless it carries an alias."""
     result = [
         f"{type_} {name} in {parent.rpartition('::')[2] or 'the stack'}"
-        for type_, name, parent in ran().inventory()
+        for type_, name, parent in run_stack().inventory()
     ]
 
     assert "\n".join(result) + "\n" == GOLDEN.read_text()
@@ -430,7 +430,7 @@ def test_the_resource_types_of_the_plugin_are_those_of_the_golden_list():
 
 
 def test_a_key_of_the_environment_stays_out_of_the_provider_and_one_of_the_stack_is_a_secret():
-    assert "apiKey" not in named(ran())["castai"].object
+    assert "apiKey" not in named(run_stack())["castai"].object
 
     async def with_key():
         raw = json.dumps({"cluster": CLUSTER})
@@ -446,8 +446,8 @@ def test_an_ambient_kubeconfig_stays_on_its_machine(monkeypatch):
     # The SDK fills the variable in: the next machine would show a change, and be led astray.
     monkeypatch.setenv("KUBECONFIG", "/home/somebody/.kube/config")
 
-    ambient = ran(mode="none", cluster={**CLUSTER, "kubeconfig": "ambient"})
-    named_file = ran(mode="none", cluster={**CLUSTER, "kubeconfig": "/srv/kubeconfig"})
+    ambient = run_stack(mode="none", cluster={**CLUSTER, "kubeconfig": "ambient"})
+    named_file = run_stack(mode="none", cluster={**CLUSTER, "kubeconfig": "/srv/kubeconfig"})
 
     assert "kubeconfig" not in named(ambient)["kubernetes"].object
     assert named(named_file)["kubernetes"].object["kubeconfig"] == "/srv/kubeconfig"
@@ -465,12 +465,12 @@ def test_the_project_does_not_demand_a_key_of_the_stack_file():
 
 @pytest.mark.parametrize("api", [{}, BY_HAND], ids=["registered", "by hand"])
 def test_a_preview_without_a_key_shows_the_whole_plan_and_names_the_key(monkeypatch, api):
-    whole = ran(preview=True, api=api).inventory()
+    whole = run_stack(preview=True, api=api).inventory()
     monkeypatch.delenv("CASTAI_API_KEY")
     warnings = []
     monkeypatch.setattr(pulumi.log, "warn", warnings.append)
 
-    assert ran(preview=True, api=api).inventory() == whole
+    assert run_stack(preview=True, api=api).inventory() == whole
     assert len(warnings) == 1
     assert "castai-eks:apiKey is not set" in warnings[0]
 
@@ -480,7 +480,7 @@ def test_an_apply_without_a_key_writes_nothing(monkeypatch):
     composed = composing(monkeypatch)
 
     with pytest.raises(PreflightError, match="castai-eks:apiKey is not set"):
-        ran()
+        run_stack()
 
     assert not composed.is_set()
 
@@ -488,7 +488,7 @@ def test_an_apply_without_a_key_writes_nothing(monkeypatch):
 def test_an_apply_that_uses_no_key_needs_none(monkeypatch):
     monkeypatch.delenv("CASTAI_API_KEY")
 
-    result = named(ran(mode="none", api=BY_HAND, agent={"existingSecret": "castai-key"}))
+    result = named(run_stack(mode="none", api=BY_HAND, agent={"existingSecret": "castai-key"}))
 
     assert any(name.startswith("agent-") for name in result)
 
@@ -514,8 +514,8 @@ TAKEOVER = {
 
 
 def test_what_is_taken_over_keeps_its_values_until_the_settings_count():
-    first = named(ran(adoption={"imports": TAKEOVER}))
-    second = named(ran(adoption={"imports": TAKEOVER, "values": "settings"}))
+    first = named(run_stack(adoption={"imports": TAKEOVER}))
+    second = named(run_stack(adoption={"imports": TAKEOVER, "values": "settings"}))
 
     user, policy = first["iam-user"], first["iam-castai-policy"]
     assert (user.importId, policy.importId) == tuple(TAKEOVER.values())
@@ -544,22 +544,22 @@ def test_every_part_of_a_spot_function_can_be_taken_over():
         "spot-rebalance-permission": f"{own.function}/AllowRule-rebalance",
     }
 
-    result = named(ran(adoption={"imports": tagged | parts}))
+    result = named(run_stack(adoption={"imports": tagged | parts}))
 
     assert {one: result[one].importId for one in tagged | parts} == tagged | parts
     assert dict(result["spot-inline"].object)["name"] == "spot-inline-1a2b3c4", (
         "Pulumi would choose another name, and the engine replace the policy"
     )
-    assert "name" not in dict(named(ran())["spot-inline"].object)
+    assert "name" not in dict(named(run_stack())["spot-inline"].object)
 
 
 def test_an_import_that_no_resource_takes_is_an_error():
     with pytest.raises(pulumi.RunError, match="this stack has no resource iam-role under"):
-        ran(adoption={"imports": {**TAKEOVER, "iam-role": "cast-eks-demo"}})
+        run_stack(adoption={"imports": {**TAKEOVER, "iam-role": "cast-eks-demo"}})
 
 
 def test_an_agent_that_is_taken_over_brings_its_token():
-    adopting, plain = named(ran(agent={"adopt": True})), named(ran())
+    adopting, plain = named(run_stack(agent={"adopt": True})), named(run_stack())
 
     assert dict(adopting["token"].object)["secret"] == "castai-agent"
     assert "secret" not in dict(plain["token"].object)
