@@ -95,19 +95,21 @@ class AgentStandIn(PodStandIn):
     required = ("API_URL", "API_KEY", "STATIC_CLUSTER_ID")
     _reported: Reported | None = None
     """What CAST AI knows; nothing before the first snapshot of a pod."""
+    _is_sized = False
 
     def forget(self) -> None:
-        """Send a full snapshot the next time."""
+        """Send a full snapshot the next time, and look at the size again."""
         super().forget()
-        self._reported = None
+        self._reported, self._is_sized = None, False
 
-    def started(self, client: Client) -> Iterator[str]:
-        """List every kind that the agent reads."""
+    def started(self, client: Client, environment: Mapping[str, str]) -> Iterator[str]:
+        """Write the metadata map, and list every kind that the agent reads."""
+        _write_metadata(client, environment)
         return _look_at_everything(client)
 
     def play(self, pod: Pod, client: Client, environment: Mapping[str, str]) -> str:
-        """Write the run-time objects, report what changed, size the agent."""
-        _write_run_time_objects(client, environment, pod_name(pod))
+        """Renew the lease, report what changed, size the agent."""
+        renew(client, LEASE, NAMESPACE, pod_name(pod))
         objects: Reported = {
             (kind, str(one.metadata.namespace or ""), str(one.metadata.name)): one.to_dict()
             for kind, listed in (
@@ -120,7 +122,7 @@ class AgentStandIn(PodStandIn):
         refusal = _report(environment, self._reported, objects)
         if not refusal:
             self._reported = objects
-        _size_agent(client)
+        self._is_sized = self._is_sized or _size_agent(client)
         return refusal
 
 
@@ -180,8 +182,8 @@ def _report(environment: Mapping[str, str], before: Reported | None, objects: Re
     return "" if answer.ok else f"CAST AI answered {answer.status_code}"
 
 
-def _write_run_time_objects(agent: Client, environment: Mapping[str, str], holder: str) -> None:
-    """Patch the metadata map and renew the lease; create what is not there."""
+def _write_metadata(agent: Client, environment: Mapping[str, str]) -> None:
+    """Patch the metadata map, or create it."""
     metadata = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -193,20 +195,19 @@ def _write_run_time_objects(agent: Client, environment: Mapping[str, str], holde
     except ApiError as error:
         require_absent(error)
         agent.create(codecs.from_dict(metadata))
-    renew(agent, LEASE, NAMESPACE, holder)
 
 
-def _size_agent(agent: Client) -> None:
-    """Set the agent's memory once, as the autoscaler's first poll does."""
+def _size_agent(agent: Client) -> bool:
+    """Set the agent's memory, as the autoscaler's first poll does; return whether it is set."""
     agents: list[Any] = list(agent.list(Deployment, namespace=NAMESPACE))
     deployments = {one.metadata.name: one for one in agents}
     autoscaler, target = deployments.get(AUTOSCALER), deployments.get(NAME)
     if autoscaler is None or target is None or not autoscaler.status.readyReplicas:
-        return
+        return False
     containers = target.spec.template.spec.containers
     current = next((one for one in containers if one.name == "agent"), None)
     if current is None or (current.resources and "memory" in (current.resources.limits or {})):
-        return
+        return True
     memory = {"memory": _MEMORY}
     sized = {"name": "agent", "resources": {"requests": memory, "limits": memory}}
     agent.patch(
@@ -217,3 +218,4 @@ def _size_agent(agent: Client) -> None:
         patch_type=PatchType.STRATEGIC,
         field_manager=FIELD_MANAGER,
     )
+    return True

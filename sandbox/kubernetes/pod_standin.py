@@ -8,6 +8,7 @@ import base64
 import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,15 @@ NAMESPACE = "castai-agent"
 _NOT_FOUND = 404
 
 
+@dataclass(frozen=True)
+class _Running:
+    """A pod that is played; its environment is that of its start."""
+
+    uid: str
+    client: Client
+    environment: Mapping[str, str]
+
+
 class PodStandIn(StandIn):
     """Plays one container of one Ready pod."""
 
@@ -40,7 +50,7 @@ class PodStandIn(StandIn):
         super().__init__(interval)
         self._kubeconfig = json.loads(kubeconfig.read_text())
         self._kubelet = connect(self._kubeconfig)
-        self._running: tuple[str, Client] | None = None
+        self._running: _Running | None = None
 
     def close(self) -> None:
         """End, and close the clients."""
@@ -56,20 +66,20 @@ class PodStandIn(StandIn):
     def play(self, pod: Pod, client: Client, environment: Mapping[str, str]) -> str:
         """Do what the program does once; return why CAST AI did not take it, or nothing."""
 
-    def started(self, client: Client) -> Iterator[str]:
+    def started(self, client: Client, environment: Mapping[str, str]) -> Iterator[str]:
         """Do what the program does when it starts; yield what is worth a line of the log."""
-        del client
+        del client, environment
         yield from ()
 
     @property
     def client(self) -> Client | None:
         """The client of the pod that is played."""
-        return self._running[1] if self._running is not None else None
+        return self._running.client if self._running is not None else None
 
     def forget(self) -> None:
         """Drop what is known of the pod that was played."""
         if self._running is not None:
-            self._running[1].close()
+            self._running.client.close()
         self._running = None
 
     def _look(self) -> str:
@@ -79,32 +89,32 @@ class PodStandIn(StandIn):
             self.forget()
             return f"no pod of the {self.role} is Ready"
         # A Lease has one holder, and so have the calls.
-        pod = min(ready, key=pod_name)
-        environment = self._environment(pod)
-        if missing := [name for name in self.required if not environment.get(name)]:
-            return f"the {self.role}'s environment lacks {', '.join(missing)}"
-        return self.play(pod, self._client(pod), environment)
+        pod: Any = min(ready, key=pod_name)
+        if self._running is None or self._running.uid != pod.metadata.uid:
+            self.forget()
+            environment = self._environment(pod)
+            if missing := [name for name in self.required if not environment.get(name)]:
+                return f"the {self.role}'s environment lacks {', '.join(missing)}"
+            self._running = _Running(pod.metadata.uid, self._client_of(pod), environment)
+            for sentence in self.started(self._running.client, environment):
+                self.say(sentence)
+        return self.play(pod, self._running.client, self._running.environment)
 
     def _container(self, pod: Any) -> Container | None:
         return next((one for one in pod.spec.containers if one.name == self.container), None)
 
-    def _client(self, pod: Any) -> Client:
+    def _client_of(self, pod: Any) -> Client:
         """Return a client with the token that the kubelet would mount into the pod."""
-        if self._running is None or self._running[0] != pod.metadata.uid:
-            self.forget()
-            request = ServiceAccountToken(
-                apiVersion="authentication.k8s.io/v1",
-                kind="TokenRequest",
-                metadata=ObjectMeta(),
-                spec=TokenRequestSpec(audiences=[]),
-            )
-            account = pod.spec.serviceAccountName or "default"
-            response = self._kubelet.create(request, account, namespace=NAMESPACE)
-            token = response.status.token if response.status is not None else ""
-            self._running = (pod.metadata.uid, with_token(self._kubeconfig, token or ""))
-            for sentence in self.started(self._running[1]):
-                self.say(sentence)
-        return self._running[1]
+        request = ServiceAccountToken(
+            apiVersion="authentication.k8s.io/v1",
+            kind="TokenRequest",
+            metadata=ObjectMeta(),
+            spec=TokenRequestSpec(audiences=[]),
+        )
+        account = pod.spec.serviceAccountName or "default"
+        response = self._kubelet.create(request, account, namespace=NAMESPACE)
+        token = response.status.token if response.status is not None else ""
+        return with_token(self._kubeconfig, token or "")
 
     def _environment(self, pod: Any) -> dict[str, str]:
         container = self._container(pod)
