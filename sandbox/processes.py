@@ -73,10 +73,12 @@ class Processes:
     ) -> None:
         """Start `command` in a process group of its own.
 
-        The group's pid is on disk before the program runs, so no interruption loses it. With
+        The group's pid is on disk before the program runs, and the program does not run when its
+        file is gone, so no interruption loses it. With
         `with_parent` the kernel ends the process when this one dies (Linux).
         """
         pid_file = self._pids / name
+        pid_file.write_text("")
         parent = str(os.getpid() if with_parent else 0)
         starter = [sys.executable, "-I", "-S", _STARTER, pid_file, parent]
         with (self._logs / f"{name}.log").open("ab") as log:
@@ -120,26 +122,31 @@ class Processes:
 
     def _is_ours(self, pid: int, name: str) -> bool:
         child = _CHILDREN.get(self._pids / name)
-        if child is not None and child.poll() is not None:
-            return False
+        if child is not None and child.pid == pid:
+            return child.poll() is None
         # Every command line names the directory, so a pid that was given to somebody else shows.
         return str(self._pids.parent) in _command_line(pid)
 
     def stop(self) -> None:
         """End every process group by force: the API server takes a minute to end by request."""
-        for _, pid in self._running():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+        pids = {}
+        for path in sorted(self._pids.iterdir()):
+            with path.open() as file:
+                # A starter whose pid is not in the file yet ends without the file.
+                path.unlink()
+                text = file.read()
+            if text.isdigit() and self._is_ours(int(text), path.name):
+                pids[path.name] = int(text)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(int(text), signal.SIGKILL)
         deadline = time.monotonic() + _END_SECONDS
-        while self._running() and time.monotonic() < deadline:
+        while left := [name for name, pid in pids.items() if self._is_ours(pid, name)]:
+            if time.monotonic() > deadline:
+                raise ProcessError(f"{', '.join(left)} did not end, see {pids}")
             time.sleep(0.02)
-        if left := self.alive():
-            raise ProcessError(f"{', '.join(left)} did not end; see {self._pids}")
         for name, child in self._children().items():
             child.wait(_END_SECONDS)
             del _CHILDREN[self._pids / name]
-        for path in self._pids.iterdir():
-            path.unlink()
 
 
 def _command_line(pid: int) -> str:

@@ -5,6 +5,7 @@ These calls come after an `exec`: between `fork` and `exec` the handlers of gRPC
 process with threads.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -15,13 +16,16 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(pid_file: str, parent: str, *command: str) -> None:
-    """Write the pid first, so that no interruption loses the process."""
-    Path(pid_file).write_text(str(os.getpid()))
+    """Write the pid into its file, and become the program while the file is there."""
+    path = Path(pid_file)
+    with contextlib.suppress(FileNotFoundError), path.open("r+") as file:
+        file.write(str(os.getpid()))
     if parent != "0" and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != int(parent):  # it died before the call
             return
-    os.execvp(command[0], command)  # noqa: S606 - a process needs no shell
+    if path.exists():
+        os.execvp(command[0], command)  # noqa: S606 - a process needs no shell
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox import processes
 from sandbox.engine.stack import REPOSITORY
 from sandbox.processes import ProcessError, Processes, free_port
 
@@ -39,6 +40,31 @@ def test_another_object_finds_and_ends_what_was_started(tmp_path: Path):
     result.stop()
 
     assert Processes(tmp_path).alive() == []
+
+
+def test_a_stop_at_any_moment_of_a_start_ends_the_process(tmp_path: Path):
+    group = Processes(tmp_path)
+    for milliseconds in range(0, 60, 4):
+        start(group, tmp_path, "short-lived")
+        pid = processes._CHILDREN[tmp_path / "pids" / "short-lived"].pid
+        time.sleep(milliseconds / 1000)
+
+        group.stop()
+
+        assert not alive(pid), f"a process of {milliseconds} ms was left"
+
+
+def test_without_its_pid_file_a_program_does_not_run(tmp_path: Path):
+    program = ["touch", str(tmp_path / "ran")]
+    starter = [sys.executable, REPOSITORY / "sandbox" / "starter.py", tmp_path / "pid", "0"]
+
+    subprocess.run([*starter, *program], check=True)
+    assert not (tmp_path / "ran").exists()
+
+    (tmp_path / "pid").touch()
+    subprocess.run([*starter, *program], check=True)
+    assert (tmp_path / "ran").exists()
+    assert (tmp_path / "pid").read_text().isdigit()
 
 
 def test_what_does_not_listen_is_ended_by_force(tmp_path: Path):
