@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from castai_stack.kube.endpoint import KubeconfigError
 
 _GROUPS = (("clusters", "cluster"), ("users", "user"), ("contexts", "context"))
@@ -26,6 +24,8 @@ def parse(text: str | bytes) -> Any:
         return json.loads(text)
     except ValueError:
         pass
+    import yaml  # noqa: PLC0415 - see secret_keys
+
     try:
         return next(yaml.safe_load_all(text), None)
     except (yaml.YAMLError, ValueError, RecursionError):  # the error quotes the text
@@ -70,6 +70,8 @@ def secret_keys(kubeconfig: str) -> tuple[str, ...]:
     """
     if not is_text(kubeconfig):
         return ()
+    import yaml  # noqa: PLC0415 - 16 ms of a start, spared by an ambient kubeconfig
+
     try:
         documents = list(yaml.safe_load_all(kubeconfig.expandtabs()))
     except (yaml.YAMLError, ValueError, RecursionError):  # the error quotes the text
