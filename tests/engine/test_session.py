@@ -263,7 +263,8 @@ def begun_start(state: Path) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_for((state / "kubernetes" / "pids" / "apiserver").exists)
+    pid = state / "kubernetes" / "pids" / "apiserver"
+    wait_for(lambda: pid.exists() and pid.read_text())
     return start
 
 
