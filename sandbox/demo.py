@@ -105,7 +105,7 @@ class Demo:
         with self._step("preview of the autoscaler, switched on by a setting"):
             self._show_changes(scaling.preview())
         with self._step("the drained node is gone"):
-            self._removed(*original.result())
+            self._leave_out(*original.result())
         with self._step("up, with the autoscaler on"):
             self._print_counts(scaling.up())
 
@@ -115,7 +115,7 @@ class Demo:
         with self._step("preview of the change to a role"):
             self._show_hand_over(role.preview())
         with self._step("CAST AI has started a node for the pod"):
-            node = self._launched(started.result())
+            node = self._show_node(started.result())
         with self._step("up, with a role that CAST AI assumes"):
             self._print_counts(role.up())
         return node
@@ -141,7 +141,7 @@ class Demo:
         with self._step("Spot interruptions: one of ours, one of another cluster"):
             self._interrupt(role)
         with self._step("CAST AI has started another node"):
-            node = self._launched(started.result())
+            node = self._show_node(started.result())
         with self._step("destroy, with the nodes that CAST AI started"):
             self._print_counts(role.destroy())
             state = self._life.instance_state(node.instance["InstanceId"])
@@ -194,7 +194,7 @@ class Demo:
             table.add_row(name, escape(str(value)))
         self._console.print(table)
 
-    def _launched(self, launched: Launched) -> Launched:
+    def _show_node(self, launched: Launched) -> Launched:
         one = launched.instance
         groups = ", ".join(sorted(group["GroupId"] for group in one["SecurityGroups"]))
         for what, value in (
@@ -208,7 +208,7 @@ class Demo:
         expect(not differences, f"not as the node configuration says: {', '.join(differences)}")
         return launched
 
-    def _removed(self, name: str, instance: str) -> None:
+    def _leave_out(self, name: str, instance: str) -> None:
         """Count a furnished node out of what was there before."""
         self._console.print(f"  {name}", highlight=False)
         del self._before["AWS"]["ec2-instance"][instance]

@@ -54,11 +54,6 @@ class KubeletStandIn(StandIn):
         self._joined: dict[str, str] = {}
         """Names of nodes by instance id."""
 
-    def close(self) -> None:
-        """End, and close the client."""
-        super().close()
-        self._cloud_controller.close()
-
     def step(self) -> None:
         """Look once: new instances join, nodes of ended ones go."""
         running = self._instances()
